@@ -1,0 +1,29 @@
+/*
+ * codec/json_find.h: one top-level string member out of a JSON text, in place.
+ *
+ * Base.Extra["user_extra"] is JSON text from a caller; the contract takes `dest_service` and
+ * `dest_cluster` from it. No tree, no allocation: the whole text is checked (RFC 8259, depth at
+ * most 64, valid UTF-8, one object) and the wanted members are unescaped into the caller's buffer.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef TSIDE_CODEC_JSON_FIND_H
+#define TSIDE_CODEC_JSON_FIND_H
+
+#include "codec/wire.h"
+
+#include <stdbool.h>
+
+struct json_wanted {
+    const char *name; /* compared with the unescaped member name */
+    size_t name_len;
+    bool found;    /* a string member of that name stands there (the last one counts) */
+    bool too_long; /* found, but longer than the buffer: value is not usable */
+    size_t len;
+    char value[WIRE_NAME_MAX_BYTES];
+};
+
+/* False, with every `found` false, where the text is not one well-formed JSON object. A wanted
+ * member of another type than string is not found. */
+bool json_find(const uint8_t *text, size_t len, size_t n, struct json_wanted wanted[]);
+
+#endif

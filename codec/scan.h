@@ -1,0 +1,133 @@
+/*
+ * codec/scan.h: proves that a frame's body is exactly one complete, well-formed message.
+ *
+ * In place, without allocation or recursion, resumable at every byte: the scanner keeps its place
+ * in `struct codec_scan` (an explicit stack) and goes on as bytes arrive. The body is contiguous
+ * memory that begins with the frame's first body byte; it may move between two calls (buffers
+ * grow), all results are offsets. Nothing that fails the proof may reach a peer: most servers
+ * execute a second message hidden in a frame, and an unfinished one swallows the next frame.
+ *
+ *     codec_scan_begin(&s, CODEC_SCAN_REQUEST, frame_len);
+ *     for (;;)
+ *         switch (codec_scan_run(&s, body, avail, 65536)) {
+ *         case CODEC_SCAN_MORE:  read more bytes, then again
+ *         case CODEC_SCAN_YIELD: the budget is used up: again in the next turn
+ *         case CODEC_SCAN_DONE:  s.message is complete
+ *         case CODEC_SCAN_BAD:   s.error says why; codec_error_is_header() says whether the
+ *                                stream can still be followed (header parsed: s.header_done)
+ *         }
+ *
+ * Depth counts structs and containers; the arguments struct is depth 1, WIRE_DEPTH_MAX the last
+ * that is accepted. Limits and hostile inputs: wire.md, section 6.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef TSIDE_CODEC_SCAN_H
+#define TSIDE_CODEC_SCAN_H
+
+#include "codec/wire.h"
+
+#include <stdbool.h>
+
+/* X(enum suffix, text): one list for the enum, codec_error_str() and the tests. */
+#define CODEC_ERRORS(X)                                                                            \
+    X(NONE, "no error")                                                                            \
+    /* The header does not parse: the byte stream can no longer be followed. */                    \
+    X(HEADER_SHORT, "frame shorter than a message header")                                         \
+    X(VERSION, "not a strict binary message")                                                      \
+    X(MESSAGE_TYPE, "message type not allowed here")                                               \
+    X(NAME_LENGTH, "message name longer than the frame, or negative")                              \
+    /* The body is not exactly one message. */                                                     \
+    X(CUT, "message ends before its struct does")                                                  \
+    X(TRAILING, "bytes behind the message")                                                        \
+    X(DEPTH, "nested deeper than 64")                                                              \
+    X(FIELD_TYPE, "unknown field type")                                                            \
+    X(ELEMENT_TYPE, "unknown element type")                                                        \
+    X(STRING_LENGTH, "string longer than the frame, or negative")                                  \
+    X(COUNT, "more elements than the frame can hold, or negative")
+
+enum codec_error {
+#define X(name, text) CODEC_ERROR_##name,
+    CODEC_ERRORS(X)
+#undef X
+        CODEC_ERROR_MAX
+};
+
+const char *codec_error_str(enum codec_error error);
+
+/* Whether the header itself failed, so that not even an answer can be addressed. */
+bool codec_error_is_header(enum codec_error error);
+
+enum codec_scan_kind {
+    CODEC_SCAN_REQUEST = 0, /* CALL or ONEWAY */
+    CODEC_SCAN_REPLY,       /* REPLY or EXCEPTION */
+    CODEC_SCAN_STRUCT,      /* no header: one struct alone (a configured result) */
+    CODEC_SCAN_KIND_MAX
+};
+
+enum codec_scan_status {
+    CODEC_SCAN_MORE = 0,
+    CODEC_SCAN_YIELD,
+    CODEC_SCAN_DONE,
+    CODEC_SCAN_BAD,
+    CODEC_SCAN_STATUS_MAX
+};
+
+/* What a proved message says of itself; offsets from the body's first byte. */
+struct codec_message {
+    uint8_t type; /* enum wire_message_type */
+    int32_t seqid;
+    uint32_t seqid_off;    /* 4 bytes, may be overwritten in place */
+    struct wire_span name; /* as sent, with a "Service:" prefix if it has one */
+    uint32_t args_off;     /* first byte of the arguments or result struct */
+
+    /* Requests: the struct that is Base (field 255 or, if none, the struct-typed argument with
+     * the lowest id; the last one of that id). The span holds the fields and the STOP. */
+    bool has_base;
+    int16_t base_field_id;
+    struct wire_span base;
+
+    /* Replies: the last depth-1 field (results have one at most; 0 is `success`, others are
+     * declared exceptions). */
+    bool has_field;
+    int16_t field_id;
+    uint8_t field_type;
+    struct wire_span field; /* its value */
+};
+
+struct codec_scan_level {
+    uint8_t kind; /* private to scan.c */
+    uint8_t key_type;
+    uint8_t value_type;
+    uint8_t on_value;
+    uint32_t left; /* elements (map: pairs) still to come */
+};
+
+struct codec_scan {
+    struct codec_message message;
+    bool header_done; /* message.{type,seqid,seqid_off,name,args_off} are valid */
+    enum codec_error error;
+    uint32_t error_off; /* where the proof failed */
+
+    /* Private. */
+    enum codec_scan_kind kind;
+    uint32_t frame_len;
+    uint32_t pos;
+    uint8_t depth;
+    uint8_t state;
+    int16_t field_id; /* of the depth-1 field under way */
+    uint8_t field_type;
+    uint32_t field_off; /* its value's first byte */
+    struct codec_scan_level stack[WIRE_DEPTH_MAX];
+};
+
+/* frame_len: the body's full length as the frame's header says it. */
+void codec_scan_begin(struct codec_scan *scan, enum codec_scan_kind kind, uint32_t frame_len);
+
+/*
+ * Goes on with the first `avail` bytes of the body (never fewer than last time, at most
+ * frame_len) and examines about budget_bytes of them at most. Reads not one byte beyond avail.
+ */
+enum codec_scan_status codec_scan_run(struct codec_scan *scan, const uint8_t *body, size_t avail,
+                                      size_t budget_bytes);
+
+#endif

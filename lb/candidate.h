@@ -1,0 +1,43 @@
+/*
+ * lb/candidate.h: the plain types that balancing is told about endpoints with.
+ *
+ * A policy never sees an endpoint: it sees indices 0..n-1, their weights (fixed while a set lives)
+ * and, through one function pointer, their load as of now.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef TSIDE_LB_CANDIDATE_H
+#define TSIDE_LB_CANDIDATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define LB_NONE UINT32_MAX /* no candidate: the set is empty, drained or wholly excluded */
+
+struct lb_load {
+    double ewma_us;    /* peak EWMA of the latency; 0: never answered yet */
+    uint32_t inflight; /* calls in flight, this host's */
+};
+
+/* Load of candidate `index` now. owner is what the policy was handed. */
+typedef struct lb_load (*lb_load_fn)(const void *owner, uint32_t index);
+
+/* Candidates that may not be picked again (already tried by this call). At most this many. */
+#define LB_EXCLUDE_MAX 8
+struct lb_exclude {
+    uint32_t n;
+    uint32_t index[LB_EXCLUDE_MAX];
+};
+
+static inline bool lb_is_excluded(const struct lb_exclude *exclude, uint32_t index)
+{
+    if (exclude) {
+        for (uint32_t i = 0; i < exclude->n; i++) {
+            if (exclude->index[i] == index) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+#endif

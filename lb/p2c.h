@@ -1,0 +1,42 @@
+/*
+ * lb/p2c.h: power of two choices over peak EWMA, with weights that hold and failures that count.
+ *
+ * Two different candidates are drawn by weight; the first is kept unless its score exceeds twice
+ * max(the second's score, the set's median EWMA):
+ *     score = ewma * (1 + max(0, n - e - 3 * sqrt(e + 1)))
+ * n: the candidate's calls in flight, e: the set's, times weight / total weight. Why this and not
+ * the published forms: design, section 6 (P2C), and research/mesh.md, sections 5.1 and 5.2.
+ *
+ * The EWMA (Finagle's PeakEwma.scala): a slower sample replaces it at once, faster ones pull it
+ * down with a time constant of LB_EWMA_TAU_MS. A failure is recorded as max(latency, timeout,
+ * 2 * ewma), clamped to LB_FAILURE_CLAMP times the set's median: else a fast-failing endpoint would
+ * draw traffic to itself, and a slow timeout would bar it for minutes.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef TSIDE_LB_P2C_H
+#define TSIDE_LB_P2C_H
+
+#include "lb/candidate.h"
+#include "lb/weighted_draw.h"
+
+#define LB_EWMA_TAU_MS   10000
+#define LB_FAILURE_CLAMP 20
+
+/* The set as a whole, as of about now; kept by the owner (a median may be some calls old). */
+struct lb_set_load {
+    uint64_t inflight;
+    double median_ewma_us; /* 0: nothing measured yet */
+};
+
+/* LB_NONE where nothing has weight or all that has is excluded. exclude may be NULL. */
+uint32_t lb_p2c_pick(const struct lb_draw *draw, lb_load_fn load, const void *owner,
+                     const struct lb_set_load *set, const struct lb_exclude *exclude,
+                     struct lb_random *random);
+
+/* The EWMA after one more sample; ewma_us 0 means none yet. elapsed_ms since the last sample. */
+double lb_ewma_next(double ewma_us, double sample_us, double elapsed_ms);
+
+/* What a failed call is recorded as. median_us 0: no clamp but the timeout. */
+double lb_failure_sample(double latency_us, double timeout_us, double ewma_us, double median_us);
+
+#endif

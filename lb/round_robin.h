@@ -1,0 +1,26 @@
+/*
+ * lb/round_robin.h: smooth weighted round robin (nginx's; Igor Sysoev's algorithm).
+ *
+ * Each pick adds every weight to its current value, takes the largest and takes the total off it:
+ * weights 5,1,1 give a a b a c a a. Between two picks the current values sum to zero. One state per
+ * worker and set; not thread-safe. O(n) a pick.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef TSIDE_LB_ROUND_ROBIN_H
+#define TSIDE_LB_ROUND_ROBIN_H
+
+#include "lb/candidate.h"
+
+#include <stddef.h>
+
+struct lb_round_robin;
+
+/* Copies the weights. start (any number) turns the sequence, so that hosts and workers that start
+ * together do not all begin with the same endpoint. NULL when out of memory. */
+struct lb_round_robin *lb_round_robin_new(const uint32_t weights[], uint32_t n, uint64_t start);
+struct lb_round_robin *lb_round_robin_free(struct lb_round_robin *rr);
+
+/* LB_NONE where nothing has weight or all that has is excluded. exclude may be NULL. */
+uint32_t lb_round_robin_pick(struct lb_round_robin *rr, const struct lb_exclude *exclude);
+
+#endif

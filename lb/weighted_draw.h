@@ -1,0 +1,29 @@
+/*
+ * lb/weighted_draw.h: draws an index with probability weight / sum of weights, exactly.
+ *
+ * Walker's alias method in Vose's integer form: O(n) to build, O(1) a draw, no rounding: a weight of
+ * 0 is never drawn. Built once per set of weights, immutable afterwards, freely shared by threads.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef TSIDE_LB_WEIGHTED_DRAW_H
+#define TSIDE_LB_WEIGHTED_DRAW_H
+
+#include "lb/random.h"
+
+#include <stddef.h>
+
+struct lb_draw;
+
+/* Copies the weights. NULL when out of memory; n may be 0 and all weights 0 (then nothing is ever
+ * drawn). Weights are at most 1,000,000, n at most 1,000,000. */
+struct lb_draw *lb_draw_new(const uint32_t weights[], uint32_t n);
+struct lb_draw *lb_draw_free(struct lb_draw *draw);
+
+uint32_t lb_draw_count(const struct lb_draw *draw);
+uint64_t lb_draw_total_weight(const struct lb_draw *draw);
+uint32_t lb_draw_weight(const struct lb_draw *draw, uint32_t index);
+
+/* LB_NONE where the total weight is 0. */
+uint32_t lb_draw_pick(const struct lb_draw *draw, struct lb_random *random);
+
+#endif

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Arrows between folders point down only, and each foreign library has one home.
+# A line that breaks a rule is printed with the rule; the exit code is their presence.
+set -u
+cd "$1" || exit 2
+status=0
+
+# deny <files...> -- <include pattern> <rule>
+deny() {
+    local pattern=$1 rule=$2
+    shift 2
+    local hits
+    hits=$(grep -nE "^[[:space:]]*#[[:space:]]*include[[:space:]]+[<\"]($pattern)" "$@" /dev/null)
+    if [ -n "$hits" ]; then
+        printf '%s\n' "$hits" | sed "s|\$|    <- $rule|"
+        status=1
+    fi
+}
+
+sources() { find "$@" -name '*.[ch]' -o -name '*.def' | sort; }
+except() { # <list> <names to leave out...>
+    local out=$1
+    shift
+    for name in "$@"; do out=$(printf '%s\n' "$out" | grep -vE "(^|/)$name\$"); done
+    printf '%s\n' "$out"
+}
+
+codec=$(sources codec)
+lb=$(sources lb)
+discovery=$(sources discovery)
+shared=$(sources sidecar/shared)
+data=$(sources sidecar/data)
+admin=$(sources sidecar/admin)
+all=$(sources codec lb discovery sidecar)
+
+deny '(lb|discovery|sidecar)/|uv\.h|curl/|jansson|yaml|microhttpd|sys/socket|time\.h' \
+    'codec knows libc and Thrift alone, no socket and no clock' $codec
+deny '(codec|discovery|sidecar)/|uv\.h|curl/|jansson|yaml|microhttpd|sys/socket|time\.h|thrift|glib' \
+    'lb knows libc alone, no socket and no clock' $lb
+deny 'sidecar/|microhttpd|thrift|glib' 'discovery knows codec and lb, not the process' $discovery
+deny 'uv\.h' 'in discovery libuv belongs to the I/O files' \
+    $(except "$discovery" etcd_io.c etcd_io.h http_client.c http_client.h file_source.c \
+      file_source.h state_file.c state_file.h)
+deny 'sidecar/(data|admin|cli)/' 'shared is below data, admin and cli' $shared
+deny 'sidecar/(admin|cli)/' 'data is below admin and cli' $data
+deny 'sidecar/cli/' 'admin is below cli' $admin
+deny 'sidecar/data/session' 'admin never touches a session' $admin
+deny 'thrift/c_glib|glib' 'libthrift_c_glib and GLib live in codec/templates.c' \
+    $(except "$all" codec/templates.c)
+deny 'curl/' 'libcurl lives in discovery/http_client.c' $(except "$all" discovery/http_client.c)
+deny 'yaml\.h' 'libyaml lives in discovery/yaml_reader.c' $(except "$all" discovery/yaml_reader.c)
+deny 'microhttpd' 'libmicrohttpd lives in sidecar/admin/http.c' $(except "$all" sidecar/admin/http.c)
+deny 'uv\.h' 'state machines take events and time, no libuv' \
+    $(ls sidecar/data/*_fsm.[ch] discovery/etcd_fsm.[ch] 2>/dev/null)
+deny 'stdatomic\.h' 'atomics live in sidecar/shared and in discovery/refcount.h' \
+    $(except "$(printf '%s\n' "$all" | grep -v '^sidecar/shared/')" discovery/refcount.h)
+
+[ $status -eq 0 ] && echo "includes: every arrow points down"
+exit $status
