@@ -83,6 +83,7 @@ static void clear(struct call *call, struct worker *worker)
     call->attempt.conn = NULL;
     list_init(&call->in_session);
     list_init(&call->waits);
+    list_push_back(&worker->live, &call->live);
 }
 
 static struct call *call_new(struct worker *worker)
@@ -124,6 +125,7 @@ static void call_release(struct call *call)
     }
     list_remove(&call->waits);
     list_remove(&call->in_session);
+    list_remove(&call->live);
     counter_sub(&worker->counters, METRIC_CALLS_INFLIGHT, 1);
     put_free(worker->calls, call);
     if (session) {
@@ -162,19 +164,33 @@ void call_drop_request(struct call *call)
 void call_arm(struct call *call, enum call_wait wait, uint32_t wait_ms)
 {
     uint64_t now_ms = worker_now_ms(call->worker);
-    uint64_t at = call->deadline_ms;
+    uint64_t at = call->deadline_ms + 1; /* the loop's time is cut to milliseconds: never early */
     call->wait = wait_ms > 0 ? wait : CALL_WAIT_NONE;
     if (call->wait != CALL_WAIT_NONE) {
         call->wait_until_ms = now_ms + wait_ms;
-        at = call->wait_until_ms < at ? call->wait_until_ms : at;
+        at = call->wait_until_ms + 1 < at ? call->wait_until_ms + 1 : at;
     }
     worker_timer_set(call->worker, &call->timer, at);
+}
+
+void call_fail_all(struct worker *worker, enum reason reason, const char *detail, int64_t number)
+{
+    struct list live, *node;
+    list_take_all(&worker->live, &live);
+    while ((node = list_first(&live))) {
+        struct call *call = container_of(node, struct call, live);
+        list_remove(node);
+        list_push_back(&worker->live, node);
+        if (call->state != CALL_STATE_HELD) {
+            call_fail(call, CALL_EVENT_ANSWER, reason, detail, number);
+        }
+    }
 }
 
 void call_on_timer(struct call *call)
 {
     const struct route *route = call->route;
-    if (worker_now_ms(call->worker) >= call->deadline_ms) {
+    if (worker_now_ms(call->worker) > call->deadline_ms) {
         call_fail(call, CALL_EVENT_TIMEOUT, REASON_TIMEOUT, "no answer within %lld ms",
                   call->budget_ms);
         return;
@@ -195,7 +211,7 @@ void call_on_timer(struct call *call)
                   (int64_t)route->config.receive_timeout_ms);
         break;
     default:
-        worker_timer_set(call->worker, &call->timer, call->deadline_ms);
+        worker_timer_set(call->worker, &call->timer, call->deadline_ms + 1);
         break;
     }
 }
@@ -273,24 +289,31 @@ void call_fail(struct call *call, enum call_event event, enum reason reason, con
     call_event(call, event);
 }
 
+/* Counts a call that has no route and encodes its answer, while its names are at hand. Where memory is
+ * short there is no answer, and the session ends when it would be due (answer_push). */
+static void settle_unrouted(struct call *call, const struct disc_tuple *tuple)
+{
+    account_unrouted(call, tuple);
+    if (call->oneway) {
+        return;
+    }
+    size_t len = answer_size(call, tuple);
+    call->reply = malloc(len);
+    if (call->reply) {
+        buffers_charge_forced(&call->worker->buffers, len); /* small, and its caller waits for it */
+        answer_write(call, tuple, call->reply);
+        call->reply_len = (uint32_t)len;
+        call->reply_charged = (uint32_t)len;
+    }
+}
+
 void call_fail_unrouted(struct call *call, const struct disc_tuple *tuple, enum reason reason,
                         const char *detail, int64_t number)
 {
     call->reason = reason;
     call->detail = detail;
     call->detail_number = number;
-    account_unrouted(call, tuple);
-    if (!call->oneway) {
-        size_t len = answer_size(call, tuple);
-        call->reply = buffers_alloc(&call->worker->buffers, len);
-        if (!call->reply) {
-            session_event(call->session, SESSION_EVENT_ERROR); /* takes the call along */
-            return;
-        }
-        answer_write(call, tuple, call->reply);
-        call->reply_len = (uint32_t)len;
-        call->reply_charged = (uint32_t)len;
-    }
+    settle_unrouted(call, tuple);
     call_event(call, CALL_EVENT_ANSWER);
 }
 
@@ -326,16 +349,29 @@ void call_reply(struct call *call, struct frame *frame)
     call_event(call, CALL_EVENT_REPLY);
 }
 
+/* Counted under its names: those of its route or, where it waited for rules in vain, read again. */
+static void account(struct call *call)
+{
+    struct identity identity;
+    const char *error;
+    if (call->route) {
+        account_call(call);
+    } else if (!call->accounted) {
+        (void)identify(call, &identity, &error); /* it went well before */
+        settle_unrouted(call, &identity.tuple);
+    }
+}
+
 /* The outcome stands: no more timers, counted; the answer goes when its turn comes. */
 static void finish(struct call *call)
 {
     worker_timer_cancel(call->worker, &call->timer);
+    account(call);
     call_drop_request(call);
-    account_call(call);
     if (call->oneway) {
         call_event(call, CALL_EVENT_TURN);
     } else {
-        session_answered(call->session);
+        session_answered(call->session, call);
     }
 }
 
@@ -348,7 +384,7 @@ static bool attempt_succeeded(const struct call *call)
 static void end_gone(struct call *call)
 {
     call->reason = REASON_DOWNSTREAM_GONE;
-    account_call(call);
+    account(call);
     call_release(call);
 }
 
@@ -360,6 +396,15 @@ static void hold(struct call *call)
     }
     list_push_back(&call->worker->rule_waits, &call->waits);
     call_arm(call, CALL_WAIT_NONE, 0);
+}
+
+static void await(struct call *call)
+{
+    call_drop_request(call);
+    call_arm(call, CALL_WAIT_RECEIVE, call->route->config.receive_timeout_ms);
+    if (!session_takes_replies(call->session)) {
+        upstream_conn_pause(call->attempt.conn);
+    }
 }
 
 static void orphan(struct call *call)
@@ -393,8 +438,7 @@ void call_event(struct call *call, enum call_event event)
         attempt_send(call);
         break;
     case CALL_ACTION_AWAIT:
-        call_drop_request(call);
-        call_arm(call, CALL_WAIT_RECEIVE, call->route->config.receive_timeout_ms);
+        await(call);
         break;
     case CALL_ACTION_FINISH_SENT:
         call->reason = REASON_OK;

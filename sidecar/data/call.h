@@ -61,6 +61,7 @@ struct call {
     uint32_t generation;
     struct session *session;  /* NULL: the caller is gone */
     struct list in_session;   /* the session's calls, in request order, or its oneways */
+    struct list live;         /* worker->live */
     struct list waits;        /* worker->rule_waits, a pool's waiters, or a oneway connection's */
     bool in_pool_queue;       /* waits is a pool's, a permit of endpoint->waiting is held */
     struct worker_timer timer;
@@ -133,6 +134,8 @@ void call_fail_unrouted(struct call *call, const struct disc_tuple *tuple, enum 
 void call_fail(struct call *call, enum call_event event, enum reason reason, const char *detail,
                int64_t number);
 void call_on_timer(struct call *call);
+/* The process ends: every call whose outcome is open gets this one. */
+void call_fail_all(struct worker *worker, enum reason reason, const char *detail, int64_t number);
 
 /* The seqid that this call has upstream. */
 static inline int32_t call_wire_seqid(const struct call *call)
@@ -171,6 +174,8 @@ void attempt_done(struct call *call, bool success); /* a reply came, or a oneway
 /* Told by the connection. */
 void attempt_connect_failed(struct call *call, enum reason reason, int status);
 void attempt_lost(struct call *call, int status);
+/* What came is no reply to this call (upstream_protocol, frame_too_large). */
+void attempt_bad_reply(struct call *call, enum reason reason, const char *detail, int64_t number);
 
 /* ---- answer.c ------------------------------------------------------------------------------ */
 

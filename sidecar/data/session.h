@@ -38,7 +38,11 @@ struct session {
     uint32_t calls_len;  /* of both */
     uint32_t pauses;     /* enum session_pause bits */
     bool reading;
-    bool judged;         /* the first frame was of our kind */
+    bool judged;         /* the first bytes were of our kind */
+    uint8_t first_len;
+    uint8_t first[8];
+    bool ended;          /* EOF was seen, but frames are still to be taken up */
+    bool answered;       /* something was answered since the drain began */
     bool settling;       /* inside session_settle(): no recursion */
     uint64_t last_byte_ms;
     uint64_t frame_begun_ms; /* 0: no frame is under way */
@@ -47,14 +51,15 @@ struct session {
     struct worker_timer timer;
 };
 
-/* Takes up a connection that listener accepts now. */
-void session_accept(struct worker *worker, uv_stream_t *server, bool is_unix,
+/* Takes up a connection: the one that server accepts now or, where server is NULL, fd. */
+void session_accept(struct worker *worker, uv_stream_t *server, int fd,
                     const struct bootstrap_listener *listener);
 
 void session_event(struct session *session, enum session_event event);
 
-/* A call has its outcome (HELD): what is at the head goes out. */
-void session_answered(struct session *session);
+/* The call has its outcome (HELD): it goes out with all that waited for it, or is kept until its turn
+ * comes. */
+void session_answered(struct session *session, struct call *call);
 /* A call has left the session's lists. */
 void session_call_left(struct session *session);
 /* After calls were begun or ended: pauses, resumes or settles. */

@@ -32,15 +32,20 @@ struct upstream_conn {
     bool oneway;
     bool reading;
     bool counted_idle;   /* holds a permit of endpoint->idle */
-    bool served;         /* has served a call: a dead one is no news */
-    bool finishing;      /* the reply of `call` is being passed on */
-    uint32_t idle_ms;
+    bool tainted;        /* more came than was asked for: not to be used again */
+    bool reset;          /* to be closed with a reset */
+    uint32_t idle_ms;    /* of the last call's pool configuration; likewise max_idle */
+    uint32_t max_idle;
+    int status;          /* libuv's, of what ended it */
     enum reason reason;  /* why it failed: connect_failed, connect_timeout, upstream_protocol... */
     const char *detail;
     int64_t detail_number;
     struct worker_timer timer; /* connecting, then idle */
     uv_connect_t connect;
 };
+
+/* A call takes it; its configuration holds from now on. */
+void upstream_conn_bind(struct upstream_conn *conn, struct call *call);
 
 /* Begins connecting; the permit is the connection's from now on. NULL where no socket is to be had:
  * then the permit is still the caller's. */

@@ -33,8 +33,8 @@
 #define WORKER_RING_BYTES      (256 * 1024)
 #define WORKER_DRAIN_QUIET_MS  250   /* contract, section 6: SIGTERM */
 #define WORKER_STARVED_POLL_MS 5     /* how often those without buffers look again */
-#define WORKER_SWEEP_ROUTES    64    /* cached routes looked at per sweep step */
-#define WORKER_SWEEP_MS        100
+#define WORKER_TICK_MS         1000  /* housekeeping, and a heartbeat when nothing happens */
+#define WORKER_SWEEP_ROUTES    256   /* cached routes looked at per tick */
 #define WORKER_ROUTE_IDLE_MS   600000
 
 struct call;
@@ -109,7 +109,9 @@ struct worker {
     struct buffers buffers;
     struct codec_scan scan; /* scratch of all frame readers */
     uint64_t turn;          /* counts turns; reads per turn hang on it */
-    uint64_t flushed_turn;
+    uint64_t next_tick_ms;
+    bool has_loop;
+    bool started;
 
     struct list dirty;      /* struct stream.dirty */
     struct list spinning;   /* struct intake.spin: go on in the next turn */
@@ -120,10 +122,11 @@ struct worker {
     struct list upstreams;  /* struct upstream_conn.all */
     struct list pool_waits; /* struct endpoint_pool.waits: pools that somebody waits at */
     struct list rule_waits; /* struct call.waits: no snapshot yet */
-    struct list garbage;    /* blocks to free when the turn ends */
+    bool listeners_closed;  /* draining: whoever still comes is to leave soon */
+    struct list live;       /* struct call.live: all calls */
+    struct garbage *garbage; /* blocks to free when the turn ends */
     struct call_pool *calls;
     struct worker_timer housekeeping;
-    bool sweeping; /* routes of an older snapshot may be cached */
     uint64_t log_window_ms; /* failures logged per second are bounded */
     uint32_t log_in_window;
     struct {
@@ -134,9 +137,12 @@ struct worker {
 
 /* NULL when out of memory or descriptors. The loop does not run yet. */
 struct worker *worker_new(struct worker_env *env, uint32_t index, uint64_t seed);
-/* Starts the thread. */
+/* Before worker_start(): fd listens already and is the worker's from now on. 0 or a libuv error. */
+int worker_listen(struct worker *worker, const struct bootstrap_listener *config, int fd);
+/* Starts the thread. 0 or a libuv error. */
 int worker_start(struct worker *worker);
-/* After the thread ended. */
+/* Waits for the thread, which ends in phase STOPPED, and frees everything. Of a worker that was never
+ * started, too. NULL. */
 struct worker *worker_free(struct worker *worker);
 
 /* From the control thread. */
