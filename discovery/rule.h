@@ -94,7 +94,7 @@ struct disc_traffic {
     struct disc_by by;
     uint32_t n;
     struct disc_target *targets; /* sorted by the name as written */
-    struct lb_split split;       /* entry i is targets[i]; last: memory ends behind upto[n - 1] */
+    struct lb_split split; /* entry i is targets[i]; last: its memory ends behind entry n - 1 */
 };
 
 enum disc_reply_kind {

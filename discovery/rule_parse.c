@@ -55,6 +55,15 @@ static size_t ranges_size(const struct disc_ranges *ranges)
     return offsetof(struct disc_ranges, range) + ranges->n * sizeof ranges->range[0];
 }
 
+/* Of a split of n entries only this much is kept: its last array is cut. */
+static size_t split_size(size_t n)
+{
+    _Static_assert(offsetof(struct lb_split, name_hash) + sizeof((struct lb_split *)0)->name_hash ==
+                       sizeof(struct lb_split),
+                   "name_hash must be the last member");
+    return offsetof(struct lb_split, name_hash) + n * sizeof((struct lb_split *)0)->name_hash[0];
+}
+
 static void freeze_traffic(struct block *block, const struct rule_draft *draft,
                            struct disc_traffic *traffic)
 {
@@ -81,8 +90,7 @@ static void freeze_traffic(struct block *block, const struct rule_draft *draft,
         traffic->by.kind = draft->by.kind;
         traffic->n = draft->targets_n;
         traffic->targets = targets;
-        memcpy(&traffic->split, &split,
-               offsetof(struct lb_split, upto) + split.n * sizeof split.upto[0]);
+        memcpy(&traffic->split, &split, split_size(split.n));
     }
 }
 
@@ -131,7 +139,7 @@ static size_t head_size(enum disc_kind kind, const struct rule_draft *draft)
 {
     switch (kind) {
     case DISC_TRAFFIC:
-        return offsetof(struct disc_rule, traffic.split.upto) + draft->targets_n * sizeof(uint64_t);
+        return offsetof(struct disc_rule, traffic.split) + split_size(draft->targets_n);
     case DISC_DEGRADE:
         return offsetof(struct disc_rule, degrade) + sizeof(struct disc_degrade);
     default:
