@@ -17,8 +17,7 @@ static bool wants_record(struct call *call)
     if (call->reason == REASON_OK) {
         double share = call->route ? call->route->config.access_log : 0;
         /* 53 random bits, so that share 1 is always and share 0 never. */
-        return share > 0 &&
-               (double)(lb_random_next(&worker->random) >> 11) * 0x1p-53 < share;
+        return share > 0 && (double)(lb_random_next(&worker->random) >> 11) * 0x1p-53 < share;
     }
     uint64_t second = worker_now_ms(worker) / 1000;
     if (second != worker->log_window_ms) {

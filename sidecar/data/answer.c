@@ -45,8 +45,8 @@ static size_t write_text(const struct call *call, const struct disc_tuple *tuple
     const struct endpoint_state *endpoint = call->attempt.endpoint;
     disc_tuple_encode(tuple, names, sizeof names);
 
-    size_t len = (size_t)snprintf(text, ANSWER_TEXT_MAX, "[tside %s] %s: ", reason_str(call->reason),
-                                  names);
+    size_t len =
+        (size_t)snprintf(text, ANSWER_TEXT_MAX, "[tside %s] %s: ", reason_str(call->reason), names);
     len = append(text, len, call->detail ? call->detail : "", call->detail_number);
     if (endpoint) {
         len += (size_t)snprintf(text + len, ANSWER_TEXT_MAX - len, ", endpoint %s, try %u",
@@ -77,8 +77,8 @@ size_t answer_size(const struct call *call, const struct disc_tuple *tuple)
     }
     char text[ANSWER_TEXT_MAX];
     size_t len = write_text(call, tuple_of(call, tuple), text);
-    return header + codec_body_exception(call->worker->env->templates, exception_type(call), text, len,
-                                         NULL, 0);
+    return header + codec_body_exception(call->worker->env->templates, exception_type(call), text,
+                                         len, NULL, 0);
 }
 
 void answer_write(const struct call *call, const struct disc_tuple *tuple, uint8_t *out)
@@ -98,8 +98,7 @@ void answer_write(const struct call *call, const struct disc_tuple *tuple, uint8
     }
     char text[ANSWER_TEXT_MAX];
     size_t len = write_text(call, tuple_of(call, tuple), text);
-    size_t body_len =
-        codec_body_exception(templates, exception_type(call), text, len, NULL, 0);
+    size_t body_len = codec_body_exception(templates, exception_type(call), text, len, NULL, 0);
     size_t n = codec_reply_header_write(out, WIRE_EXCEPTION, name, method.len, call->message.seqid,
                                         body_len);
     (void)codec_body_exception(templates, exception_type(call), text, len, out + n, body_len);

@@ -160,8 +160,7 @@ static void run_stages(struct call *call)
 static void route(struct call *call, const struct disc_tuple *tuple)
 {
     struct worker *worker = call->worker;
-    call->route =
-        route_get(worker->routes, worker->snapshot, tuple, worker_now_ms(worker));
+    call->route = route_get(worker->routes, worker->snapshot, tuple, worker_now_ms(worker));
     if (!call->route) {
         call_fail_unrouted(call, tuple, REASON_INTERNAL, "out of memory", 0);
         return;
@@ -172,8 +171,8 @@ static void route(struct call *call, const struct disc_tuple *tuple)
     }
     if (!call->has_permit) {
         counter_add(&worker->counters, METRIC_CALLS_LIMITED, 1);
-        call_fail(call, CALL_EVENT_ANSWER, REASON_CONCURRENCY_LIMIT, "limits.calls %lld are under way",
-                  (int64_t)worker->env->bootstrap->limits.calls);
+        call_fail(call, CALL_EVENT_ANSWER, REASON_CONCURRENCY_LIMIT,
+                  "limits.calls %lld are under way", (int64_t)worker->env->bootstrap->limits.calls);
         return;
     }
     if (!set_deadline(call)) {
@@ -200,7 +199,8 @@ void attempt_route(struct call *call)
     }
     if (identity.tuple.name[DISC_TO].len == 0) {
         call_fail_unrouted(call, &identity.tuple, REASON_NO_ROUTE,
-                           "neither Base, nor the method's name, nor the listener names a callee", 0);
+                           "neither Base, nor the method's name, nor the listener names a callee",
+                           0);
         return;
     }
     if (!call->worker->snapshot) {
@@ -272,16 +272,17 @@ void attempt_send(struct call *call)
     struct stream *stream = &call->attempt.conn->stream;
     struct iovec iov[CODEC_REWRITE_IOVS_MAX];
     uint32_t body_len = call->frame_len - WIRE_FRAME_LEN_BYTES;
+    const struct codec_base *base = call->message.has_base ? &call->base : NULL;
     size_t total;
 
     if (call->edited) {
-        codec_rewrite_undo(call->frame, &call->message, &call->base, body_len);
+        codec_rewrite_undo(&call->rewrite, call->frame, &call->message, base, body_len);
     }
     codec_rewrite_begin(&call->rewrite);
     add_edits(call, call->frame + WIRE_FRAME_LEN_BYTES);
-    size_t n = codec_rewrite_finish(&call->rewrite, call->frame, &call->message, &call->base, body_len,
-                                    call_wire_seqid(call),
-                                    (uint32_t)worker->env->bootstrap->limits.frame_bytes, iov, &total);
+    size_t n = codec_rewrite_finish(
+        &call->rewrite, call->frame, &call->message, base, body_len, call_wire_seqid(call),
+        (uint32_t)worker->env->bootstrap->limits.frame_bytes, iov, &total);
     call->edited = true;
     if (call->rewrite.dropped) {
         counter_add(&worker->counters, METRIC_EDITS_DROPPED, 1);
@@ -369,8 +370,8 @@ void attempt_drop(struct call *call)
         return;
     }
     conn->call = NULL;
-    upstream_conn_event(conn, take_back(call, conn) ? UPSTREAM_EVENT_FINISHED
-                                                    : UPSTREAM_EVENT_ABANDON);
+    upstream_conn_event(conn,
+                        take_back(call, conn) ? UPSTREAM_EVENT_FINISHED : UPSTREAM_EVENT_ABANDON);
 }
 
 /* Another endpoint, while there is one and tries are left. */
@@ -400,9 +401,8 @@ void attempt_connect_failed(struct call *call, enum reason reason, int status)
     call_fail(call, CALL_EVENT_ANSWER, reason,
               reason == REASON_CONNECT_TIMEOUT ? "not connected within connect_timeout_ms %lld"
                                                : "connecting failed with error %lld",
-              reason == REASON_CONNECT_TIMEOUT
-                  ? (int64_t)call->route->config.connect_timeout_ms
-                  : (int64_t)status);
+              reason == REASON_CONNECT_TIMEOUT ? (int64_t)call->route->config.connect_timeout_ms
+                                               : (int64_t)status);
 }
 
 void attempt_lost(struct call *call, int status)
@@ -411,7 +411,8 @@ void attempt_lost(struct call *call, int status)
     bool unsent = call->state == CALL_STATE_SENDING && call->frame;
     measure(call);
     bool ending = atomic_load_explicit(&call->worker->phase, memory_order_relaxed) >= WORKER_ENDING;
-    if (unsent && !ending && call->tries < CALL_TRIES_MAX && (attempt->reused || pick_another(call))) {
+    if (unsent && !ending && call->tries < CALL_TRIES_MAX &&
+        (attempt->reused || pick_another(call))) {
         counter_add(&call->worker->counters, METRIC_RESENDS, 1);
         call_event(call, CALL_EVENT_PICKED);
         return;

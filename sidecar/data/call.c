@@ -207,7 +207,8 @@ void call_on_timer(struct call *call)
                   (int64_t)route->config.send_timeout_ms);
         break;
     case CALL_WAIT_RECEIVE:
-        call_fail(call, CALL_EVENT_TIMEOUT, REASON_TIMEOUT, "no answer within receive_timeout_ms %lld",
+        call_fail(call, CALL_EVENT_TIMEOUT, REASON_TIMEOUT,
+                  "no answer within receive_timeout_ms %lld",
                   (int64_t)route->config.receive_timeout_ms);
         break;
     default:
@@ -270,8 +271,7 @@ void call_start(struct session *session, struct frame *frame)
     if (!call) {
         return;
     }
-    call->has_permit =
-        permit_take(&worker->env->calls, 1, worker->env->bootstrap->limits.calls);
+    call->has_permit = permit_take(&worker->env->calls, 1, worker->env->bootstrap->limits.calls);
     if (call->message.has_base) {
         codec_base_read(call->frame + WIRE_FRAME_LEN_BYTES, call->message.base, &call->base);
     }

@@ -59,11 +59,11 @@ struct call {
     enum call_state state;
     uint32_t slot;
     uint32_t generation;
-    struct session *session;  /* NULL: the caller is gone */
-    struct list in_session;   /* the session's calls, in request order, or its oneways */
-    struct list live;         /* worker->live */
-    struct list waits;        /* worker->rule_waits, a pool's waiters, or a oneway connection's */
-    bool in_pool_queue;       /* waits is a pool's, a permit of endpoint->waiting is held */
+    struct session *session; /* NULL: the caller is gone */
+    struct list in_session;  /* the session's calls, in request order, or its oneways */
+    struct list live;        /* worker->live */
+    struct list waits;       /* worker->rule_waits, a pool's waiters, or a oneway connection's */
+    bool in_pool_queue;      /* waits is a pool's, a permit of endpoint->waiting is held */
     struct worker_timer timer;
 
     /* The request. */
@@ -75,13 +75,13 @@ struct call {
     struct codec_message message;
     struct codec_base base;
     const struct bootstrap_listener *listener;
-    bool oneway; /* no answer is due */
+    bool oneway;                      /* no answer is due */
     char prefix[WIRE_NAME_MAX_BYTES]; /* "Service" of "Service:method" */
     uint16_t prefix_len;
     char log_id[CALL_LOG_ID_MAX_BYTES];
     uint8_t log_id_len;
-    bool log_id_fresh; /* to be filled in */
-    bool has_prefix;   /* the message's name has a colon */
+    bool log_id_fresh;         /* to be filled in */
+    bool has_prefix;           /* the message's name has a colon */
     int64_t arrived_budget_ms; /* -1: none arrived */
     int64_t stamp_age_ms;      /* of the ingress stamp, where the listener's clock is shared */
 
@@ -104,10 +104,10 @@ struct call {
     int64_t detail_number;
     const char *detail; /* a sentence with at most one %lld; static */
     bool accounted;
-    bool has_permit;      /* of limits.calls */
-    uint8_t *reply;       /* the frame to pass on; NULL: tside's own answer, made when it is due */
+    bool has_permit; /* of limits.calls */
+    uint8_t *reply;  /* the frame to pass on; NULL: tside's own answer, made when it is due */
     uint32_t reply_len;
-    bool reply_borrowed;  /* valid until the end of the turn; else a block of reply_charged bytes */
+    bool reply_borrowed; /* valid until the end of the turn; else a block of reply_charged bytes */
     uint32_t reply_charged;
     uint64_t upstream_us; /* of the last attempt */
 

@@ -4,8 +4,14 @@
  */
 #include "sidecar/data/call_fsm.h"
 
-#define GO(state, act) {FSM_KIND_GO, CALL_STATE_##state, CALL_ACTION_##act}
-#define NO             {FSM_KIND_IMPOSSIBLE, 0, 0}
+#define GO(state, act)                                                                             \
+    {                                                                                              \
+        FSM_KIND_GO, CALL_STATE_##state, CALL_ACTION_##act                                         \
+    }
+#define NO                                                                                         \
+    {                                                                                              \
+        FSM_KIND_IMPOSSIBLE, 0, 0                                                                  \
+    }
 
 static const struct fsm_step table[CALL_STATE_MAX][CALL_EVENT_MAX] = {
     [CALL_STATE_NEW] =

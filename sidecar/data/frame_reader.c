@@ -35,9 +35,7 @@ static uint32_t at_most(uint64_t a, uint64_t b)
 static uint32_t input_total(const struct frame_input *in)
 {
     uint32_t avail = in->len - in->pos;
-    return avail < WIRE_FRAME_LEN_BYTES
-               ? 0
-               : WIRE_FRAME_LEN_BYTES + wire_get32(in->buf + in->pos);
+    return avail < WIRE_FRAME_LEN_BYTES ? 0 : WIRE_FRAME_LEN_BYTES + wire_get32(in->buf + in->pos);
 }
 
 static struct frame_input *input_new(const struct frame_env *env, const uint8_t *bytes,

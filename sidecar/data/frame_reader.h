@@ -24,12 +24,12 @@
 #define FRAME_SCAN_BUDGET_BYTES 65536
 
 enum frame_verdict {
-    FRAME_NONE = 0,   /* more bytes are needed */
-    FRAME_YIELD,      /* go on in the next turn */
-    FRAME_NO_MEMORY,  /* what came cannot be kept */
-    FRAME_BROKEN,     /* the stream cannot be followed: frame->broken says why */
-    FRAME_READY,      /* one complete, proved message */
-    FRAME_BAD         /* one complete frame that is no message: frame->scan->error says why */
+    FRAME_NONE = 0,  /* more bytes are needed */
+    FRAME_YIELD,     /* go on in the next turn */
+    FRAME_NO_MEMORY, /* what came cannot be kept */
+    FRAME_BROKEN,    /* the stream cannot be followed: frame->broken says why */
+    FRAME_READY,     /* one complete, proved message */
+    FRAME_BAD        /* one complete frame that is no message: frame->scan->error says why */
 };
 
 enum frame_broken {
@@ -46,7 +46,7 @@ struct frame {
     uint8_t *bytes; /* the 4-byte length, then the body; borrowed until the end of the turn... */
     uint32_t len;   /* of both; FRAME_BAD: only the message's header may be looked at */
     uint8_t *block; /* ...or, where not NULL, in this block, which is now the taker's, */
-    uint32_t block_len; /* charged with so many bytes */
+    uint32_t block_len;            /* charged with so many bytes */
     const struct codec_scan *scan; /* valid until the next call */
     enum frame_broken broken;
 };
@@ -63,7 +63,7 @@ struct frame_reader {
 struct frame_env {
     enum codec_scan_kind kind;
     uint32_t max_bytes;
-    struct codec_scan *scan;       /* scratch: a frame that is complete needs no state of its own */
+    struct codec_scan *scan; /* scratch: a frame that is complete needs no state of its own */
     const struct buffers *buffers;
     bool forced; /* room may be charged over the limit: the oldest frame must go on */
     /* Frees a block (and its charge) at the end of the turn: frames may be borrowed from it. */

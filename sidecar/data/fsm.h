@@ -26,11 +26,10 @@ struct fsm_step {
 /* Dies with a message; no byte of a peer leads here. */
 _Noreturn void fsm_die(const char *machine, const char *state, const char *event);
 
-
 #define FSM_DECLARE(name, NAME)                                                                    \
-    enum name##_state { NAME##_STATES(FSM_STATE_##NAME##_) NAME##_STATE_MAX };                     \
-    enum name##_event { NAME##_EVENTS(FSM_EVENT_##NAME##_) NAME##_EVENT_MAX };                     \
-    enum name##_action { NAME##_ACTIONS(FSM_ACTION_##NAME##_) NAME##_ACTION_MAX };                 \
+    enum name##_state{NAME##_STATES(FSM_STATE_##NAME##_) NAME##_STATE_MAX};                        \
+    enum name##_event{NAME##_EVENTS(FSM_EVENT_##NAME##_) NAME##_EVENT_MAX};                        \
+    enum name##_action{NAME##_ACTIONS(FSM_ACTION_##NAME##_) NAME##_ACTION_MAX};                    \
     const char *name##_state_str(enum name##_state state);                                         \
     const char *name##_event_str(enum name##_event event);                                         \
     const char *name##_action_str(enum name##_action action);                                      \

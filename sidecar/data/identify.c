@@ -205,16 +205,16 @@ bool identify(struct call *call, struct identity *ret, const char **ret_error)
     if (call->message.has_base && call->base.has_caller) {
         caller = str_of_span(body, call->base.caller);
     }
-    name[DISC_FROM] = first_of(first_of(caller, str_of_z(listener->caller_service)),
-                               str_of_z("none"));
-    name[DISC_FROM_CLUSTER] = first_of(
-        first_of(extras.value[EXTRA_CLUSTER], str_of_z(listener->caller_cluster)),
-        str_of_z("default"));
+    name[DISC_FROM] =
+        first_of(first_of(caller, str_of_z(listener->caller_service)), str_of_z("none"));
+    name[DISC_FROM_CLUSTER] =
+        first_of(first_of(extras.value[EXTRA_CLUSTER], str_of_z(listener->caller_cluster)),
+                 str_of_z("default"));
     name[DISC_TO] = first_of(first_of(extras.value[EXTRA_DEST_SERVICE], user_service),
                              first_of(prefix, str_of_z(listener->callee_service)));
-    name[DISC_TO_CLUSTER] = first_of(
-        first_of(extras.value[EXTRA_DEST_CLUSTER], user_cluster),
-        first_of(str_of_z(listener->callee_cluster), str_of_z("default")));
+    name[DISC_TO_CLUSTER] =
+        first_of(first_of(extras.value[EXTRA_DEST_CLUSTER], user_cluster),
+                 first_of(str_of_z(listener->callee_cluster), str_of_z("default")));
     name[DISC_METHOD] = first_of(method, (struct disc_str){0});
 
     if (!check_lengths(&ret->tuple, ret_error)) {

@@ -16,9 +16,9 @@ struct intake {
     struct frame_reader reader;
     struct worker *worker;
     enum codec_scan_kind kind;
-    uint32_t reads;   /* in this turn */
-    uint64_t turn;    /* that reads counts in */
-    bool starving;    /* the last alloc was refused for want of buffers */
+    uint32_t reads; /* in this turn */
+    uint64_t turn;  /* that reads counts in */
+    bool starving;  /* the last alloc was refused for want of buffers */
     struct list incomplete;
     struct list starved;
     struct list spin;

@@ -47,8 +47,7 @@ int listener_open(struct worker *worker, const struct bootstrap_listener *config
     }
     listener->uv.handle.data = listener;
     list_push_back(&worker->listeners, &listener->all);
-    r = config->is_unix ? uv_pipe_open(&listener->uv.pipe, fd)
-                        : uv_tcp_open(&listener->uv.tcp, fd);
+    r = config->is_unix ? uv_pipe_open(&listener->uv.pipe, fd) : uv_tcp_open(&listener->uv.tcp, fd);
     if (r) {
         close(fd);
         return r;

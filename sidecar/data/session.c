@@ -165,9 +165,8 @@ static bool judge(struct session *session, const uint8_t *bytes, size_t n)
     size_t take = n < room ? n : room;
     memcpy(session->first + session->first_len, bytes, take);
     session->first_len += (uint8_t)take;
-    enum codec_protocol protocol =
-        codec_protocol_sniff(session->first, session->first_len,
-                             (uint32_t)bootstrap_of(session)->limits.frame_bytes);
+    enum codec_protocol protocol = codec_protocol_sniff(
+        session->first, session->first_len, (uint32_t)bootstrap_of(session)->limits.frame_bytes);
     session->judged = session->first_len == sizeof session->first;
     if (protocol == CODEC_PROTOCOL_FRAMED) {
         return true;
@@ -352,8 +351,7 @@ void session_call_left(struct session *session)
 static void on_progress(struct stream *stream)
 {
     struct session *session = session_of_stream(stream);
-    session->unsent_since_ms =
-        stream_unsent(stream) > 0 ? worker_now_ms(session->worker) : 0;
+    session->unsent_since_ms = stream_unsent(stream) > 0 ? worker_now_ms(session->worker) : 0;
     session_settle(session);
 }
 
@@ -412,8 +410,7 @@ static void weigh_pauses(struct session *session)
               session->calls_len >= bootstrap_of(session)->limits.pipelined_calls,
               METRIC_READ_PAUSES_PIPELINE);
     set_pause(session, SESSION_PAUSE_UNSENT, is_unsent, METRIC_READ_PAUSES_UNSENT);
-    set_pause(session, SESSION_PAUSE_BUFFERS, session->intake.starving,
-              METRIC_READ_PAUSES_BUFFERS);
+    set_pause(session, SESSION_PAUSE_BUFFERS, session->intake.starving, METRIC_READ_PAUSES_BUFFERS);
     if (is_unsent != was_unsent) {
         hold_upstreams(session, is_unsent);
     }
@@ -613,8 +610,8 @@ void session_accept(struct worker *worker, uv_stream_t *server, int fd,
     if (!accepted && !server) {
         close(fd);
     }
-    bool room = permit_take(&worker->env->connections, 1,
-                            worker->env->bootstrap->limits.connections);
+    bool room =
+        permit_take(&worker->env->connections, 1, worker->env->bootstrap->limits.connections);
     if (!accepted || !room) {
         if (room) {
             permit_give(&worker->env->connections, 1);

@@ -14,9 +14,9 @@
 #include "sidecar/data/session_fsm.h"
 #include "sidecar/data/stream.h"
 
-#define SESSION_MAGIC          0x5e551011u
-#define SESSION_UNSENT_HIGH    (256 * 1024) /* above: the caller is not read from */
-#define SESSION_UNSENT_LOW     (64 * 1024)  /* below: again */
+#define SESSION_MAGIC       0x5e551011u
+#define SESSION_UNSENT_HIGH (256 * 1024) /* above: the caller is not read from */
+#define SESSION_UNSENT_LOW  (64 * 1024)  /* below: again */
 
 /* Why reading is paused; several may hold at once. */
 enum session_pause {
@@ -38,15 +38,15 @@ struct session {
     uint32_t calls_len;  /* of both */
     uint32_t pauses;     /* enum session_pause bits */
     bool reading;
-    bool judged;         /* the first bytes were of our kind */
+    bool judged; /* the first bytes were of our kind */
     uint8_t first_len;
     uint8_t first[8];
-    bool ended;          /* EOF was seen, but frames are still to be taken up */
-    bool answered;       /* something was answered since the drain began */
-    bool settling;       /* inside session_settle(): no recursion */
+    bool ended;    /* EOF was seen, but frames are still to be taken up */
+    bool answered; /* something was answered since the drain began */
+    bool settling; /* inside session_settle(): no recursion */
     uint64_t last_byte_ms;
-    uint64_t frame_begun_ms; /* 0: no frame is under way */
-    uint64_t paused_ms;      /* since when reading is paused */
+    uint64_t frame_begun_ms;  /* 0: no frame is under way */
+    uint64_t paused_ms;       /* since when reading is paused */
     uint64_t unsent_since_ms; /* last progress while something is unsent; 0: nothing is */
     struct worker_timer timer;
 };

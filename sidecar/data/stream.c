@@ -9,8 +9,8 @@
 /* Vectors per write; more than that many segments take a second one. */
 #define STREAM_IOVS 64
 
-void stream_init(struct stream *stream, const struct stream_ops *ops,
-                 const struct buffers *buffers, struct list *dirty_head)
+void stream_init(struct stream *stream, const struct stream_ops *ops, const struct buffers *buffers,
+                 struct list *dirty_head)
 {
     outq_init(&stream->out);
     stream->ops = ops;

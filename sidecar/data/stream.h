@@ -49,8 +49,8 @@ struct stream {
 };
 
 /* The uv handle is initialised by the owner. */
-void stream_init(struct stream *stream, const struct stream_ops *ops,
-                 const struct buffers *buffers, struct list *dirty_head);
+void stream_init(struct stream *stream, const struct stream_ops *ops, const struct buffers *buffers,
+                 struct list *dirty_head);
 
 /* Queues bytes that stay until the end of the turn. False where memory is short: then the connection
  * must go. */

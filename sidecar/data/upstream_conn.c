@@ -116,8 +116,7 @@ static bool name_matches(const struct call *call, const uint8_t *name, uint32_t 
            memcmp(name + prefix + 1, method.p, method.len) == 0;
 }
 
-static void bad(struct upstream_conn *conn, enum reason reason, const char *detail,
-                int64_t number)
+static void bad(struct upstream_conn *conn, enum reason reason, const char *detail, int64_t number)
 {
     conn->reason = reason;
     conn->detail = detail;
@@ -161,7 +160,8 @@ static void broken(struct upstream_conn *conn, enum frame_broken why)
         bad(conn, REASON_FRAME_TOO_LARGE, "the reply is above limits.frame_bytes %lld",
             (int64_t)conn->worker->env->bootstrap->limits.frame_bytes);
     } else {
-        bad(conn, REASON_UPSTREAM_PROTOCOL, "what came is no reply frame, cause %lld", (int64_t)why);
+        bad(conn, REASON_UPSTREAM_PROTOCOL, "what came is no reply frame, cause %lld",
+            (int64_t)why);
     }
 }
 

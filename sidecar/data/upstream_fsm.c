@@ -4,8 +4,14 @@
  */
 #include "sidecar/data/upstream_fsm.h"
 
-#define GO(state, act) {FSM_KIND_GO, UPSTREAM_STATE_##state, UPSTREAM_ACTION_##act}
-#define NO             {FSM_KIND_IMPOSSIBLE, 0, 0}
+#define GO(state, act)                                                                             \
+    {                                                                                              \
+        FSM_KIND_GO, UPSTREAM_STATE_##state, UPSTREAM_ACTION_##act                                 \
+    }
+#define NO                                                                                         \
+    {                                                                                              \
+        FSM_KIND_IMPOSSIBLE, 0, 0                                                                  \
+    }
 
 static const struct fsm_step table[UPSTREAM_STATE_MAX][UPSTREAM_EVENT_MAX] = {
     [UPSTREAM_STATE_CONNECTING] =

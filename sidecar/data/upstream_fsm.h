@@ -24,11 +24,11 @@
     X(ABANDON)          /* its call timed out or lost its caller */                                \
     X(ASSIGN)           /* a call takes it */                                                      \
     X(BYTES)                                                                                       \
-    X(FINISHED)         /* the reply is complete and matched */                                    \
-    X(BAD)              /* what came is no reply to the call */                                    \
-    X(LOST)             /* EOF or an error */                                                      \
-    X(EXPIRED)          /* idle for too long, or somebody else waits for the permit */             \
-    X(SHUT)             /* the worker ends */
+    X(FINISHED) /* the reply is complete and matched */                                            \
+    X(BAD)      /* what came is no reply to the call */                                            \
+    X(LOST)     /* EOF or an error */                                                              \
+    X(EXPIRED)  /* idle for too long, or somebody else waits for the permit */                     \
+    X(SHUT)     /* the worker ends */
 
 #define UPSTREAM_ACTIONS(X)                                                                        \
     X(NONE)                                                                                        \
@@ -37,11 +37,11 @@
     X(PARK)         /* into the pool: a waiter, the idle list, or out */                           \
     X(TAKE)         /* out of the idle list */                                                     \
     X(PARSE)                                                                                       \
-    X(DROP)         /* answers to ONEWAY messages */                                               \
-    X(CLOSE)        /* nobody has to be told */                                                    \
-    X(CLOSE_FAIL)   /* its calls are told: connecting failed */                                    \
-    X(CLOSE_LOST)   /* its calls are told: lost */                                                 \
-    X(CLOSE_BAD)    /* its call is told: upstream_protocol */
+    X(DROP)       /* answers to ONEWAY messages */                                                 \
+    X(CLOSE)      /* nobody has to be told */                                                      \
+    X(CLOSE_FAIL) /* its calls are told: connecting failed */                                      \
+    X(CLOSE_LOST) /* its calls are told: lost */                                                   \
+    X(CLOSE_BAD)  /* its call is told: upstream_protocol */
 
 FSM_DECLARE(upstream, UPSTREAM)
 

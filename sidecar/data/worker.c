@@ -138,8 +138,8 @@ static void housekeep(struct worker *worker)
         worker->next_tick_ms = now_ms + WORKER_TICK_MS;
     }
     worker_timer_set(worker, &worker->housekeeping,
-                     now_ms + (list_empty(&worker->starved) ? WORKER_TICK_MS
-                                                            : WORKER_STARVED_POLL_MS));
+                     now_ms +
+                         (list_empty(&worker->starved) ? WORKER_TICK_MS : WORKER_STARVED_POLL_MS));
 }
 
 static void run_timer(struct worker *worker, struct worker_timer *timer)

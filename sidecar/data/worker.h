@@ -31,10 +31,10 @@
 #define WORKER_READ_BYTES      65536 /* one piece of the arena, one read */
 #define WORKER_READS_PER_TURN  4     /* of one connection */
 #define WORKER_RING_BYTES      (256 * 1024)
-#define WORKER_DRAIN_QUIET_MS  250   /* contract, section 6: SIGTERM */
-#define WORKER_STARVED_POLL_MS 5     /* how often those without buffers look again */
-#define WORKER_TICK_MS         1000  /* housekeeping, and a heartbeat when nothing happens */
-#define WORKER_SWEEP_ROUTES    256   /* cached routes looked at per tick */
+#define WORKER_DRAIN_QUIET_MS  250  /* contract, section 6: SIGTERM */
+#define WORKER_STARVED_POLL_MS 5    /* how often those without buffers look again */
+#define WORKER_TICK_MS         1000 /* housekeeping, and a heartbeat when nothing happens */
+#define WORKER_SWEEP_ROUTES    256  /* cached routes looked at per tick */
 #define WORKER_ROUTE_IDLE_MS   600000
 
 struct call;
@@ -113,17 +113,17 @@ struct worker {
     bool has_loop;
     bool started;
 
-    struct list dirty;      /* struct stream.dirty */
-    struct list spinning;   /* struct intake.spin: go on in the next turn */
-    struct list starved;    /* struct intake.starved: wait for buffered_bytes */
-    struct list incomplete; /* struct intake.incomplete: frames begun, oldest first */
-    struct list sessions;   /* struct session.all */
-    struct list listeners;  /* struct listener.all */
-    struct list upstreams;  /* struct upstream_conn.all */
-    struct list pool_waits; /* struct endpoint_pool.waits: pools that somebody waits at */
-    struct list rule_waits; /* struct call.waits: no snapshot yet */
-    bool listeners_closed;  /* draining: whoever still comes is to leave soon */
-    struct list live;       /* struct call.live: all calls */
+    struct list dirty;       /* struct stream.dirty */
+    struct list spinning;    /* struct intake.spin: go on in the next turn */
+    struct list starved;     /* struct intake.starved: wait for buffered_bytes */
+    struct list incomplete;  /* struct intake.incomplete: frames begun, oldest first */
+    struct list sessions;    /* struct session.all */
+    struct list listeners;   /* struct listener.all */
+    struct list upstreams;   /* struct upstream_conn.all */
+    struct list pool_waits;  /* struct endpoint_pool.waits: pools that somebody waits at */
+    struct list rule_waits;  /* struct call.waits: no snapshot yet */
+    bool listeners_closed;   /* draining: whoever still comes is to leave soon */
+    struct list live;        /* struct call.live: all calls */
     struct garbage *garbage; /* blocks to free when the turn ends */
     struct call_pool *calls;
     struct worker_timer housekeeping;
