@@ -237,12 +237,10 @@ static enum step open_container(struct cursor *c, uint8_t key, uint8_t value, bo
     if (n == 0) {
         return STEP_GO; /* with whatever type codes: some write 0 there */
     }
-    if (n > INT32_MAX) {
-        return fail(c, CODEC_ERROR_COUNT);
-    }
     if (types[key].shape == SHAPE_BAD || types[value].shape == SHAPE_BAD) {
         return fail(c, CODEC_ERROR_ELEMENT_TYPE);
     }
+    /* Negative counts too: width is 1 at least, and no frame has 2^31 bytes. */
     if ((uint64_t)n * width > left(c)) {
         return fail(c, CODEC_ERROR_COUNT);
     }
