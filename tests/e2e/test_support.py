@@ -1,10 +1,16 @@
 """The support package itself, without a tside in between: what the other tests rest on."""
 
+import os
+import struct
+import subprocess
+import sys
+
 import pytest
 from thrift.Thrift import TApplicationException
 
 from support import deftable, wire
 from support.caller import Caller
+from support.process import helper
 from support.raw import Closed, Link, RawCallee, StuckListener, closed_port
 from support.tside import parse_metrics
 from support.wait import wait_until
@@ -119,3 +125,46 @@ def test_the_tables_are_read_whole():
     assert len({field.id for field in fields}) == len(fields) >= 36
     assert {field.state for field in fields} == {"BUILT", "NOT_YET"}
     assert "ok" in {reason.text for reason in deftable.reasons()}
+
+
+def run_client(address: str, *options: str) -> list[str]:
+    done = subprocess.run([helper("demo_client"), address, *options], capture_output=True, text=True,
+                          timeout=20, check=True)
+    return done.stdout.splitlines()
+
+
+def test_c_glib_client_and_server_speak(alpha):
+    assert run_client(alpha.address, "text=hi", "count=3", "caller=c.app", "cluster=blue") == ["reply alpha hi"] * 3
+    assert run_client(alpha.address, "method=Fail", "text=no") == ["sorry no"]
+    assert run_client(alpha.address, "method=Raise", "text=boom") == ["exception 6 application error: boom"]
+    assert run_client(alpha.address, "method=Code", "number=503") == ["code 503"]
+    assert run_client(alpha.address, "method=Touch") == run_client(alpha.address, "method=Tell") == ["void"]
+    assert alpha.calls[0]["caller"] == "c.app"
+    assert alpha.calls[0]["extra"] == {"dest_service": "example.service", "dest_cluster": "blue"}
+
+    server = subprocess.Popen([helper("demo_server"), "gamma"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              text=True)
+    address = server.stdout.readline().strip()
+    assert run_client(address, "text=hi") == ["reply gamma hi"]
+    with Caller(address) as one, Caller(address) as two:
+        assert [one.visit("x").server, two.visit("y").text] == ["gamma", "y"]
+        with pytest.raises(one.types.Sorry):
+            one.call("Fail", "x")
+        assert two.call("Code", number=7).baseResp.StatusCode == 7
+    server.communicate("", timeout=10)
+    assert server.returncode == 0
+
+
+def test_allocations_are_counted(tmp_path):
+    counts = tmp_path / "counts"
+    for times in (1, 5):
+        counts.unlink(missing_ok=True)
+        # An isolated interpreter allocates about the same in every run, but for what is asked here.
+        subprocess.run([sys.executable, "-I", "-S", "-c",
+                        f"import ctypes; c = ctypes.CDLL(None); [c.malloc(99999) for _ in range({times * 1000})]"],
+                       env={**os.environ, "LD_PRELOAD": str(helper("libmalloc_count.so")),
+                            "TSIDE_MALLOC_COUNT": str(counts)}, check=True)
+        words = struct.unpack("512Q", counts.read_bytes())
+        if times == 1:
+            first = sum(words[1::2])
+    assert 3_900 < sum(words[1::2]) - first < 12_100
