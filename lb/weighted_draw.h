@@ -26,4 +26,8 @@ uint32_t lb_draw_weight(const struct lb_draw *draw, uint32_t index);
 /* LB_NONE where the total weight is 0. */
 uint32_t lb_draw_pick(const struct lb_draw *draw, struct lb_random *random);
 
+/* Dies where some candidate's share of all outcomes is not exactly its weight's. For tests: O(n),
+ * and it allocates. */
+void lb_draw_check(const struct lb_draw *draw);
+
 #endif
