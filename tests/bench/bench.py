@@ -72,8 +72,7 @@ def main() -> None:
     callee = echo.stdout.readline().strip()
     with tempfile.TemporaryDirectory(prefix="tside-bench-") as folder:
         peer, peer_address = haproxy(Path(folder), callee)
-        tside = Tside(workers=1, services={f"example.service/default/{callee}": {}},
-                      rules={"*/*/*/*/*/config": {"access_log": 0}}).start()
+        tside = Tside(workers=1, services={f"example.service/default/{callee}": {}}).start()
         systems = {"tside": (tside.address, tside.pid), "haproxy": (peer_address, peer.pid),
                    "direct": (callee, echo.pid)}
         rounds: dict[str, list[dict]] = {name: [] for name in systems}
