@@ -111,11 +111,14 @@ class Etcd:
         coded = [base64.b64encode(part.encode()).decode() for part in (key, text(value))]
         self._http("POST", "/v3/kv/put", {"key": coded[0], "value": coded[1]})
 
-    def map(self, prefix: str) -> dict[str, str]:
-        """Everything below a prefix."""
+    def held(self, prefix: str) -> dict[str, tuple[str, int]]:
+        """Everything below a prefix: key -> (value, mod_revision)."""
         kvs = json.loads(self.ctl("get", "--prefix", prefix, "-w", "json")).get("kvs", [])
-        return {base64.b64decode(kv["key"]).decode(): base64.b64decode(kv.get("value", "")).decode()
-                for kv in kvs}
+        return {base64.b64decode(kv["key"]).decode():
+                (base64.b64decode(kv.get("value", "")).decode(), kv["mod_revision"]) for kv in kvs}
+
+    def map(self, prefix: str) -> dict[str, str]:
+        return {key: value for key, (value, _) in self.held(prefix).items()}
 
     def revision(self) -> int:
         return json.loads(self.ctl("get", "/", "-w", "json"))["header"]["revision"]
