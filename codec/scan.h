@@ -80,26 +80,38 @@ struct codec_message {
     struct wire_span name; /* as sent, with a "Service:" prefix if it has one */
     uint32_t args_off;     /* first byte of the arguments or result struct */
 
-    /* Requests: the struct that is Base (field 255 or, if none, the struct-typed argument with
-     * the lowest id; the last one of that id). The span holds the fields and the STOP. */
+    /*
+     * Requests: the struct in field 255 of the arguments or, if there is none, in field 255 of
+     * the struct-typed argument with the lowest id (base_field_id: 255 or that argument's).
+     * Replies: BaseResp, the struct in field 255 of the struct in result field 0.
+     * Of fields that stand twice the last one counts, also where it is not a struct: then there
+     * is none. The span holds the fields and the STOP.
+     */
     bool has_base;
     int16_t base_field_id;
     struct wire_span base;
 
-    /* Replies: the last depth-1 field (results have one at most; 0 is `success`, others are
-     * declared exceptions). */
+    /* The last depth-1 field (results have one at most; 0 is `success`, others are declared
+     * exceptions). */
     bool has_field;
     int16_t field_id;
     uint8_t field_type;
     struct wire_span field; /* its value */
 };
 
+/* Private to scan.c: one struct or container that is open. */
 struct codec_scan_level {
-    uint8_t kind; /* private to scan.c */
-    uint8_t key_type;
-    uint8_t value_type;
-    uint8_t on_value;
-    uint32_t left; /* elements (map: pairs) still to come */
+    uint8_t types[2]; /* what comes alternately: key and value of a map, else twice the element */
+    uint8_t turn;     /* which of the two comes next */
+    uint8_t is_struct;
+    uint32_t left; /* values still to come: a map's pairs count twice */
+};
+
+/* Private to scan.c: a struct under field 255 that Base may be, as far as it is known. */
+struct codec_scan_place {
+    bool found;
+    bool open; /* its end is where the next field begins */
+    struct wire_span span;
 };
 
 struct codec_scan {
@@ -111,16 +123,18 @@ struct codec_scan {
     /* Private. */
     enum codec_scan_kind kind;
     uint32_t frame_len;
-    uint32_t pos;
-    uint8_t depth;
-    uint8_t state;
-    int16_t field_id; /* of the depth-1 field under way */
-    uint8_t field_type;
-    uint32_t field_off; /* its value's first byte */
+    uint32_t pos;    /* may lie beyond what has arrived: what is skipped need not be seen */
+    uint8_t depth;   /* open levels */
+    bool field_open; /* message.field's end is not known yet */
+    struct codec_scan_place own;   /* field 255 at depth 1 */
+    struct codec_scan_place inner; /* field 255 of the depth-1 struct under way */
+    struct codec_scan_place held;  /* ... of the struct-typed argument with the lowest id */
+    bool has_argument;
+    int16_t argument_id; /* that lowest id */
     struct codec_scan_level stack[WIRE_DEPTH_MAX];
 };
 
-/* frame_len: the body's full length as the frame's header says it. */
+/* frame_len: the body's full length as the frame's header says it, at most INT32_MAX. */
 void codec_scan_begin(struct codec_scan *scan, enum codec_scan_kind kind, uint32_t frame_len);
 
 /*

@@ -1,8 +1,8 @@
 /*
  * discovery/rule.h: one rule: a key's tuple pattern, its kind and its compiled value.
  *
- * Immutable once parsed, shared by views and by cached routes on any thread, counted. Parsing is
- * strict: an unknown field, a wrong type, a value out of range or a field of a later version rejects
+ * Immutable once parsed, shared by views and by cached routes on any thread, counted. A rule is one
+ * block of memory, cut to what its kind needs: never copy one by value. Parsing is strict: an unknown field, a wrong type, a value out of range or a field of a later version rejects
  * the whole key with an error that names field, value and range.
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -69,6 +69,11 @@ struct disc_config {
 union disc_value disc_field_default(enum disc_field field);
 const char *disc_field_path(enum disc_field field);
 bool disc_field_is_built(enum disc_field field);
+/* The value as JSON text ("100", "true", "\"p2c\"", "[[500,599]]"), NUL-terminated, cut at cap;
+ * returns the length written. NOT_YET fields print their default as well. */
+size_t disc_value_print(enum disc_field field, const union disc_value *value, char *out,
+                        size_t cap);
+const char *disc_enum_str(enum disc_enum value); /* "p2c", "round_robin", ... */
 
 /* ---- traffic and degrade ------------------------------------------------------------------ */
 
@@ -87,9 +92,9 @@ struct disc_target {
 
 struct disc_traffic {
     struct disc_by by;
-    struct lb_split split; /* entry i is targets[i] */
     uint32_t n;
     struct disc_target *targets; /* sorted by the name as written */
+    struct lb_split split; /* entry i is targets[i]; last: its memory ends behind entry n - 1 */
 };
 
 enum disc_reply_kind {

@@ -7,7 +7,7 @@
  * that does not parse keeps the key's last good one in force and is listed until it is mended.
  *
  *     disc_store_begin(store, DISC_LAYER_ETCD, true);      full list: what is not put, is deleted
- *     disc_store_put(store, ..., "a/default/b/*\/*\/traffic", value, len, rev, lease);
+ *     disc_store_put(store, ..., "a/default/b/default/Visit/traffic", value, len, rev, lease);
  *     disc_store_commit(store, DISC_LAYER_ETCD, revision, DISC_ORIGIN_ETCD, now_ms);
  *     while (!disc_store_build(store, budget_us)) { back to the loop }
  *
@@ -23,6 +23,15 @@
 
 enum disc_space { DISC_SPACE_RULES = 0, DISC_SPACE_SERVICES, DISC_SPACES };
 
+struct disc_rejection {
+    const char *key; /* whole */
+    const char *field;
+    const char *reason;
+    int64_t mod_revision;
+    uint64_t since_unix_ms;
+    const char *in_force; /* value text, NULL: none */
+};
+
 struct disc_store_options {
     const char *prefix[DISC_SPACES]; /* "/tside/rules" (may be ""), "/tside/services"; copied */
     const struct codec_templates *templates; /* borrowed for the store's life */
@@ -34,7 +43,13 @@ struct disc_store_options {
 
     /* Takes the snapshot over (disc_snapshot_free later). */
     void (*publish)(void *owner, struct disc_snapshot *snapshot);
+
+    /* A value was refused just now (for the log). Must not call the store. NULL: nobody listens. */
+    void (*rejected)(void *owner, const struct disc_rejection *rejection);
     void *owner;
+
+    uint64_t hash_seed; /* unpredictable to those who call; any value will do */
+    size_t keys_max;    /* 0: DISC_KEYS_MAX */
 };
 
 struct disc_store;
@@ -42,9 +57,12 @@ struct disc_store;
 struct disc_store *disc_store_new(const struct disc_store_options *options);
 struct disc_store *disc_store_free(struct disc_store *store); /* snapshots must be freed before */
 
+/* Each layer may have one begun list of changes. Begun anew without a commit, what was reported since
+ * is forgotten: a source that fails halfway starts over. */
 void disc_store_begin(struct disc_store *store, enum disc_layer layer, bool full);
 
-/* key is the part behind "<prefix>/". Keys that have not our form are counted and left alone. text is
+/* key is the part behind "<prefix>/" (behind "/" where the prefix is empty). Keys, values and errors are
+ * copied; they are looked at by build. Keys that have not our form are counted and left alone. text is
  * the value as the source has it; where the source's own format is bad (a YAML value that is no
  * JSON) disc_store_reject() lists it instead. */
 void disc_store_put(struct disc_store *store, enum disc_layer layer, enum disc_space space,
@@ -64,7 +82,10 @@ void disc_store_commit(struct disc_store *store, enum disc_layer layer, int64_t 
  * changed but the revision: then a snapshot with the new revision is published too). */
 bool disc_store_build(struct disc_store *store, uint64_t budget_us);
 
-/* ---- looking inside (admin, state file, tests) ----------------------------------------------- */
+/* Frees what readers have let go since: build does the same, this is for quiet times. */
+void disc_store_reap(struct disc_store *store);
+
+/* ---- looking inside (admin, state file, tests): as far as build has come ------------------------ */
 
 struct disc_store_stats {
     uint64_t keys[DISC_LAYERS][DISC_SPACES]; /* held now, rejected ones included */
@@ -76,21 +97,13 @@ struct disc_store_stats {
 };
 void disc_store_stats(const struct disc_store *store, struct disc_store_stats *ret);
 
-struct disc_rejection {
-    const char *key; /* whole */
-    const char *field;
-    const char *reason;
-    int64_t mod_revision;
-    uint64_t since_unix_ms;
-    const char *in_force; /* value text, NULL: none */
-};
 /* Visits rejected keys in bytewise order from the first key > after (NULL: from the start) until fn
  * returns false. */
 typedef bool (*disc_rejection_fn)(void *arg, const struct disc_rejection *rejection);
 void disc_store_each_rejection(const struct disc_store *store, const char *after,
                                disc_rejection_fn fn, void *arg);
 
-/* One key of one layer as the source has it; `text` is the last value seen, `good_*` the one in force
+/* One key of one layer as the source has it, foreign ones excepted; `text` is the last value seen, `good_*` the one in force
  * where that one was rejected (NULL: none, or the same). */
 struct disc_raw {
     enum disc_space space;
@@ -108,7 +121,8 @@ typedef bool (*disc_raw_fn)(void *arg, const struct disc_raw *raw);
 void disc_store_each_raw(const struct disc_store *store, enum disc_layer layer,
                          const char *after_whole_key, disc_raw_fn fn, void *arg);
 
-/* The lease a key of the etcd layer is known to have (0: none or no such key). */
+/* The lease a key of the etcd layer is known to have (0: none or no such key); knows of what was put
+ * but not built yet, too. */
 int64_t disc_store_lease(const struct disc_store *store, enum disc_space space, const char *key,
                          size_t key_len);
 

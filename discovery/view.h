@@ -38,7 +38,8 @@ struct disc_endpoint {
 };
 
 struct disc_cluster {
-    uint64_t id; /* unique to this version, never reused */
+    uint64_t id; /* of this set of endpoint versions: unique, never reused; a view that changed
+                    elsewhere only keeps it */
     struct disc_str name;
     uint32_t n;
     struct disc_endpoint *const *endpoints; /* sorted by address */
@@ -65,6 +66,8 @@ struct disc_entry {
 
 struct disc_view;
 
+/* Any thread. The last one to let go only marks the view; the control thread frees it, and what it
+ * holds, in its next disc_store_build(), disc_store_reap() or disc_snapshot_free(). */
 struct disc_view *disc_view_ref(struct disc_view *view);   /* NULL is passed through */
 struct disc_view *disc_view_unref(struct disc_view *view); /* NULL */
 

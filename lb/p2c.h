@@ -4,13 +4,17 @@
  * Two different candidates are drawn by weight; the first is kept unless its score exceeds twice
  * max(the second's score, the set's median EWMA):
  *     score = ewma * (1 + max(0, n - e - 3 * sqrt(e + 1)))
- * n: the candidate's calls in flight, e: the set's, times weight / total weight. Why this and not
- * the published forms: design, section 6 (P2C), and research/mesh.md, sections 5.1 and 5.2.
+ * n: the candidate's calls in flight, e: the set's, times weight / total weight. A candidate without
+ * an EWMA counts as the median. Why this and not the published forms: dividing the latency by the
+ * weight, or forcing the better of two, breaks the weights (9:1 becomes 99:1 or 51:49); a veto that
+ * needs a factor of two, and a load that counts only beyond chance, leave them alone while all are
+ * well. tests/lb/p2c_sim_test.c holds it to that.
  *
  * The EWMA (Finagle's PeakEwma.scala): a slower sample replaces it at once, faster ones pull it
  * down with a time constant of LB_EWMA_TAU_MS. A failure is recorded as max(latency, timeout,
  * 2 * ewma), clamped to LB_FAILURE_CLAMP times the set's median: else a fast-failing endpoint would
- * draw traffic to itself, and a slow timeout would bar it for minutes.
+ * draw traffic to itself, and a slow timeout would bar it for minutes. A value that nobody refreshes
+ * fades with the same time constant (lb_ewma_now()), so that who was barred is tried again.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_LB_P2C_H
@@ -21,6 +25,7 @@
 
 #define LB_EWMA_TAU_MS   10000
 #define LB_FAILURE_CLAMP 20
+#define LB_SAMPLE_MAX_US 30e6 /* where everyone fails there is no median to clamp to */
 
 /* The set as a whole, as of about now; kept by the owner (a median may be some calls old). */
 struct lb_set_load {
@@ -33,10 +38,14 @@ uint32_t lb_p2c_pick(const struct lb_draw *draw, lb_load_fn load, const void *ow
                      const struct lb_set_load *set, const struct lb_exclude *exclude,
                      struct lb_random *random);
 
-/* The EWMA after one more sample; ewma_us 0 means none yet. elapsed_ms since the last sample. */
+/* The EWMA after one more sample; ewma_us: as the last one left it, not faded, 0 means none yet.
+ * elapsed_ms since the last sample. */
 double lb_ewma_next(double ewma_us, double sample_us, double elapsed_ms);
 
-/* What a failed call is recorded as. median_us 0: no clamp but the timeout. */
+/* What an EWMA is worth idle_ms after its last sample: the value for struct lb_load. */
+double lb_ewma_now(double ewma_us, double idle_ms);
+
+/* What a failed call is recorded as. median_us 0: max(latency, timeout). */
 double lb_failure_sample(double latency_us, double timeout_us, double ewma_us, double median_us);
 
 #endif

@@ -30,11 +30,12 @@ struct log;
 
 struct log_line {
     size_t len;
-    bool overflow;
+    bool text;
+    bool overflow; /* something was cut: said by "cut": true at the end */
     char buf[LOG_LINE_MAX];
 };
 
-/* fd is not closed; text: "level component: message key=value" for people instead of JSON. */
+/* node is copied; fd is borrowed; NULL when out of memory. text: "level component: message key=value" for people instead of JSON. */
 struct log *log_new(int fd, enum log_level level, bool text, const char *node);
 struct log *log_free(struct log *log);
 void log_set_level(struct log *log, enum log_level level);
@@ -49,6 +50,7 @@ void log_str(struct log_line *line, const char *key, const char *value);
 /* Any bytes; those outside UTF-8 and control bytes are shown as \xHH (contract, section 1). */
 void log_bytes(struct log_line *line, const char *key, const char *p, size_t len);
 void log_int(struct log_line *line, const char *key, int64_t value);
+/* One write of the whole line, or none. */
 void log_end(struct log *log, struct log_line *line);
 
 /* All in one, for lines without fields. */

@@ -46,7 +46,9 @@ struct route_target {
 struct route {
     uint32_t refs;
     uint64_t hash;
-    struct route *next; /* in the cache's bucket */
+    struct route *next;                /* in the cache's bucket */
+    struct route *all_prev, *all_next; /* among all cached routes */
+    uint64_t generation;               /* of the newest snapshot that it is known to be valid in */
     uint64_t last_used_ms;
     struct disc_tuple tuple;                   /* points into names */
     struct disc_view *callee, *star;           /* referenced */
@@ -72,6 +74,7 @@ struct route_cache_options {
 };
 
 struct route_cache *route_cache_new(const struct route_cache_options *options);
+/* No call may hold a route any more. */
 struct route_cache *route_cache_free(struct route_cache *cache);
 
 /* The route of this tuple under this snapshot; takes a reference. NULL when out of memory. */
@@ -79,8 +82,9 @@ struct route *route_get(struct route_cache *cache, const struct disc_snapshot *s
                         const struct disc_tuple *tuple, uint64_t now_ms);
 void route_unref(struct route_cache *cache, struct route *route);
 
-/* Lets go of up to n cached routes whose views are outdated or that were idle for idle_ms; goes on
- * where it stopped. Called once in a while, so that forgotten tuples do not pin old views. */
+/* Looks at n cached routes, going on where it stopped, and lets go of those whose views are outdated
+ * or that were idle for idle_ms. Called once in a while, so that forgotten tuples do not pin old
+ * views. */
 void route_cache_sweep(struct route_cache *cache, const struct disc_snapshot *snapshot, uint32_t n,
                        uint64_t now_ms, uint64_t idle_ms);
 

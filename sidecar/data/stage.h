@@ -43,12 +43,22 @@ struct stage_ctx {
 /* Runs access, degrade, split and balance. */
 enum stage_verdict stages_run(struct stage_ctx *ctx);
 
-/* balance alone: another endpoint of the same set (ctx->set, ctx->exclude). */
+/* balance alone: another endpoint of the same set (ctx->set, ctx->exclude). Where all are excluded it
+ * answers no_endpoint; the reason of the attempt before tells the caller more. */
 enum stage_verdict stage_balance(struct stage_ctx *ctx);
 
 /* The others, for tests: each one file. */
 enum stage_verdict stage_access(struct stage_ctx *ctx);
 enum stage_verdict stage_degrade(struct stage_ctx *ctx);
 enum stage_verdict stage_split(struct stage_ctx *ctx);
+
+/*
+ * The 64-bit point that decides a share: the hash of the value named by `by`, random where the call
+ * has none. The seeds are fixed, so that one LogID goes one way on every host of a chain, and
+ * differ, so that who is degraded says nothing about where the others go.
+ */
+#define STAGE_SEED_TRAFFIC UINT64_C(0x747369646574726b)
+#define STAGE_SEED_DEGRADE UINT64_C(0x7473696465646567)
+uint64_t stage_point(const struct stage_ctx *ctx, const struct disc_by *by, uint64_t seed);
 
 #endif

@@ -19,7 +19,8 @@ struct target_set {
     uint64_t cluster_id; /* of the disc_cluster it was built from; 0: an empty cluster */
     struct disc_str service, cluster, zone; /* zone "": all */
     uint32_t n;
-    struct endpoint_state **endpoints; /* [n], referenced; sorted by address */
+    struct endpoint_state **endpoints; /* [n], those with weight, referenced, sorted by address;
+                                          NULL where the store attaches no state (explain) */
     struct lb_draw *draw;
     struct lb_round_robin *round_robin;
     struct lb_set_load load; /* refreshed now and then */

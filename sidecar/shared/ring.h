@@ -12,18 +12,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define RING_HEAD_BYTES 8
+
 struct ring {
     uint8_t *bytes;
-    uint32_t size;                      /* a power of two */
-    _Alignas(64) _Atomic uint32_t head; /* the producer's */
+    uint32_t size;                      /* a power of two, at least 64 */
+    _Alignas(64) _Atomic uint32_t head; /* the producer's, likewise the next two */
+    uint32_t reserved;
+    uint32_t reserved_len;
     _Alignas(64) _Atomic uint32_t tail; /* the consumer's */
 };
 
 int ring_init(struct ring *ring, uint32_t size); /* 0 or -ENOMEM */
 void ring_done(struct ring *ring);
 
-/* Producer: room for one contiguous record (at most size/2 bytes), NULL where full; nothing is seen
- * by the consumer before ring_commit(), which may shorten the record. */
+/* Producer: room for one contiguous record of at most size/2 - RING_HEAD_BYTES bytes (such a one
+ * always fits into an empty ring), 8-byte aligned; NULL where full. Nothing is seen by the consumer
+ * before ring_commit(), which may shorten the record. A reservation may be abandoned. */
 void *ring_reserve(struct ring *ring, uint32_t len);
 void ring_commit(struct ring *ring, uint32_t len);
 

@@ -21,7 +21,8 @@
 
 #include <stdatomic.h>
 
-/* Upper bounds in microseconds of the duration histogram; the last bucket is +Inf. */
+/* Upper bounds in microseconds of the duration histogram; the last bucket is +Inf. Each bucket
+ * counts its own calls alone (Prometheus wants them cumulated). */
 #define TUPLE_BUCKETS 14
 extern const uint64_t tuple_bucket_us[TUPLE_BUCKETS - 1];
 
@@ -51,7 +52,7 @@ void tuple_state_unref(struct tuple_state *state);
 struct tuple_counts *tuple_state_counts(struct tuple_state *state, uint32_t worker);
 const struct disc_tuple *tuple_state_names(const struct tuple_state *state);
 
-/* Counts one finished call. now_ms is the worker's loop time. */
+/* Counts one finished call. now_ms is the worker's loop time. inflight is left to the caller. */
 void tuple_counts_add(struct tuple_counts *counts, enum reason reason, uint64_t us,
                       uint64_t now_ms);
 
@@ -67,19 +68,23 @@ struct tuple_sums {
 };
 void tuple_state_sum(const struct tuple_state *state, struct tuple_sums *ret);
 
+/* Every entry, "_other" too once it was needed, until fn says false. */
 typedef bool (*tuple_fn)(void *arg, const struct tuple_state *state);
 void tuple_table_each(const struct tuple_table *table, tuple_fn fn, void *arg);
 
-/* Counts of entries that have left, per (to, to_cluster), so that a histogram never goes back. */
+/* Counts of entries that have left, per (to, to_cluster), so that a histogram never goes back. As
+ * many pairs as the table holds tuples; those beyond are summed up under "_other". */
 typedef void (*tuple_residue_fn)(void *arg, struct disc_str to, struct disc_str to_cluster,
                                  const struct tuple_sums *sums);
 void tuple_table_each_residue(const struct tuple_table *table, tuple_residue_fn fn, void *arg);
 
+/* Entries in the table, "_other" not among them. */
 uint64_t tuple_table_count(const struct tuple_table *table);
 uint64_t tuple_table_overflow_total(const struct tuple_table *table); /* gets that met "_other" */
 
-/* Control thread: takes entries idle for idle_ms out of the table; they are freed by reclaim once
- * every worker has seen `epoch` or a later one. */
+/* Control thread: takes entries that nobody holds and that were idle for idle_ms out of the table;
+ * they are freed by reclaim once every worker has seen `epoch` or a later one. No worker may have
+ * seen `epoch` before expire returns: workers look entries up without a lock and may stand on one. */
 void tuple_table_expire(struct tuple_table *table, uint64_t now_ms, uint64_t idle_ms,
                         uint64_t epoch);
 void tuple_table_reclaim(struct tuple_table *table, uint64_t epoch_seen_by_all);

@@ -1,0 +1,117 @@
+/*
+ * lb/p2c.c: power of two choices, see lb/p2c.h.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "lb/p2c.h"
+
+#include <math.h>
+
+#define DRAWS_MAX   8   /* before the set is walked */
+#define VETO_FACTOR 2.0 /* the first is kept unless it is worse by this */
+
+/* By weight among those that remain, by walking the set: exact, and slow only where a set is large
+ * and nearly all its weight is excluded. */
+static uint32_t walk(const struct lb_draw *draw, const struct lb_exclude *exclude, uint32_t except,
+                     struct lb_random *random)
+{
+    uint32_t n = lb_draw_count(draw);
+    uint64_t total = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        if (i != except && !lb_is_excluded(exclude, i)) {
+            total += lb_draw_weight(draw, i);
+        }
+    }
+    if (total == 0) {
+        return LB_NONE;
+    }
+    uint64_t left = lb_random_scale(lb_random_next(random), total);
+    for (uint32_t i = 0;; i++) {
+        if (i != except && !lb_is_excluded(exclude, i)) {
+            uint32_t weight = lb_draw_weight(draw, i);
+            if (left < weight) {
+                return i;
+            }
+            left -= weight;
+        }
+    }
+}
+
+/* By weight among those that are neither excluded nor `except`. */
+static uint32_t draw_one(const struct lb_draw *draw, const struct lb_exclude *exclude,
+                         uint32_t except, struct lb_random *random)
+{
+    for (int i = 0; i < DRAWS_MAX; i++) {
+        uint32_t index = lb_draw_pick(draw, random);
+        if (index == LB_NONE || (index != except && !lb_is_excluded(exclude, index))) {
+            return index;
+        }
+    }
+    return walk(draw, exclude, except, random);
+}
+
+/* In flight beyond what chance alone explains: three standard deviations of a Poisson number. */
+static double excess(double inflight, double expected)
+{
+    double above = inflight - expected - 3 * sqrt(expected + 1);
+    return above > 0 ? above : 0;
+}
+
+static double score(const struct lb_draw *draw, uint32_t index, struct lb_load load,
+                    const struct lb_set_load *set)
+{
+    double share = (double)lb_draw_weight(draw, index) / (double)lb_draw_total_weight(draw);
+    double ewma = load.ewma_us > 0 ? load.ewma_us : set->median_ewma_us;
+    return ewma * (1 + excess(load.inflight, (double)set->inflight * share));
+}
+
+uint32_t lb_p2c_pick(const struct lb_draw *draw, lb_load_fn load, const void *owner,
+                     const struct lb_set_load *set, const struct lb_exclude *exclude,
+                     struct lb_random *random)
+{
+    uint32_t first = draw_one(draw, exclude, LB_NONE, random);
+    if (first == LB_NONE || lb_draw_weight(draw, first) == lb_draw_total_weight(draw)) {
+        return first;
+    }
+    uint32_t second = draw_one(draw, exclude, first, random);
+    if (second == LB_NONE) {
+        return first;
+    }
+
+    double limit = score(draw, second, load(owner, second), set);
+    if (limit < set->median_ewma_us) {
+        limit = set->median_ewma_us;
+    }
+    bool veto = score(draw, first, load(owner, first), set) > VETO_FACTOR * limit;
+    return veto ? second : first;
+}
+
+/* What is left of a value after so long. A clock that went back counts as no time. */
+static double fade(double elapsed_ms)
+{
+    return elapsed_ms > 0 ? exp(-elapsed_ms / LB_EWMA_TAU_MS) : 1;
+}
+
+double lb_ewma_next(double ewma_us, double sample_us, double elapsed_ms)
+{
+    if (ewma_us <= 0 || sample_us >= ewma_us) {
+        return sample_us;
+    }
+    double kept = fade(elapsed_ms);
+    return ewma_us * kept + sample_us * (1 - kept);
+}
+
+double lb_ewma_now(double ewma_us, double idle_ms)
+{
+    return ewma_us * fade(idle_ms);
+}
+
+double lb_failure_sample(double latency_us, double timeout_us, double ewma_us, double median_us)
+{
+    double sample = fmax(latency_us, timeout_us);
+
+    if (median_us > 0) {
+        sample = fmin(fmax(sample, 2 * ewma_us), LB_FAILURE_CLAMP * median_us);
+    }
+    return fmin(sample, LB_SAMPLE_MAX_US);
+}

@@ -1,0 +1,122 @@
+/*
+ * lb/round_robin.c: smooth weighted round robin, see lb/round_robin.h.
+ *
+ * A turned sequence starts from what `start` picks leave behind: by then candidate i has gained
+ * start * w[i] and paid the total for each time it was picked, so its current value is that product
+ * modulo the total, less one total more for those whose turn came early: as many as make the sum
+ * zero, and we take those with the largest remainders. The algorithm itself now and then decides
+ * otherwise, so the first turn may give someone one pick more or less than its weight.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "lb/round_robin.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+struct entry {
+    int64_t current;
+    uint32_t weight;
+};
+
+struct lb_round_robin {
+    uint64_t total;
+    uint32_t n;
+    struct entry entries[];
+};
+
+struct remainder {
+    uint64_t value;
+    uint32_t index;
+};
+
+static int larger_first(const void *a, const void *b)
+{
+    const struct remainder *x = a;
+    const struct remainder *y = b;
+
+    if (x->value != y->value) {
+        return x->value > y->value ? -1 : 1;
+    }
+    return x->index < y->index ? -1 : 1;
+}
+
+/* Weights and n are at most a million, so start * weight is below 10^18, and so is the sum. */
+static void turn(struct lb_round_robin *rr, uint64_t start, struct remainder *scratch)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < rr->n; i++) {
+        uint64_t value = start * rr->entries[i].weight % rr->total;
+        rr->entries[i].current = (int64_t)value;
+        scratch[i] = (struct remainder){.value = value, .index = i};
+        sum += value;
+    }
+    if (sum == 0) {
+        return;
+    }
+    qsort(scratch, rr->n, sizeof(*scratch), larger_first);
+    for (uint64_t i = 0; i < sum / rr->total; i++) {
+        rr->entries[scratch[i].index].current -= (int64_t)rr->total;
+    }
+}
+
+struct lb_round_robin *lb_round_robin_new(const uint32_t weights[], uint32_t n, uint64_t start)
+{
+    struct lb_round_robin *rr = calloc(1, sizeof(*rr) + n * sizeof(rr->entries[0]));
+    struct remainder *scratch = malloc(n * sizeof(*scratch) + 1); /* never NULL for n = 0 */
+    if (!rr || !scratch) {
+        free(scratch);
+        return lb_round_robin_free(rr);
+    }
+
+    rr->n = n;
+    for (uint32_t i = 0; i < n; i++) {
+        rr->entries[i].weight = weights[i];
+        rr->total += weights[i];
+    }
+    if (rr->total > 0) {
+        turn(rr, start % rr->total, scratch);
+    }
+    free(scratch);
+    return rr;
+}
+
+struct lb_round_robin *lb_round_robin_free(struct lb_round_robin *rr)
+{
+    free(rr);
+    return NULL;
+}
+
+/* Excluded candidates neither gain nor pay: they go on from where they were. */
+uint32_t lb_round_robin_pick(struct lb_round_robin *rr, const struct lb_exclude *exclude)
+{
+    uint32_t best = LB_NONE;
+    int64_t total = 0;
+
+    for (uint32_t i = 0; i < rr->n; i++) {
+        struct entry *entry = &rr->entries[i];
+        if (entry->weight == 0 || lb_is_excluded(exclude, i)) {
+            continue;
+        }
+        entry->current += entry->weight;
+        total += entry->weight;
+        if (best == LB_NONE || entry->current > rr->entries[best].current) {
+            best = i;
+        }
+    }
+    if (best != LB_NONE) {
+        rr->entries[best].current -= total;
+    }
+    return best;
+}
+
+void lb_round_robin_check(const struct lb_round_robin *rr)
+{
+    int64_t sum = 0;
+
+    for (uint32_t i = 0; i < rr->n; i++) {
+        assert(rr->entries[i].weight > 0 || rr->entries[i].current == 0);
+        sum += rr->entries[i].current;
+    }
+    assert(sum == 0);
+}

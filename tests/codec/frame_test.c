@@ -1,0 +1,160 @@
+/*
+ * tests/codec/frame_test.c: lengths, and what strangers say first.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "codec/frame.h"
+#include "codec/wire.h"
+#include "tests/codec/bytes.h"
+#include "tests/support/guard.h"
+
+#define MAX WIRE_FRAME_BYTES_DEFAULT
+
+static struct guard guard;
+
+static void test_length(void **state)
+{
+    static const struct {
+        const char *hex;
+        uint32_t max;
+        enum codec_frame_status status;
+        uint32_t len;
+    } rows[] = {
+        {"", MAX, CODEC_FRAME_MORE, 0},
+        {"00", MAX, CODEC_FRAME_MORE, 0},
+        {"00fa", MAX, CODEC_FRAME_MORE, 0},
+        {"00fa00", MAX, CODEC_FRAME_MORE, 0},
+        {"00000000", MAX, CODEC_FRAME_EMPTY, 0},
+        {"00000001", MAX, CODEC_FRAME_LENGTH, 1},
+        {"00fa0000", MAX, CODEC_FRAME_LENGTH, 16384000},
+        {"00fa0001", MAX, CODEC_FRAME_TOO_LARGE, 0},
+        {"7fffffff", MAX, CODEC_FRAME_TOO_LARGE, 0},
+        {"7fffffff", UINT32_MAX, CODEC_FRAME_LENGTH, INT32_MAX},
+        {"80000000", UINT32_MAX, CODEC_FRAME_TOO_LARGE, 0},
+        {"ffffffff", UINT32_MAX, CODEC_FRAME_TOO_LARGE, 0},
+        /* What can't become a length is said at once. */
+        {"01", MAX, CODEC_FRAME_TOO_LARGE, 0},
+        {"00fb", MAX, CODEC_FRAME_TOO_LARGE, 0},
+        {"80", UINT32_MAX, CODEC_FRAME_TOO_LARGE, 0},
+        {"0000000080010001", MAX, CODEC_FRAME_EMPTY, 0},
+        {"0000000c80010001", 12, CODEC_FRAME_LENGTH, 12},
+        {"0000000d80010001", 12, CODEC_FRAME_TOO_LARGE, 0},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct bytes b = {0};
+        uint32_t len = 0;
+        bytes_put_hex(&b, rows[i].hex);
+        const uint8_t *p = guard_copy(&guard, b.p, b.len);
+        enum codec_frame_status status = codec_frame_length(p, b.len, rows[i].max, &len);
+        if (status != rows[i].status || len != rows[i].len) {
+            fail_msg("%s: status %d instead of %d, length %u instead of %u", rows[i].hex, status,
+                     rows[i].status, len, rows[i].len);
+        }
+        bytes_done(&b);
+    }
+}
+
+static const struct {
+    const char *text; /* the bytes, as text or as hex */
+    const char *hex;
+    enum codec_protocol protocol;
+} strangers[] = {
+    {"", NULL, CODEC_PROTOCOL_FRAMED},
+    {NULL, "00", CODEC_PROTOCOL_FRAMED},
+    {NULL, "000000", CODEC_PROTOCOL_FRAMED},
+    {NULL, "00000020", CODEC_PROTOCOL_FRAMED},
+    {NULL, "0000002080", CODEC_PROTOCOL_FRAMED},
+    {NULL, "000000208001", CODEC_PROTOCOL_FRAMED},
+    {NULL, "0000002080010001", CODEC_PROTOCOL_FRAMED},
+    /* The strict magic is there: too large and empty are for the frame to say. */
+    {NULL, "00fa000180010001", CODEC_PROTOCOL_FRAMED},
+    {NULL, "00000000", CODEC_PROTOCOL_FRAMED},
+    {NULL, "0000000000000000", CODEC_PROTOCOL_FRAMED},
+    {NULL, "0000000180", CODEC_PROTOCOL_FRAMED},
+    {NULL, "000000018099", CODEC_PROTOCOL_FRAMED},
+    {NULL, "8001", CODEC_PROTOCOL_UNFRAMED},
+    {NULL, "80010001", CODEC_PROTOCOL_UNFRAMED},
+    {NULL, "8001000100000003", CODEC_PROTOCOL_UNFRAMED},
+    {NULL, "8221", CODEC_PROTOCOL_COMPACT},
+    {NULL, "82210004", CODEC_PROTOCOL_COMPACT},
+    {NULL, "000000208221", CODEC_PROTOCOL_COMPACT},
+    {NULL, "0000002082210104", CODEC_PROTOCOL_COMPACT},
+    {NULL, "0000002082220104", CODEC_PROTOCOL_UNKNOWN},
+    {NULL, "000000200fff0000", CODEC_PROTOCOL_THEADER},
+    {NULL, "0000002010000000", CODEC_PROTOCOL_TTHEADER},
+    {NULL, "1603", CODEC_PROTOCOL_TLS},
+    {NULL, "16030100f5010000", CODEC_PROTOCOL_TLS},
+    {"G", NULL, CODEC_PROTOCOL_HTTP},
+    {"GET / HTTP/1.1", NULL, CODEC_PROTOCOL_HTTP},
+    {"POST /", NULL, CODEC_PROTOCOL_HTTP},
+    {"PRI * HT", NULL, CODEC_PROTOCOL_HTTP},
+    {"OPTIONS ", NULL, CODEC_PROTOCOL_HTTP},
+    {"HTTP/1.1", NULL, CODEC_PROTOCOL_HTTP},
+    {"SSH-2.0-", NULL, CODEC_PROTOCOL_UNKNOWN},
+    {"SSH", NULL, CODEC_PROTOCOL_FRAMED}, /* unknown needs four bytes */
+    {"GETX", NULL, CODEC_PROTOCOL_UNKNOWN},
+    {NULL, "ffffffff", CODEC_PROTOCOL_UNKNOWN},
+    {NULL, "00fa0001", CODEC_PROTOCOL_UNKNOWN},
+    {NULL, "0000002000000003", CODEC_PROTOCOL_UNKNOWN}, /* a non-strict message */
+    {NULL, "0000002080020001", CODEC_PROTOCOL_UNKNOWN},
+    {NULL, "0000002099", CODEC_PROTOCOL_UNKNOWN},
+};
+
+static void test_sniff(void **state)
+{
+    for (size_t i = 0; i < sizeof strangers / sizeof strangers[0]; i++) {
+        struct bytes b = {0};
+        if (strangers[i].hex) {
+            bytes_put_hex(&b, strangers[i].hex);
+        } else {
+            bytes_put(&b, strangers[i].text, strlen(strangers[i].text));
+        }
+        enum codec_protocol protocol =
+            codec_protocol_sniff(guard_copy(&guard, b.p, b.len), b.len, MAX);
+        if (protocol != strangers[i].protocol) {
+            fail_msg("%s: %s instead of %s",
+                     strangers[i].hex ? strangers[i].hex : strangers[i].text,
+                     codec_protocol_str(protocol), codec_protocol_str(strangers[i].protocol));
+        }
+        bytes_done(&b);
+    }
+}
+
+static void test_http_below_a_huge_limit(void **state)
+{
+    const uint8_t *p = guard_copy(&guard, "GET / HT", 8);
+
+    assert_int_equal(codec_protocol_sniff(p, 8, INT32_MAX), CODEC_PROTOCOL_HTTP);
+}
+
+static void test_every_protocol_has_a_name(void **state)
+{
+    for (int i = 0; i < CODEC_PROTOCOL_MAX; i++) {
+        assert_non_null(codec_protocol_str((enum codec_protocol)i));
+    }
+    assert_string_equal(codec_protocol_str(CODEC_PROTOCOL_TTHEADER), "ttheader");
+    assert_string_equal(codec_protocol_str(CODEC_PROTOCOL_MAX), "unknown");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_length),
+        cmocka_unit_test(test_sniff),
+        cmocka_unit_test(test_http_below_a_huge_limit),
+        cmocka_unit_test(test_every_protocol_has_a_name),
+    };
+
+    guard_init(&guard, 4096);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    guard_done(&guard);
+    return failed;
+}

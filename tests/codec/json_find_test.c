@@ -1,0 +1,362 @@
+/*
+ * tests/codec/json_find_test.c: JSON texts from callers, good and bad; jansson as the oracle.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <jansson.h>
+
+#include "codec/json_find.h"
+#include "tests/codec/bytes.h"
+#include "tests/codec/random.h"
+#include "tests/support/guard.h"
+
+#define ORACLE_TEXTS 60000
+
+static struct guard guard;
+
+/* Member "a" of the text; NULL where it is not found. */
+static const struct {
+    const char *text;
+    bool ok;
+    const char *a;
+} rows[] = {
+    {"{}", true, NULL},
+    {" \t\r\n{ } \n", true, NULL},
+    {"{\"a\":\"x\"}", true, "x"},
+    {"{ \"a\" : \"x\" , \"b\" : 1 }", true, "x"},
+    {"{\"a\":\"\"}", true, ""},
+    {"{\"a\":1}", true, NULL},
+    {"{\"a\":null,\"a\":\"y\"}", true, "y"},
+    {"{\"a\":\"y\",\"a\":null}", true, NULL},
+    {"{\"a\":\"y\",\"a\":\"z\"}", true, "z"},
+    {"{\"b\":{\"a\":\"x\"}}", true, NULL},
+    {"{\"b\":[\"a\",\"x\"]}", true, NULL},
+    {"{\"a\":{\"a\":\"x\"}}", true, NULL},
+    {"{\"a\":[\"x\"],\"b\":\"a\"}", true, NULL},
+    {"{\"\\u0061\":\"\\u0078\"}", true, "x"},
+    {"{\"a\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"}", true, "\"\\/\b\f\n\r\t"},
+    {"{\"a\":\"\\u00e9\\u20AC\\ud83d\\ude00\"}", true, "\u00e9\u20ac\U0001f600"},
+    {"{\"a\":\"\u00e9\u20ac\U0001f600\"}", true, "\u00e9\u20ac\U0001f600"},
+    {"{\"n\":[0,-0,1,-1.5,10e3,1E+2,1.25e-3],\"t\":[true,false,null]}", true, NULL},
+    {"{\"a\":\"x\x7f\"}", true, "x\x7f"},
+    {"", false, NULL},
+    {" ", false, NULL},
+    {"[]", false, NULL},
+    {"\"a\"", false, NULL},
+    {"1", false, NULL},
+    {"null", false, NULL},
+    {"{", false, NULL},
+    {"}", false, NULL},
+    {"{]", false, NULL},
+    {"{\"a\":\"x\"", false, NULL},
+    {"{\"a\":\"x\"]", false, NULL},
+    {"{\"a\":\"x\"}}", false, NULL},
+    {"{\"a\":\"x\"} {}", false, NULL},
+    {"{\"a\":\"x\"},", false, NULL},
+    {"{\"a\":\"x\"}x", false, NULL},
+    {"{\"a\":\"x\",}", false, NULL},
+    {"{,\"a\":\"x\"}", false, NULL},
+    {"{\"a\" \"x\"}", false, NULL},
+    {"{\"a\":}", false, NULL},
+    {"{\"a\"}", false, NULL},
+    {"{\"a\":\"x\" \"b\":1}", false, NULL},
+    {"{a:\"x\"}", false, NULL},
+    {"{'a':'x'}", false, NULL},
+    {"{1:2}", false, NULL},
+    {"{\"a\":\"x}", false, NULL},
+    {"{\"a\":\"x\ny\"}", false, NULL},
+    {"{\"a\":\"\\x\"}", false, NULL},
+    {"{\"a\":\"\\", false, NULL},
+    {"{\"a\":\"\\u", false, NULL},
+    {"{\"a\":\"\\u12\"}", false, NULL},
+    {"{\"a\":\"\\u12g4\"}", false, NULL},
+    {"{\"a\":\"\\ud83d\"}", false, NULL},
+    {"{\"a\":\"\\ud83dx\"}", false, NULL},
+    {"{\"a\":\"\\ud83d\\u0041\"}", false, NULL},
+    {"{\"a\":\"\\ude00\"}", false, NULL},
+    {"{\"a\":\"\xff\"}", false, NULL},
+    {"{\"a\":\"\x80\"}", false, NULL},
+    {"{\"a\":\"\xc3\"}", false, NULL},
+    {"{\"a\":\"\xc0\x80\"}", false, NULL},
+    {"{\"a\":\"\xe0\x80\x80\"}", false, NULL},
+    {"{\"a\":\"\xed\xa0\x80\"}", false, NULL},
+    {"{\"a\":\"\xf0\x80\x80\x80\"}", false, NULL},
+    {"{\"a\":\"\xf4\x90\x80\x80\"}", false, NULL},
+    {"\xef\xbb\xbf{}", false, NULL},
+    {"{\"a\":01}", false, NULL},
+    {"{\"a\":+1}", false, NULL},
+    {"{\"a\":.5}", false, NULL},
+    {"{\"a\":1.}", false, NULL},
+    {"{\"a\":1e}", false, NULL},
+    {"{\"a\":-}", false, NULL},
+    {"{\"a\":0x1}", false, NULL},
+    {"{\"a\":nul}", false, NULL},
+    {"{\"a\":truE}", false, NULL},
+    {"{\"a\":NaN}", false, NULL},
+    {"{\"a\":[1,]}", false, NULL},
+    {"{\"a\":[1 2]}", false, NULL},
+    {"{\"a\":[}", false, NULL},
+    {"{\"a\":/**/1}", false, NULL},
+};
+
+static void test_rows(void **state)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct json_wanted a = {.name = "a", .name_len = 1, .found = true};
+        size_t len = strlen(rows[i].text);
+        bool ok = json_find(guard_copy(&guard, rows[i].text, len), len, 1, &a);
+        if (ok != rows[i].ok || a.found != (rows[i].a != NULL) ||
+            (rows[i].a && (a.too_long || a.len != strlen(rows[i].a) ||
+                           memcmp(a.value, rows[i].a, a.len) != 0))) {
+            fail_msg("%s: ok %d, found %d, %.*s", rows[i].text, ok, a.found, (int)a.len, a.value);
+        }
+    }
+}
+
+static void test_several_members(void **state)
+{
+    static const char text[] =
+        "{\"dest_method\":\"M\",\"dest_service\":\"s\",\"dest_cluster\":\"c\",\"x\":[1,{\"y\":2}]}";
+    struct json_wanted wanted[] = {{.name = "dest_service", .name_len = 12},
+                                   {.name = "dest_cluster", .name_len = 12},
+                                   {.name = "missing", .name_len = 7}};
+
+    assert_true(json_find(guard_copy(&guard, text, sizeof text - 1), sizeof text - 1, 3, wanted));
+    assert_true(wanted[0].found && wanted[0].len == 1 && wanted[0].value[0] == 's');
+    assert_true(wanted[1].found && wanted[1].len == 1 && wanted[1].value[0] == 'c');
+    assert_false(wanted[2].found);
+}
+
+static void test_nothing_is_found_in_a_broken_text(void **state)
+{
+    static const char text[] = "{\"a\":\"x\",\"b\":tru}";
+    struct json_wanted a = {.name = "a", .name_len = 1};
+
+    assert_false(json_find(guard_copy(&guard, text, sizeof text - 1), sizeof text - 1, 1, &a));
+    assert_false(a.found);
+}
+
+static void test_length_of_values(void **state)
+{
+    for (size_t len = WIRE_NAME_MAX_BYTES - 2; len <= WIRE_NAME_MAX_BYTES + 2; len++) {
+        struct bytes b = {0};
+        struct json_wanted a = {.name = "a", .name_len = 1};
+        bytes_put(&b, "{\"a\":\"", 6);
+        for (size_t i = 0; i < len; i++) {
+            bytes_put8(&b, 'v');
+        }
+        bytes_put(&b, "\"}", 2);
+        assert_true(json_find(guard_copy(&guard, b.p, b.len), b.len, 1, &a));
+        assert_true(a.found);
+        assert_int_equal(a.len, len);
+        assert_int_equal(a.too_long, len > WIRE_NAME_MAX_BYTES);
+        bytes_done(&b);
+    }
+}
+
+static void test_embedded_nul(void **state)
+{
+    static const char text[] = "{\"a\\u0000\":1,\"a\":\"x\\u0000y\"}";
+    struct json_wanted a = {.name = "a", .name_len = 1};
+
+    assert_true(json_find(guard_copy(&guard, text, sizeof text - 1), sizeof text - 1, 1, &a));
+    assert_int_equal(a.len, 3);
+    assert_memory_equal(a.value, "x\0y", 3);
+}
+
+static void test_depth(void **state)
+{
+    static const size_t depths[] = {1, 2, 63, 64, 65, 1000};
+
+    for (size_t i = 0; i < sizeof depths / sizeof depths[0]; i++) {
+        struct bytes b = {0};
+        bytes_put(&b, "{\"a\":", 5);
+        for (size_t level = 1; level < depths[i]; level++) {
+            bytes_put8(&b, '[');
+        }
+        bytes_put8(&b, '1');
+        for (size_t level = 1; level < depths[i]; level++) {
+            bytes_put8(&b, ']');
+        }
+        bytes_put8(&b, '}');
+        assert_int_equal(json_find(guard_copy(&guard, b.p, b.len), b.len, 0, NULL),
+                         depths[i] <= 64);
+        bytes_done(&b);
+    }
+}
+
+/* --- generated texts --- */
+
+static void put_chars(struct bytes *b, const char *text)
+{
+    bytes_put(b, text, strlen(text));
+}
+
+static void put_blanks(struct bytes *b, struct random *random)
+{
+    while (random_one_in(random, 5)) {
+        bytes_put8(b, (uint8_t) " \t\n\r"[random_below(random, 4)]);
+    }
+}
+
+static void put_json_string(struct bytes *b, struct random *random)
+{
+    static const char *const pieces[] = {
+        "a",   "b",      "dest",   "\\n",        "\\\"", "\\u0061", "\\u00e9", "\\ud83d\\ude00",
+        "\\/", "\u00e9", "\u20ac", "\U0001f600", "\x7f", "\\\\",    "0",       "\\u20AC"};
+
+    bytes_put8(b, '"');
+    for (uint32_t n = random_below(random, 4); n > 0; n--) {
+        put_chars(b, pieces[random_below(random, sizeof pieces / sizeof pieces[0])]);
+    }
+    bytes_put8(b, '"');
+}
+
+static void put_json(struct bytes *b, struct random *random, int depth);
+
+static void put_members(struct bytes *b, struct random *random, int depth, bool is_object)
+{
+    uint32_t n = random_below(random, 4);
+
+    bytes_put8(b, is_object ? '{' : '[');
+    put_blanks(b, random);
+    for (uint32_t i = 0; i < n; i++) {
+        if (i > 0) {
+            bytes_put8(b, ',');
+            put_blanks(b, random);
+        }
+        if (is_object) {
+            put_json_string(b, random);
+            put_blanks(b, random);
+            bytes_put8(b, ':');
+        }
+        put_json(b, random, depth + 1);
+    }
+    bytes_put8(b, is_object ? '}' : ']');
+}
+
+static void put_json(struct bytes *b, struct random *random, int depth)
+{
+    static const char *const words[] = {"true", "false", "null", "0",    "-0",
+                                        "12",   "-3.25", "1e5",  "2E-3", "0.5e+2"};
+
+    put_blanks(b, random);
+    switch (depth > 5 ? 2 : random_below(random, 5)) {
+    case 0:
+        put_members(b, random, depth, true);
+        break;
+    case 1:
+        put_members(b, random, depth, false);
+        break;
+    case 2:
+        put_chars(b, words[random_below(random, sizeof words / sizeof words[0])]);
+        break;
+    default:
+        put_json_string(b, random);
+        break;
+    }
+    put_blanks(b, random);
+}
+
+/* Something that the grammar is about, in a place where it may or may not be right. */
+static void mutate(struct bytes *b, struct random *random)
+{
+    static const char bytes[] = "{}[]\",:\\u0123456789abcdefE+-. \n\x01\x80\xc3\xed\xf4tn";
+    size_t at = random_below(random, (uint32_t)b->len + 1);
+    uint8_t byte = (uint8_t)bytes[random_below(random, sizeof bytes - 1)];
+
+    switch (random_below(random, 4)) {
+    case 0: /* a byte more */
+        bytes_splice(b, at, 0, &byte, 1);
+        break;
+    case 1: /* another byte */
+        bytes_splice(b, at, at < b->len, &byte, 1);
+        break;
+    case 2: /* some bytes fewer */
+        bytes_splice(b, at, random_below(random, (uint32_t)(b->len - at) + 1) % 4, NULL, 0);
+        break;
+    default: /* cut */
+        b->len = at;
+        break;
+    }
+}
+
+/* jansson refuses NUL in names and numbers that overflow; such texts are not generated. */
+static bool agrees_with_jansson(const struct bytes *b)
+{
+    struct json_wanted wanted[] = {{.name = "a", .name_len = 1},
+                                   {.name = "destb", .name_len = 5},
+                                   {.name = "", .name_len = 0},
+                                   {.name = "\u00e9", .name_len = 2}};
+    const uint8_t *text = guard_copy(&guard, b->p, b->len);
+    bool ok = json_find(text, b->len, 4, wanted);
+    json_t *root =
+        json_loadb((const char *)b->p, b->len, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
+    bool same = ok == json_is_object(root);
+
+    for (size_t i = 0; same && i < 4; i++) {
+        const json_t *value = json_object_get(root, wanted[i].name);
+        same = wanted[i].found == json_is_string(value) &&
+               (!wanted[i].found ||
+                (wanted[i].len == json_string_length(value) &&
+                 memcmp(wanted[i].value, json_string_value(value), wanted[i].len) == 0));
+    }
+    json_decref(root);
+    return same;
+}
+
+static bool is_beyond_jansson(const struct bytes *b)
+{
+    return memmem(b->p, b->len, "\\u0000", 6) || memmem(b->p, b->len, "e5", 2);
+}
+
+static void test_agrees_with_jansson(void **state)
+{
+    struct random random = {20241027};
+    unsigned accepted = 0;
+    unsigned refused = 0;
+
+    for (unsigned i = 0; i < ORACLE_TEXTS; i++) {
+        struct bytes b = {0};
+        put_members(&b, &random, 0, !random_one_in(&random, 20));
+        if (i % 2 == 1) {
+            mutate(&b, &random);
+        }
+        /* 1e5 with digits put behind it is no number for jansson. */
+        if (!(i % 2 == 1 && is_beyond_jansson(&b)) && !agrees_with_jansson(&b)) {
+            fail_msg("text %u: %.*s", i, (int)b.len, b.p);
+        }
+        json_find(b.p, b.len, 0, NULL) ? accepted++ : refused++;
+        bytes_done(&b);
+    }
+    print_message("json_find: %u texts accepted, %u refused, as by jansson\n", accepted, refused);
+    assert_true(accepted > 10000 && refused > 10000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_several_members),
+        cmocka_unit_test(test_nothing_is_found_in_a_broken_text),
+        cmocka_unit_test(test_length_of_values),
+        cmocka_unit_test(test_embedded_nul),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_agrees_with_jansson),
+    };
+
+    guard_init(&guard, 65536);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    guard_done(&guard);
+    return failed;
+}
