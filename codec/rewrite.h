@@ -24,11 +24,13 @@
 #define CODEC_REWRITE_IOVS_MAX      (2 * CODEC_REWRITE_SPLICES_MAX + 1)
 #define CODEC_REWRITE_SCRATCH_BYTES 256
 
+/* At offset off of the body as it came: these bytes go, those of the scratch come. */
 struct codec_splice {
-    uint32_t off; /* in the body, as it came */
+    uint32_t off;
     uint32_t drop_len;
     uint16_t ins_off; /* in the scratch */
     uint16_t ins_len;
+    bool is_log_id; /* behind whatever else is put in at the same offset */
 };
 
 struct codec_rewrite {
@@ -37,7 +39,13 @@ struct codec_rewrite {
     bool dropped; /* an edit did not fit (scratch, splices, frame limit) and was left out */
     /* Private: what several entries added to one Extra have in common. */
     uint32_t extra_added;
-    struct codec_splice splices[CODEC_REWRITE_SPLICES_MAX];
+    uint8_t extra_added_id;   /* of an Extra that is added whole */
+    uint16_t extra_count_off; /* of the count of an Extra that is added whole, in the scratch */
+    /* Private: what codec_rewrite_undo() puts back. Values that were replaced in place have
+     * changed places with the scratch. */
+    bool in_place;
+    uint8_t old_types[2];
+    struct codec_splice splices[CODEC_REWRITE_SPLICES_MAX]; /* by offset */
     uint8_t scratch[CODEC_REWRITE_SCRATCH_BYTES];
 };
 
@@ -49,13 +57,16 @@ void codec_rewrite_begin(struct codec_rewrite *rewrite);
 /*
  * Sets Extra[key] = value: replaces the value of the last entry with that key, adds an entry where
  * there is none, adds Extra (under extra_id) where Base has none. Does nothing where the wanted
- * field id is taken by something else. An empty Extra with type codes 0/0 becomes 11/11.
+ * field id is taken by something else, or is none of those that Extra is looked for under. An
+ * empty Extra with type codes 0/0 becomes 11/11. Key and value are copied. body is as it came.
+ * A key that is added twice between begin and finish stands twice: the last one counts.
  */
 void codec_rewrite_extra_set(struct codec_rewrite *rewrite, const uint8_t *body,
                              const struct codec_base *base, int extra_id, const char *key,
                              size_t key_len, const char *value, size_t value_len);
 
-/* Fills Base.LogID where it is an empty string or absent (and field id 1 is free). */
+/* Fills Base.LogID where it is an empty string or absent (and field id 1 is free, also of an Extra
+ * that was just added). */
 void codec_rewrite_log_id_set(struct codec_rewrite *rewrite, const struct codec_base *base,
                               const char *log_id, size_t len);
 
@@ -64,7 +75,7 @@ void codec_rewrite_log_id_set(struct codec_rewrite *rewrite, const struct codec_
  * body. Overwrites header, seqid and counts in place, fills iov (pointers into frame and into
  * rewrite->scratch, both must live until it is sent) and returns how many. Edits that would lift
  * the body over max_frame_bytes are left out, all of them (rewrite->dropped is set).
- * ret_total is the sum of the vectors' lengths.
+ * ret_total is the sum of the vectors' lengths. base may be NULL where the message has none.
  */
 size_t codec_rewrite_finish(struct codec_rewrite *rewrite, uint8_t *frame,
                             const struct codec_message *message, const struct codec_base *base,
@@ -72,8 +83,10 @@ size_t codec_rewrite_finish(struct codec_rewrite *rewrite, uint8_t *frame,
                             struct iovec iov[CODEC_REWRITE_IOVS_MAX], size_t *ret_total);
 
 /* Undoes every in-place edit of codec_rewrite_finish(), so that the bytes are again as they came
- * (the seqid too: message->seqid). Must be called before a frame is edited a second time. */
-void codec_rewrite_undo(uint8_t *frame, const struct codec_message *message,
-                        const struct codec_base *base, uint32_t body_len);
+ * (the seqid too: message->seqid). Must be called before a frame is edited a second time, with
+ * the rewrite that edited it: replaced values lie in its scratch. Does nothing a second time. */
+void codec_rewrite_undo(struct codec_rewrite *rewrite, uint8_t *frame,
+                        const struct codec_message *message, const struct codec_base *base,
+                        uint32_t body_len);
 
 #endif

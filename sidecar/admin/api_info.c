@@ -1,0 +1,106 @@
+/*
+ * sidecar/admin/api_info.c: /api/v1/info, /api/v1/etcd and POST /api/v1/drain.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "sidecar/admin/api.h"
+
+#include <time.h>
+#include <unistd.h>
+
+static uint64_t unix_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static json_t *listeners_json(const struct admin_context *context)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < context->listeners_len; i++) {
+        const struct admin_listener_info *info = &context->listeners[i];
+        (void)json_array_append_new(
+            list, json_pack("{s:s,s:s}", "listen", info->configured, "address", info->address));
+    }
+    return list;
+}
+
+static json_t *limits_json(const struct bootstrap *bootstrap)
+{
+    json_t *limits = json_object();
+    api_set(limits, "frame_bytes", api_number(bootstrap->limits.frame_bytes));
+    api_set(limits, "connections", api_number(bootstrap->limits.connections));
+    api_set(limits, "calls", api_number(bootstrap->limits.calls));
+    api_set(limits, "buffered_bytes", api_number(bootstrap->limits.buffered_bytes));
+    api_set(limits, "pipelined_calls", api_number(bootstrap->limits.pipelined_calls));
+    api_set(limits, "metric_routes", api_number(bootstrap->limits.metric_routes));
+    api_set(limits, "tuples", api_number(bootstrap->limits.tuples));
+    return limits;
+}
+
+static json_t *snapshot_json(const struct admin *admin)
+{
+    const struct disc_snapshot *snapshot = api_snapshot(admin);
+    if (!snapshot) {
+        return json_null();
+    }
+    uint64_t now_ms = api_now_ms(admin), built_ms = disc_snapshot_built_ms(snapshot);
+    return json_pack("{s:I,s:I,s:s,s:f}", "generation",
+                     (json_int_t)disc_snapshot_generation(snapshot), "revision",
+                     (json_int_t)disc_snapshot_revision(snapshot), "source",
+                     api_origin_str(disc_snapshot_origin(snapshot)), "age_s",
+                     now_ms > built_ms ? (double)(now_ms - built_ms) / 1000 : 0.0);
+}
+
+void api_info(struct admin *admin, const struct http_request *request, struct http_reply *reply)
+{
+    const struct admin_context *context = &admin->context;
+    const struct bootstrap *bootstrap = context->bootstrap;
+    json_t *info = json_object();
+    uint64_t now_ms = unix_ms(), started_ms = context->started_unix_ms;
+    api_set(info, "version", json_string(TSIDE_VERSION));
+    api_set(info, "pid", json_integer(getpid()));
+    api_set(info, "node", json_string(bootstrap->node_name));
+    api_set(info, "zone", json_string(bootstrap->node_zone ? bootstrap->node_zone : ""));
+    api_set(info, "state", json_string(context->draining(context->owner) ? "draining" : "live"));
+    api_set(info, "started", api_number(started_ms));
+    api_set(info, "uptime_s",
+            json_real(now_ms > started_ms ? (double)(now_ms - started_ms) / 1000 : 0));
+    api_set(info, "workers", json_integer(context->workers));
+    api_set(info, "listeners", listeners_json(context));
+    api_set(info, "admin",
+            json_pack("{s:s,s:s}", "listen", admin_address(admin), "socket",
+                      bootstrap->admin.socket ? bootstrap->admin.socket : ""));
+    api_set(info, "snapshot", snapshot_json(admin));
+    api_set(info, "limits", limits_json(bootstrap));
+    api_json(reply, 200, info);
+}
+
+/* Where the rules come from, as far as it is known without the etcd source. */
+void api_etcd(struct admin *admin, const struct http_request *request, struct http_reply *reply)
+{
+    const struct bootstrap *bootstrap = admin->context.bootstrap;
+    json_t *etcd = json_object();
+    json_t *endpoints = json_array();
+    for (size_t i = 0; i < bootstrap->etcd.endpoints_len; i++) {
+        (void)json_array_append_new(endpoints,
+                                    json_pack("{s:s}", "url", bootstrap->etcd.endpoints[i]));
+    }
+    api_set(etcd, "configured", json_boolean(bootstrap->etcd.endpoints_len > 0));
+    api_set(etcd, "endpoints", endpoints);
+    api_set(etcd, "snapshot", snapshot_json(admin));
+    api_json(reply, 200, etcd);
+}
+
+static void drain_now(uv_timer_t *timer)
+{
+    struct admin *admin = timer->data;
+    admin->context.drain(admin->context.owner);
+}
+
+/* In the loop's next turn: draining may end in admin_close(), which must not run inside a handler. */
+void api_drain(struct admin *admin, const struct http_request *request, struct http_reply *reply)
+{
+    uv_timer_start(&admin->drain, drain_now, 0, 0);
+    api_json(reply, 202, json_pack("{s:s}", "state", "draining"));
+}

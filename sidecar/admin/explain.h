@@ -1,0 +1,29 @@
+/*
+ * sidecar/admin/explain.h: what becomes of a tuple's calls, and why (contract, section 7).
+ *
+ * Runs the code of the call path: disc_resolve(), a route, the stages. Used by the admin page on the
+ * control thread and by the command line without a sidecar.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef TSIDE_SIDECAR_ADMIN_EXPLAIN_H
+#define TSIDE_SIDECAR_ADMIN_EXPLAIN_H
+
+#include "discovery/snapshot.h"
+
+#include <jansson.h>
+
+struct explain_input {
+    const struct disc_snapshot *snapshot;
+    struct disc_tuple tuple; /* absent names get their defaults */
+    struct disc_str log_id;  /* len 0: none */
+    uint64_t now_ms;         /* on the store's clock */
+};
+
+/*
+ * {"tuple", "snapshot", "steps", "effective", "targets", "outcome"}; NULL when out of memory.
+ * Where chance decides, `outcome` is what most of many simulated calls came to, with `certain` false
+ * and all outcomes in `outcome.all`.
+ */
+json_t *explain_json(const struct explain_input *input);
+
+#endif

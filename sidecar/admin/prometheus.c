@@ -1,0 +1,308 @@
+/*
+ * sidecar/admin/prometheus.c: /metrics in the text format 0.0.4.
+ *
+ * Bounded: per tuple only tside_calls_total, without the reasons that never occurred; durations per
+ * (to, to_cluster). Nothing is kept between two scrapes.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "sidecar/admin/api.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* One tuple, or what is left of those that have gone: then only to and to_cluster hold. */
+struct row {
+    struct disc_tuple names;
+    struct tuple_sums sums;
+    bool residue;
+};
+
+struct rows {
+    size_t len, cap;
+    struct row *row;
+    bool broken;
+};
+
+static void rows_add(struct rows *rows, const struct row *row)
+{
+    if (rows->len == rows->cap && !rows->broken) {
+        size_t cap = rows->cap ? rows->cap * 2 : 64;
+        struct row *more = realloc(rows->row, cap * sizeof *more);
+        rows->broken = more == NULL;
+        if (more) {
+            rows->row = more;
+            rows->cap = cap;
+        }
+    }
+    if (!rows->broken) {
+        rows->row[rows->len++] = *row;
+    }
+}
+
+static bool add_tuple(void *arg, const struct tuple_state *state)
+{
+    struct row row = {.names = *tuple_state_names(state)};
+    tuple_state_sum(state, &row.sums);
+    rows_add(arg, &row);
+    return true;
+}
+
+static void add_residue(void *arg, struct disc_str to, struct disc_str to_cluster,
+                        const struct tuple_sums *sums)
+{
+    struct row row = {.sums = *sums, .residue = true};
+    row.names.name[DISC_TO] = to;
+    row.names.name[DISC_TO_CLUSTER] = to_cluster;
+    rows_add(arg, &row);
+}
+
+/* ---- writing ----------------------------------------------------------------------------------- */
+
+static void family(struct text *out, const char *name, const char *kind, const char *help)
+{
+    text_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind);
+}
+
+static void single(struct text *out, const char *name, const char *kind, const char *help,
+                   double value)
+{
+    family(out, name, kind, help);
+    text_printf(out, "%s %.17g\n", name, value);
+}
+
+/* name="value", as shown to people and then escaped for the format. */
+static void label(struct text *out, const char *name, struct disc_str value)
+{
+    char shown[4 * DISC_NAME_MAX_BYTES + 1];
+    text_printf(out, "%s=\"", name);
+    if (value.len == 0) {
+        value = disc_str_of("-", 1); /* an empty label would mean none */
+    }
+    size_t len = disc_name_display(value, shown, sizeof shown);
+    for (size_t i = 0; i < len; i++) {
+        if (shown[i] == '\\' || shown[i] == '"') {
+            text_add(out, "\\", 1);
+        }
+        text_add(out, &shown[i], 1);
+    }
+    text_add(out, "\"", 1);
+}
+
+static int compare_str(struct disc_str a, struct disc_str b)
+{
+    uint32_t n = a.len < b.len ? a.len : b.len;
+    int c = n > 0 ? memcmp(a.p, b.p, n) : 0;
+    return c ? c : (a.len > b.len) - (a.len < b.len);
+}
+
+/* By (to, to_cluster). */
+static int compare_rows(const void *a, const void *b)
+{
+    const struct row *x = a, *y = b;
+    int c = compare_str(x->names.name[DISC_TO], y->names.name[DISC_TO]);
+    return c ? c : compare_str(x->names.name[DISC_TO_CLUSTER], y->names.name[DISC_TO_CLUSTER]);
+}
+
+static void write_calls(struct text *out, const struct rows *rows)
+{
+    static const char *const names[DISC_NAMES] = {"from", "from_cluster", "to", "to_cluster",
+                                                  "method"};
+    family(out, "tside_calls_total", "counter", "Calls by what became of them.");
+    for (size_t i = 0; i < rows->len; i++) {
+        const struct row *row = &rows->row[i];
+        for (int reason = 0; reason < REASON_MAX && !row->residue; reason++) {
+            if (row->sums.reason[reason] == 0) {
+                continue;
+            }
+            text_str(out, "tside_calls_total{");
+            for (int n = 0; n < DISC_NAMES; n++) {
+                label(out, names[n], row->names.name[n]);
+                text_add(out, ",", 1);
+            }
+            text_printf(out, "reason=\"%s\"} %" PRIu64 "\n", reason_str((enum reason)reason),
+                        row->sums.reason[reason]);
+        }
+    }
+}
+
+static void write_histogram(struct text *out, const struct row *names,
+                            const struct tuple_sums *sums)
+{
+    uint64_t count = 0;
+    for (int b = 0; b < TUPLE_BUCKETS; b++) {
+        count += sums->bucket[b];
+        text_str(out, "tside_call_duration_seconds_bucket{");
+        label(out, "to", names->names.name[DISC_TO]);
+        text_add(out, ",", 1);
+        label(out, "to_cluster", names->names.name[DISC_TO_CLUSTER]);
+        if (b < TUPLE_BUCKETS - 1) {
+            text_printf(out, ",le=\"%.9g\"} %" PRIu64 "\n", (double)tuple_bucket_us[b] / 1e6,
+                        count);
+        } else {
+            text_printf(out, ",le=\"+Inf\"} %" PRIu64 "\n", count);
+        }
+    }
+    for (int k = 0; k < 2; k++) {
+        text_printf(out, "tside_call_duration_seconds_%s{", k ? "count" : "sum");
+        label(out, "to", names->names.name[DISC_TO]);
+        text_add(out, ",", 1);
+        label(out, "to_cluster", names->names.name[DISC_TO_CLUSTER]);
+        text_printf(out, "} %.17g\n", k ? (double)count : (double)sums->sum_us / 1e6);
+    }
+}
+
+static void write_durations(struct text *out, struct rows *rows)
+{
+    family(out, "tside_call_duration_seconds", "histogram",
+           "From a call's last byte read to its reply.");
+    if (rows->len > 0) {
+        qsort(rows->row, rows->len, sizeof *rows->row, compare_rows);
+    }
+    for (size_t i = 0; i < rows->len;) {
+        struct tuple_sums sum = {0};
+        size_t first = i;
+        for (; i < rows->len && compare_rows(&rows->row[first], &rows->row[i]) == 0; i++) {
+            for (int b = 0; b < TUPLE_BUCKETS; b++) {
+                sum.bucket[b] += rows->row[i].sums.bucket[b];
+            }
+            sum.sum_us += rows->row[i].sums.sum_us;
+        }
+        write_histogram(out, &rows->row[first], &sum);
+    }
+}
+
+static void write_counters(struct text *out, const struct admin *admin)
+{
+    const char *before = "";
+    for (int m = 0; m < METRIC_MAX; m++) {
+        const struct metric_row *row = api_metric_row((enum metric)m);
+        if (strcmp(before, row->name) != 0) {
+            family(out, row->name, row->kind, row->help);
+        }
+        before = row->name;
+        const char *open = row->labels[0] ? "{" : "", *close = row->labels[0] ? "}" : "";
+        text_printf(out, "%s%s%s%s %" PRIu64 "\n", row->name, open, row->labels, close,
+                    api_metric(admin, (enum metric)m));
+    }
+}
+
+static void write_rules(struct text *out, const struct admin *admin)
+{
+    struct disc_store_stats stats;
+    disc_store_stats(admin->context.store, &stats);
+    family(out, "tside_keys", "gauge", "Keys held, by source and kind, rejected ones included.");
+    for (int layer = 0; layer < DISC_LAYERS; layer++) {
+        for (int space = 0; space < DISC_SPACES; space++) {
+            text_printf(out, "tside_keys{source=\"%s\",kind=\"%s\"} %" PRIu64 "\n",
+                        disc_layer_str((enum disc_layer)layer),
+                        space == DISC_SPACE_RULES ? "rules" : "services", stats.keys[layer][space]);
+        }
+    }
+    single(out, "tside_rules_rejected", "gauge", "Keys listed as rejected now.",
+           (double)stats.rejected);
+    single(out, "tside_rules_rejections_total", "counter", "Values rejected.",
+           (double)stats.rejections_total);
+    single(out, "tside_keys_foreign", "gauge", "Keys below a prefix that are not tside's.",
+           (double)stats.foreign);
+    single(out, "tside_views_built_total", "counter", "Views compiled: one per changed callee.",
+           (double)stats.views_built_total);
+    single(out, "tside_snapshots_total", "counter", "Snapshots published.",
+           (double)stats.snapshots_total);
+    const struct disc_snapshot *snapshot = api_snapshot(admin);
+    single(out, "tside_config_revision", "gauge", "etcd's revision that is in force; 0: none.",
+           snapshot ? (double)disc_snapshot_revision(snapshot) : 0);
+    family(out, "tside_config_source", "gauge", "Where the rules in force came from last.");
+    for (int o = 0; o <= DISC_ORIGIN_ETCD; o++) {
+        text_printf(out, "tside_config_source{source=\"%s\"} %d\n",
+                    api_origin_str((enum disc_origin)o),
+                    snapshot && (int)disc_snapshot_origin(snapshot) == o);
+    }
+}
+
+/* ---- the process ------------------------------------------------------------------------------- */
+
+static unsigned open_fds(void)
+{
+    unsigned n = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    while (dir && readdir(dir)) {
+        n++;
+    }
+    if (dir) {
+        closedir(dir);
+    }
+    return n > 3 ? n - 3 : 0; /* ".", ".." and the folder itself */
+}
+
+static void write_memory(struct text *out)
+{
+    unsigned long long size = 0, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file) {
+        if (fscanf(file, "%llu %llu", &size, &resident) != 2) {
+            size = resident = 0;
+        }
+        fclose(file);
+    }
+    double page = (double)sysconf(_SC_PAGESIZE);
+    single(out, "process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes.",
+           (double)size * page);
+    single(out, "process_resident_memory_bytes", "gauge", "Resident memory size in bytes.",
+           (double)resident * page);
+}
+
+static double seconds(struct timeval tv)
+{
+    return (double)tv.tv_sec + (double)tv.tv_usec / 1e6;
+}
+
+static void write_process(struct text *out, const struct admin *admin)
+{
+    struct rusage usage = {0};
+    struct rlimit limit = {0};
+    (void)getrusage(RUSAGE_SELF, &usage);   /* it cannot fail: zeros else */
+    (void)getrlimit(RLIMIT_NOFILE, &limit); /* likewise */
+    family(out, "tside_build_info", "gauge", "The version that runs.");
+    text_printf(out, "tside_build_info{version=\"%s\"} 1\n", TSIDE_VERSION);
+    single(out, "tside_workers", "gauge", "Event loops that carry calls.",
+           (double)admin->context.workers);
+    single(out, "tside_draining", "gauge", "1 while draining.",
+           admin->context.draining(admin->context.owner) ? 1 : 0);
+    single(out, "tside_log_lines_dropped_total", "counter",
+           "Lines dropped: standard error took no more.", (double)log_dropped(admin->context.log));
+    single(out, "process_start_time_seconds", "gauge", "Start time since the epoch in seconds.",
+           (double)admin->context.started_unix_ms / 1000);
+    single(out, "process_cpu_seconds_total", "counter", "User and system CPU time in seconds.",
+           seconds(usage.ru_utime) + seconds(usage.ru_stime));
+    write_memory(out);
+    single(out, "process_open_fds", "gauge", "Open file descriptors.", (double)open_fds());
+    single(out, "process_max_fds", "gauge", "The limit of open file descriptors.",
+           (double)limit.rlim_cur);
+}
+
+void api_metrics(struct admin *admin, const struct http_request *request, struct http_reply *reply)
+{
+    struct text out = {0};
+    struct rows rows = {0};
+    tuple_table_each(admin->context.tuples, add_tuple, &rows);
+    tuple_table_each_residue(admin->context.tuples, add_residue, &rows);
+    write_process(&out, admin);
+    write_counters(&out, admin);
+    write_rules(&out, admin);
+    single(&out, "tside_tuples", "gauge", "Tuples counted on their own.",
+           (double)tuple_table_count(admin->context.tuples));
+    single(&out, "tside_tuples_overflow_total", "counter",
+           "Times that a tuple was counted as _other: limits.metric_routes.",
+           (double)tuple_table_overflow_total(admin->context.tuples));
+    write_calls(&out, &rows);
+    write_durations(&out, &rows);
+    out.broken = out.broken || rows.broken;
+    free(rows.row);
+    api_text(reply, 200, &out);
+    reply->content_type = "text/plain; version=0.0.4; charset=utf-8";
+}

@@ -1,0 +1,23 @@
+/*
+ * sidecar/cli/cli.h: the verbs of the command line, one file each.
+ *
+ * Every verb takes its own arguments (argv[0] is the verb) and returns the exit code: 0; 1 an
+ * expectation failed; EX_USAGE 64; EX_DATAERR 65; EX_UNAVAILABLE 69; 75 conflict; 77 permission.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef TSIDE_SIDECAR_CLI_CLI_H
+#define TSIDE_SIDECAR_CLI_CLI_H
+
+#define CLI_CONFIG_DEFAULT "/etc/tside/tside.yaml"
+
+int cli_run(int argc, char **argv);
+int cli_check(int argc, char **argv);
+int cli_explain(int argc, char **argv);
+int cli_healthcheck(int argc, char **argv);
+int cli_drain(int argc, char **argv);
+int cli_version(int argc, char **argv);
+
+/* The program: picks the verb, suggests one where it is misspelt. */
+int cli_main(int argc, char **argv);
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * sidecar/shared/endpoint_state.h: what this host knows of one endpoint, for all workers.
+ *
+ * One per (service, cluster, address), found by the control thread when a snapshot is compiled (hook
+ * endpoint_attach of discovery/store.h) and kept alive by a count: the snapshot's, and one of each
+ * worker that still has connections or a target set with it.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef TSIDE_SIDECAR_SHARED_ENDPOINT_STATE_H
+#define TSIDE_SIDECAR_SHARED_ENDPOINT_STATE_H
+
+#include "sidecar/shared/permit.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+struct endpoint_state {
+    _Atomic uint32_t refs;
+    char *address; /* "10.0.0.1:8888" */
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } addr;
+
+    struct permits connections;       /* open or opening, over all workers */
+    struct permits idle;              /* kept idle, over all workers */
+    struct permits waiting;           /* calls that wait for a connection, over all workers */
+    _Atomic uint64_t waiting_workers; /* bit per worker that has such calls */
+    _Atomic uint32_t inflight;        /* calls sent or about to be, over all workers */
+    _Atomic uint64_t ewma;            /* packed: see endpoint_ewma_* */
+
+    /* Slot i belongs to worker i and is touched by no one else: its pool for this endpoint. */
+    uint32_t workers;
+    void *pool_of_worker[];
+};
+
+/* host is an IP literal. NULL when out of memory or host is none. Counted 1. */
+struct endpoint_state *endpoint_state_new(const char *address, const char *host, uint16_t port,
+                                          uint32_t workers);
+void endpoint_state_ref(struct endpoint_state *state);
+struct endpoint_state *endpoint_state_unref(struct endpoint_state *state); /* NULL */
+
+/* Peak EWMA of the latency in microseconds; 0: never answered. */
+double endpoint_ewma_us(const struct endpoint_state *state);
+/* Records a sample (of a failure: what lb_failure_sample() made of it). Two workers that collide
+ * lose one of the samples, never the value. */
+void endpoint_ewma_record(struct endpoint_state *state, double sample_us, uint64_t now_ms);
+
+#endif

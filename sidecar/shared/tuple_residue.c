@@ -1,0 +1,124 @@
+/*
+ * sidecar/shared/tuple_residue.c: see sidecar/shared/tuple_residue.h.
+ *
+ * Buckets of lists; pairs never leave.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "sidecar/shared/tuple_residue.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+struct pair {
+    struct pair *next;
+    struct disc_str to;
+    struct disc_str to_cluster;
+    struct tuple_sums sums;
+    char names[];
+};
+
+struct tuple_residue {
+    uint64_t limit;
+    uint64_t n;
+    uint64_t mask;
+    struct tuple_sums other;
+    struct pair *buckets[];
+};
+
+struct tuple_residue *tuple_residue_new(uint64_t limit)
+{
+    uint64_t buckets = 16;
+    while (buckets < limit && buckets < 65536) {
+        buckets *= 2;
+    }
+    struct tuple_residue *residue =
+        calloc(1, sizeof *residue + buckets * sizeof residue->buckets[0]);
+    if (residue != NULL) {
+        residue->limit = limit;
+        residue->mask = buckets - 1;
+    }
+    return residue;
+}
+
+struct tuple_residue *tuple_residue_free(struct tuple_residue *residue)
+{
+    for (uint64_t i = 0; residue != NULL && i <= residue->mask; i++) {
+        struct pair *pair = residue->buckets[i];
+        while (pair != NULL) {
+            struct pair *next = pair->next;
+            free(pair);
+            pair = next;
+        }
+    }
+    free(residue);
+    return NULL;
+}
+
+/* The place in its list where the pair is, or is to be. */
+static struct pair **find(struct tuple_residue *residue, struct disc_str to,
+                          struct disc_str to_cluster)
+{
+    uint64_t hash = XXH3_64bits_withSeed(to_cluster.p, to_cluster.len, XXH3_64bits(to.p, to.len));
+    struct pair **link = &residue->buckets[hash & residue->mask];
+    while (*link != NULL &&
+           !(disc_str_eq((*link)->to, to) && disc_str_eq((*link)->to_cluster, to_cluster))) {
+        link = &(*link)->next;
+    }
+    return link;
+}
+
+static struct pair *pair_new(struct disc_str to, struct disc_str to_cluster)
+{
+    struct pair *pair = calloc(1, sizeof *pair + to.len + to_cluster.len);
+    if (pair == NULL) {
+        return NULL;
+    }
+    if (to.len > 0) {
+        memcpy(pair->names, to.p, to.len);
+    }
+    if (to_cluster.len > 0) {
+        memcpy(pair->names + to.len, to_cluster.p, to_cluster.len);
+    }
+    pair->to = disc_str_of(pair->names, to.len);
+    pair->to_cluster = disc_str_of(pair->names + to.len, to_cluster.len);
+    return pair;
+}
+
+void tuple_residue_add(struct tuple_residue *residue, struct disc_str to,
+                       struct disc_str to_cluster, const struct tuple_sums *sums)
+{
+    if (sums->calls == 0) {
+        return;
+    }
+    struct pair **link = find(residue, to, to_cluster);
+    if (*link == NULL && residue->n < residue->limit) {
+        *link = pair_new(to, to_cluster);
+        residue->n += *link != NULL;
+    }
+    struct tuple_sums *into = *link != NULL ? &(*link)->sums : &residue->other;
+    for (unsigned i = 0; i < REASON_MAX; i++) {
+        into->reason[i] += sums->reason[i];
+    }
+    for (unsigned i = 0; i < TUPLE_BUCKETS; i++) {
+        into->bucket[i] += sums->bucket[i];
+    }
+    into->calls += sums->calls;
+    into->sum_us += sums->sum_us;
+    into->max_us = sums->max_us > into->max_us ? sums->max_us : into->max_us;
+    into->last_call_ms =
+        sums->last_call_ms > into->last_call_ms ? sums->last_call_ms : into->last_call_ms;
+}
+
+void tuple_residue_each(const struct tuple_residue *residue, tuple_residue_fn fn, void *arg)
+{
+    for (uint64_t i = 0; i <= residue->mask; i++) {
+        for (const struct pair *pair = residue->buckets[i]; pair != NULL; pair = pair->next) {
+            fn(arg, pair->to, pair->to_cluster, &pair->sums);
+        }
+    }
+    if (residue->other.calls > 0) {
+        struct disc_str other = disc_str_of("_other", 6);
+        fn(arg, other, other, &residue->other);
+    }
+}

@@ -1,0 +1,398 @@
+/*
+ * sidecar/shared/tuple_state.c: see sidecar/shared/tuple_state.h.
+ *
+ * Buckets of linked lists. Workers only ever push at a bucket's head, by a compare-and-swap against
+ * the head from which they have searched the whole list: so a tuple that two of them miss at once
+ * still gets one entry, and removed entries leave nothing behind (open addressing would need
+ * tombstones, and a rebuild that workers had to wait for). The control thread alone removes: it sets
+ * the count of an entry from 0 to DEAD, so that nobody can take it up again, then unlinks it. A
+ * removed entry keeps its `next`, as a worker may stand on it until the epoch has passed.
+ *
+ *     bucket -> entry -> entry -> NULL         retired -> entry (epoch 7) -> entry (epoch 6)
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "sidecar/shared/tuple_state.h"
+
+#include "sidecar/shared/counters.h"
+#include "sidecar/shared/permit.h"
+#include "sidecar/shared/tuple_residue.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <xxhash.h>
+
+#define REFS_DEAD UINT32_MAX
+
+/* Those of Prometheus's clients, from 0.5 ms: a hop on the host takes less than their 5 ms. */
+const uint64_t tuple_bucket_us[TUPLE_BUCKETS - 1] = {
+    500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000};
+
+struct tuple_state {
+    _Atomic uint32_t refs; /* REFS_DEAD: on its way out */
+    uint32_t workers;
+    uint64_t hash;
+    struct tuple_state *_Atomic next; /* in the bucket; written by control once published */
+    struct tuple_state *next_retired;
+    uint64_t epoch;          /* of a retired one */
+    struct disc_tuple names; /* points behind counts */
+    struct tuple_counts counts[];
+};
+
+struct tuple_table {
+    uint64_t limit;
+    uint32_t workers;
+    uint64_t seed; /* names come from callers: their hashes must not be foreseeable */
+    struct permits entries;
+    _Atomic uint64_t overflow_total;
+    struct tuple_state *other;
+    struct tuple_state *retired; /* newest first; control's, likewise residue */
+    struct tuple_residue *residue;
+    uint64_t mask;
+    struct tuple_state *_Atomic *buckets;
+};
+
+static uint64_t tuple_hash(uint64_t seed, const struct disc_tuple *tuple)
+{
+    uint64_t hash = seed;
+    for (int i = 0; i < DISC_NAMES; i++) {
+        /* A length of its own each: ("ab", "c") is not ("a", "bc"). */
+        hash =
+            XXH3_64bits_withSeed(tuple->name[i].p, tuple->name[i].len, hash + tuple->name[i].len);
+    }
+    return hash;
+}
+
+static struct tuple_state *state_new(const struct disc_tuple *tuple, uint32_t workers)
+{
+    size_t names = 0;
+    for (int i = 0; i < DISC_NAMES; i++) {
+        names += tuple->name[i].len;
+    }
+    struct tuple_state *state =
+        calloc(1, sizeof *state + workers * sizeof state->counts[0] + names);
+    if (state == NULL) {
+        return NULL;
+    }
+    state->workers = workers;
+    char *p = (char *)&state->counts[workers];
+    for (int i = 0; i < DISC_NAMES; i++) {
+        if (tuple->name[i].len > 0) {
+            memcpy(p, tuple->name[i].p, tuple->name[i].len);
+        }
+        state->names.name[i] = disc_str_of(p, tuple->name[i].len);
+        p += tuple->name[i].len;
+    }
+    atomic_init(&state->refs, 1);
+    return state;
+}
+
+struct tuple_table *tuple_table_new(uint64_t limit, uint32_t workers)
+{
+    struct disc_tuple other;
+    for (int i = 0; i < DISC_NAMES; i++) {
+        other.name[i] = disc_str_of("_other", 6);
+    }
+    struct tuple_table *table = calloc(1, sizeof *table);
+    if (table == NULL) {
+        return NULL;
+    }
+    table->limit = limit;
+    table->workers = workers;
+    uint64_t buckets = 16;
+    while (buckets < limit && buckets < UINT64_C(1) << 30) {
+        buckets *= 2;
+    }
+    table->mask = buckets - 1;
+    table->buckets = calloc(buckets, sizeof table->buckets[0]);
+    table->other = state_new(&other, workers);
+    table->residue = tuple_residue_new(limit);
+    if (table->buckets == NULL || table->other == NULL || table->residue == NULL) {
+        return tuple_table_free(table);
+    }
+    if (getrandom(&table->seed, sizeof table->seed, GRND_NONBLOCK) != sizeof table->seed) {
+        table->seed = (uintptr_t)table; /* early in boot: still the address's own entropy */
+    }
+    return table;
+}
+
+static void retired_free(struct tuple_state *list)
+{
+    while (list != NULL) {
+        struct tuple_state *next = list->next_retired;
+        free(list);
+        list = next;
+    }
+}
+
+struct tuple_table *tuple_table_free(struct tuple_table *table)
+{
+    if (table == NULL) {
+        return NULL;
+    }
+    for (uint64_t i = 0; table->buckets != NULL && i <= table->mask; i++) {
+        struct tuple_state *state = atomic_load(&table->buckets[i]);
+        while (state != NULL) {
+            struct tuple_state *next = atomic_load(&state->next);
+            free(state);
+            state = next;
+        }
+    }
+    retired_free(table->retired);
+    free(table->buckets);
+    free(table->other);
+    tuple_residue_free(table->residue);
+    free(table);
+    return NULL;
+}
+
+/* ---- workers ------------------------------------------------------------------------------ */
+
+/* False where the entry is dead: the search goes on as if it were another tuple's. */
+static bool state_ref(struct tuple_state *state)
+{
+    uint32_t refs = atomic_load_explicit(&state->refs, memory_order_relaxed);
+    do {
+        if (refs == REFS_DEAD) {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&state->refs, &refs, refs + 1,
+                                                    memory_order_acq_rel, memory_order_relaxed));
+    return true;
+}
+
+/* The entry from `from` on, referenced, NULL where there is none. */
+static struct tuple_state *find(struct tuple_state *from, uint64_t hash,
+                                const struct disc_tuple *tuple)
+{
+    for (struct tuple_state *state = from; state != NULL;
+         state = atomic_load_explicit(&state->next, memory_order_acquire)) {
+        if (state->hash == hash && disc_tuple_eq(&state->names, tuple) && state_ref(state)) {
+            return state;
+        }
+    }
+    return NULL;
+}
+
+static struct tuple_state *get_other(struct tuple_table *table)
+{
+    atomic_fetch_add_explicit(&table->overflow_total, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&table->other->refs, 1, memory_order_relaxed);
+    return table->other;
+}
+
+/*
+ * The last permit can be with a worker that is about to lose the race for its tuple, or to publish
+ * the very one that we want: then "_other" is handed out once too often, which only blurs the
+ * labels of a table that is full anyway; no call is lost or counted twice.
+ */
+struct tuple_state *tuple_table_get(struct tuple_table *table, const struct disc_tuple *tuple)
+{
+    uint64_t hash = tuple_hash(table->seed, tuple);
+    struct tuple_state *_Atomic *bucket = &table->buckets[hash & table->mask];
+    struct tuple_state *head = atomic_load_explicit(bucket, memory_order_acquire);
+    struct tuple_state *found = find(head, hash, tuple);
+    if (found != NULL) {
+        return found;
+    }
+    if (!permit_take(&table->entries, 1, table->limit)) {
+        return get_other(table);
+    }
+    struct tuple_state *made = state_new(tuple, table->workers);
+    if (made == NULL) {
+        permit_give(&table->entries, 1);
+        return get_other(table);
+    }
+    made->hash = hash;
+    for (;;) {
+        atomic_store_explicit(&made->next, head, memory_order_relaxed);
+        if (atomic_compare_exchange_strong_explicit(bucket, &head, made, memory_order_acq_rel,
+                                                    memory_order_acquire)) {
+            return made;
+        }
+        found = find(head, hash, tuple);
+        if (found != NULL) {
+            permit_give(&table->entries, 1);
+            free(made);
+            return found;
+        }
+    }
+}
+
+void tuple_state_unref(struct tuple_state *state)
+{
+    uint32_t before = atomic_fetch_sub_explicit(&state->refs, 1, memory_order_release);
+    assert(before != 0 && before != REFS_DEAD);
+    (void)before;
+}
+
+struct tuple_counts *tuple_state_counts(struct tuple_state *state, uint32_t worker)
+{
+    assert(worker < state->workers);
+    return &state->counts[worker];
+}
+
+const struct disc_tuple *tuple_state_names(const struct tuple_state *state)
+{
+    return &state->names;
+}
+
+void tuple_counts_add(struct tuple_counts *counts, enum reason reason, uint64_t us, uint64_t now_ms)
+{
+    unsigned bucket = 0;
+    while (bucket < TUPLE_BUCKETS - 1 && us > tuple_bucket_us[bucket]) {
+        bucket++;
+    }
+    counter_own_add(&counts->reason[reason], 1);
+    counter_own_add(&counts->bucket[bucket], 1);
+    counter_own_add(&counts->sum_us, us);
+    if (us > atomic_load_explicit(&counts->max_us, memory_order_relaxed)) {
+        atomic_store_explicit(&counts->max_us, us, memory_order_relaxed);
+    }
+    atomic_store_explicit(&counts->last_call_ms, now_ms, memory_order_relaxed);
+}
+
+/* ---- control ------------------------------------------------------------------------------ */
+
+static uint64_t load(const _Atomic uint64_t *p)
+{
+    return atomic_load_explicit(p, memory_order_relaxed);
+}
+
+void tuple_state_sum(const struct tuple_state *state, struct tuple_sums *ret)
+{
+    struct tuple_sums sums = {0};
+    for (uint32_t w = 0; w < state->workers; w++) {
+        const struct tuple_counts *counts = &state->counts[w];
+        for (unsigned i = 0; i < REASON_MAX; i++) {
+            uint64_t n = load(&counts->reason[i]);
+            sums.reason[i] += n;
+            sums.calls += n;
+        }
+        for (unsigned i = 0; i < TUPLE_BUCKETS; i++) {
+            sums.bucket[i] += load(&counts->bucket[i]);
+        }
+        uint64_t max_us = load(&counts->max_us);
+        uint64_t last_ms = load(&counts->last_call_ms);
+        sums.sum_us += load(&counts->sum_us);
+        sums.inflight += load(&counts->inflight);
+        sums.max_us = max_us > sums.max_us ? max_us : sums.max_us;
+        sums.last_call_ms = last_ms > sums.last_call_ms ? last_ms : sums.last_call_ms;
+    }
+    *ret = sums;
+}
+
+void tuple_table_each(const struct tuple_table *table, tuple_fn fn, void *arg)
+{
+    for (uint64_t i = 0; i <= table->mask; i++) {
+        const struct tuple_state *state =
+            atomic_load_explicit(&table->buckets[i], memory_order_acquire);
+        for (; state != NULL; state = atomic_load_explicit(&state->next, memory_order_relaxed)) {
+            if (!fn(arg, state)) {
+                return;
+            }
+        }
+    }
+    if (tuple_table_overflow_total(table) > 0) {
+        (void)fn(arg, table->other); /* the last one: nothing left to stop */
+    }
+}
+
+void tuple_table_each_residue(const struct tuple_table *table, tuple_residue_fn fn, void *arg)
+{
+    tuple_residue_each(table->residue, fn, arg);
+}
+
+uint64_t tuple_table_count(const struct tuple_table *table)
+{
+    return permit_taken(&table->entries);
+}
+
+uint64_t tuple_table_overflow_total(const struct tuple_table *table)
+{
+    return load(&table->overflow_total);
+}
+
+/* Takes a dead entry out of its bucket, while workers may push in front of it. */
+static void unlink_state(struct tuple_state *_Atomic *bucket, struct tuple_state *state)
+{
+    struct tuple_state *next = atomic_load_explicit(&state->next, memory_order_relaxed);
+    struct tuple_state *head = state;
+    if (atomic_compare_exchange_strong_explicit(bucket, &head, next, memory_order_acq_rel,
+                                                memory_order_acquire)) {
+        return;
+    }
+    struct tuple_state *before = head;
+    for (;;) {
+        struct tuple_state *after = atomic_load_explicit(&before->next, memory_order_acquire);
+        if (after == state) {
+            break;
+        }
+        before = after;
+    }
+    atomic_store_explicit(&before->next, next, memory_order_release);
+}
+
+static bool is_idle(const struct tuple_state *state, uint64_t now_ms, uint64_t idle_ms)
+{
+    if (atomic_load_explicit(&state->refs, memory_order_relaxed) != 0) {
+        return false;
+    }
+    for (uint32_t w = 0; w < state->workers; w++) {
+        uint64_t last_ms = load(&state->counts[w].last_call_ms);
+        /* A worker's clock may be ahead of ours. */
+        if (last_ms != 0 && (last_ms > now_ms || now_ms - last_ms < idle_ms)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void retire(struct tuple_table *table, struct tuple_state *_Atomic *bucket,
+                   struct tuple_state *state, uint64_t epoch)
+{
+    struct tuple_sums sums;
+    tuple_state_sum(state, &sums);
+    tuple_residue_add(table->residue, state->names.name[DISC_TO],
+                      state->names.name[DISC_TO_CLUSTER], &sums);
+    unlink_state(bucket, state);
+    permit_give(&table->entries, 1);
+    state->epoch = epoch;
+    state->next_retired = table->retired;
+    table->retired = state;
+}
+
+void tuple_table_expire(struct tuple_table *table, uint64_t now_ms, uint64_t idle_ms,
+                        uint64_t epoch)
+{
+    for (uint64_t i = 0; i <= table->mask; i++) {
+        struct tuple_state *_Atomic *bucket = &table->buckets[i];
+        struct tuple_state *state = atomic_load_explicit(bucket, memory_order_acquire);
+        while (state != NULL) {
+            struct tuple_state *next = atomic_load_explicit(&state->next, memory_order_relaxed);
+            uint32_t none = 0;
+            /* Acquire: what its last holder counted is seen by the sum. */
+            if (is_idle(state, now_ms, idle_ms) &&
+                atomic_compare_exchange_strong_explicit(
+                    &state->refs, &none, REFS_DEAD, memory_order_acquire, memory_order_relaxed)) {
+                retire(table, bucket, state, epoch);
+            }
+            state = next;
+        }
+    }
+}
+
+void tuple_table_reclaim(struct tuple_table *table, uint64_t epoch_seen_by_all)
+{
+    struct tuple_state **link = &table->retired;
+    while (*link != NULL) {
+        struct tuple_state *state = *link;
+        if (state->epoch > epoch_seen_by_all) {
+            link = &state->next_retired;
+            continue;
+        }
+        *link = state->next_retired;
+        free(state);
+    }
+}

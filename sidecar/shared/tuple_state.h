@@ -1,0 +1,92 @@
+/*
+ * sidecar/shared/tuple_state.h: what is counted for one tuple, over all workers.
+ *
+ * A bounded table that workers add to without a lock when a route is made, and that the control
+ * thread reads (/metrics, routes, stats) and tidies: an entry that no route holds and that had no
+ * call for an hour leaves. Beyond limits.metric_routes every tuple shares the entry whose five names
+ * are "_other".
+ *
+ *     worker: state = tuple_table_get(table, tuple)   reference taken; never NULL
+ *             tuple_state_count(state, worker, reason, us)
+ *             tuple_state_unref(state)
+ *     control: tuple_table_each(); tuple_table_expire() -> retired entries, to be freed when every
+ *             worker has passed the epoch (tuple_table_reclaim)
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef TSIDE_SIDECAR_SHARED_TUPLE_STATE_H
+#define TSIDE_SIDECAR_SHARED_TUPLE_STATE_H
+
+#include "discovery/tuple.h"
+#include "sidecar/reason.h"
+
+#include <stdatomic.h>
+
+/* Upper bounds in microseconds of the duration histogram; the last bucket is +Inf. Each bucket
+ * counts its own calls alone (Prometheus wants them cumulated). */
+#define TUPLE_BUCKETS 14
+extern const uint64_t tuple_bucket_us[TUPLE_BUCKETS - 1];
+
+/* One worker's share; only that worker writes. */
+struct tuple_counts {
+    _Atomic uint64_t reason[REASON_MAX];
+    _Atomic uint64_t bucket[TUPLE_BUCKETS];
+    _Atomic uint64_t sum_us;
+    _Atomic uint64_t max_us;
+    _Atomic uint64_t inflight;
+    _Atomic uint64_t last_call_ms;
+    char pad[64]; /* keeps two workers' counts off one cache line */
+};
+
+struct tuple_state; /* names and one struct tuple_counts per worker */
+struct tuple_table;
+
+struct tuple_table *tuple_table_new(uint64_t limit, uint32_t workers);
+struct tuple_table *tuple_table_free(struct tuple_table *table);
+
+/* Any worker. The entry of this tuple, made where it is missing; the "_other" entry where the table
+ * is full or memory is short. Takes a reference. */
+struct tuple_state *tuple_table_get(struct tuple_table *table, const struct disc_tuple *tuple);
+void tuple_state_unref(struct tuple_state *state);
+
+/* The worker's own counts. */
+struct tuple_counts *tuple_state_counts(struct tuple_state *state, uint32_t worker);
+const struct disc_tuple *tuple_state_names(const struct tuple_state *state);
+
+/* Counts one finished call. now_ms is the worker's loop time. inflight is left to the caller. */
+void tuple_counts_add(struct tuple_counts *counts, enum reason reason, uint64_t us,
+                      uint64_t now_ms);
+
+/* Sums over the workers; control thread. */
+struct tuple_sums {
+    uint64_t reason[REASON_MAX];
+    uint64_t bucket[TUPLE_BUCKETS];
+    uint64_t sum_us;
+    uint64_t max_us;
+    uint64_t inflight;
+    uint64_t last_call_ms;
+    uint64_t calls; /* all reasons */
+};
+void tuple_state_sum(const struct tuple_state *state, struct tuple_sums *ret);
+
+/* Every entry, "_other" too once it was needed, until fn says false. */
+typedef bool (*tuple_fn)(void *arg, const struct tuple_state *state);
+void tuple_table_each(const struct tuple_table *table, tuple_fn fn, void *arg);
+
+/* Counts of entries that have left, per (to, to_cluster), so that a histogram never goes back. As
+ * many pairs as the table holds tuples; those beyond are summed up under "_other". */
+typedef void (*tuple_residue_fn)(void *arg, struct disc_str to, struct disc_str to_cluster,
+                                 const struct tuple_sums *sums);
+void tuple_table_each_residue(const struct tuple_table *table, tuple_residue_fn fn, void *arg);
+
+/* Entries in the table, "_other" not among them. */
+uint64_t tuple_table_count(const struct tuple_table *table);
+uint64_t tuple_table_overflow_total(const struct tuple_table *table); /* gets that met "_other" */
+
+/* Control thread: takes entries that nobody holds and that were idle for idle_ms out of the table;
+ * they are freed by reclaim once every worker has seen `epoch` or a later one. No worker may have
+ * seen `epoch` before expire returns: workers look entries up without a lock and may stand on one. */
+void tuple_table_expire(struct tuple_table *table, uint64_t now_ms, uint64_t idle_ms,
+                        uint64_t epoch);
+void tuple_table_reclaim(struct tuple_table *table, uint64_t epoch_seen_by_all);
+
+#endif
