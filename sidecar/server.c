@@ -12,17 +12,18 @@
 #include "discovery/etcd_io.h"
 #include "discovery/file_source.h"
 #include "discovery/state_dir_lock.h"
-#include "discovery/state_file.h"
 #include "sidecar/admin/admin.h"
 #include "sidecar/data/worker.h"
 #include "sidecar/shared/record.h"
 #include "sidecar/snapshots.h"
 #include "sidecar/sockets.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 
 /* Calls wait for rules that long after the start; then they are told that there is no endpoint. */
@@ -39,8 +40,7 @@ struct server {
     struct log *log;
     struct codec_templates *templates;
     struct disc_store *store;
-    struct state_dir_lock *lock;
-    struct state_file *state_file;
+    int state_lock; /* a descriptor; -1: none */
     struct file_source *file_source;
     struct etcd_io *etcd;
     struct admin *admin;
@@ -61,6 +61,7 @@ struct server {
     const struct counters *counters[BOOTSTRAP_WORKERS_MAX];
     const _Atomic uint64_t *heartbeats[BOOTSTRAP_WORKERS_MAX];
     uint64_t started_unix_ms;
+    bool etcd_came;   /* a list, or the last state from disk */
     bool rules_ready; /* workers may be offered snapshots */
     bool serving;
     bool draining;
@@ -71,8 +72,7 @@ struct server {
 static uint64_t unix_ms(void)
 {
     uv_timeval64_t now;
-    return uv_gettimeofday(&now) ? 0
-                                 : (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_usec / 1000u;
+    return uv_gettimeofday(&now) ? 0 : (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_usec / 1000u;
 }
 
 static void fatal(struct server *server, const char *event, const char *message)
@@ -110,24 +110,6 @@ static void reclaim(struct server *server)
     tuple_table_reclaim(server->env.tuples, seen);
 }
 
-static void on_build(uv_idle_t *handle)
-{
-    struct server *server = handle->data;
-    if (disc_store_build(server->store, SERVER_BUILD_SLICE_US)) {
-        (void)uv_idle_stop(handle); /* always 0 */
-    }
-}
-
-/* A source has committed: compile it, in slices between other events. */
-static void on_commit(void *owner)
-{
-    struct server *server = owner;
-    if (disc_store_build(server->store, SERVER_BUILD_SLICE_US)) {
-        return;
-    }
-    (void)uv_idle_start(&server->build, on_build); /* always 0 */
-}
-
 static void rules_are_ready(struct server *server)
 {
     if (!server->rules_ready) {
@@ -137,16 +119,54 @@ static void rules_are_ready(struct server *server)
     }
 }
 
+/* One slice; the rest in the next turns, between other events. */
+static void build(struct server *server);
+
+static void on_build(uv_idle_t *handle)
+{
+    build(handle->data);
+}
+
+static void build(struct server *server)
+{
+    if (!disc_store_build(server->store, SERVER_BUILD_SLICE_US)) {
+        (void)uv_idle_start(&server->build, on_build); /* always 0 */
+        return;
+    }
+    (void)uv_idle_stop(&server->build); /* always 0 */
+    if (!server->etcd || server->etcd_came) {
+        rules_are_ready(server);
+    }
+}
+
+/* A source has committed. */
+static void on_commit(void *owner)
+{
+    build(owner);
+}
+
 static void on_etcd_commit(void *owner)
 {
     struct server *server = owner;
-    on_commit(server);
-    rules_are_ready(server);
+    server->etcd_came = true;
+    build(server);
+}
+
+/* Where no source has anything: an empty snapshot, so that calls are answered and not left waiting. */
+static void build_at_least_nothing(struct server *server)
+{
+    if (!snapshots_newest(&server->snapshots)) {
+        disc_store_begin(server->store, DISC_LAYER_FILE, false);
+        disc_store_commit(server->store, DISC_LAYER_FILE, 0, DISC_ORIGIN_NONE,
+                          uv_now(&server->loop));
+    }
+    build(server);
 }
 
 static void on_rules_wait(uv_timer_t *handle)
 {
     struct server *server = handle->data;
+    build_at_least_nothing(server);
     log_printf(server->log, LOG_WARN, "server", "no_rules",
                "neither etcd nor the state directory gave rules: serving without");
     rules_are_ready(server);
@@ -257,24 +277,16 @@ static void close_handle(uv_handle_t *handle)
     }
 }
 
-static void on_part_closed(void *owner)
-{
-    (void)owner; /* the loop ends with the last handle */
-}
-
 static void close_sources(struct server *server)
 {
     if (server->file_source) {
-        file_source_close(server->file_source, on_part_closed, server);
+        file_source_close(server->file_source, NULL); /* the loop ends with the last handle */
     }
     if (server->etcd) {
-        etcd_io_close(server->etcd, on_part_closed, server);
-    }
-    if (server->state_file) {
-        state_file_close(server->state_file, on_part_closed, server);
+        etcd_io_close(server->etcd, NULL, NULL);
     }
     if (server->admin) {
-        admin_close(server->admin, on_part_closed, server);
+        admin_close(server->admin, NULL, NULL);
     }
 }
 
@@ -358,6 +370,18 @@ static void on_file_error(void *owner, const char *message)
 {
     struct server *server = owner;
     log_printf(server->log, LOG_ERROR, "rules_file", "rules_file_rejected", "%s", message);
+}
+
+static uint64_t store_clock_ms(void *owner)
+{
+    return uv_now(&((struct server *)owner)->loop);
+}
+
+static void on_etcd_note(void *owner, bool is_bad, const char *text)
+{
+    struct server *server = owner;
+    log_printf(server->log, is_bad ? LOG_WARN : LOG_INFO, "etcd", is_bad ? "etcd_trouble" : "etcd",
+               "%s", text);
 }
 
 static void init_timer(struct server *server, uv_timer_t *timer)
@@ -454,33 +478,92 @@ static bool hand_out_sockets(struct server *server)
     return true;
 }
 
-static void start_sources(struct server *server)
+static bool start_file_source(struct server *server)
+{
+    const char *path = server->bootstrap->rules_file;
+    const struct file_source_options options = {.on_commit = on_commit,
+                                                .on_error = on_file_error,
+                                                .store_clock_ms = store_clock_ms,
+                                                .owner = server};
+    if (!path) {
+        return true;
+    }
+    server->file_source = file_source_new(&server->loop, path, server->store, &options);
+    if (!server->file_source) {
+        return false;
+    }
+    /* A file that is bad now was reported; it is watched, and calls are told that there is no rule. */
+    (void)file_source_load_now(server->file_source);
+    return true;
+}
+
+static bool start_etcd(struct server *server)
 {
     const struct bootstrap *bootstrap = server->bootstrap;
-    if (bootstrap->rules_file) {
-        const struct file_source_options options = {
-            .on_commit = on_commit, .on_error = on_file_error, .owner = server};
-        server->file_source =
-            file_source_new(&server->loop, bootstrap->rules_file, server->store, &options);
-        if (!server->file_source) {
-            log_printf(server->log, LOG_ERROR, "rules_file", "cannot_watch",
-                       "%s: cannot be watched", bootstrap->rules_file);
-        }
+    if (bootstrap->etcd.endpoints_len == 0) {
+        return true;
     }
-    if (bootstrap->etcd.endpoints_len > 0) {
-        server->etcd = NULL;
-        (void)uv_timer_start(&server->rules_wait, on_rules_wait, SERVER_RULES_WAIT_MS, 0);
+    const struct etcd_io_options options = {
+        .loop = &server->loop,
+        .store = server->store,
+        .endpoints = (const char *const *)bootstrap->etcd.endpoints,
+        .endpoints_n = (uint32_t)bootstrap->etcd.endpoints_len,
+        .prefix = {bootstrap->etcd.rules_prefix, bootstrap->etcd.services_prefix},
+        .state_dir = server->state_lock >= 0 ? bootstrap->state_dir : NULL,
+        .seed = uv_hrtime() ^ (uint64_t)uv_os_getpid(),
+        .on_commit = on_etcd_commit,
+        .note = on_etcd_note,
+        .owner = server,
+    };
+    server->etcd = etcd_io_new(&options);
+    return server->etcd != NULL;
+}
+
+/* Rules from the file come at once; from etcd (or its last state on disk) when they come. */
+static bool start_sources(struct server *server)
+{
+    /* etcd first: while it is configured, the file's rules alone are not the whole truth. */
+    if (!start_etcd(server) || !start_file_source(server)) {
+        fatal(server, "cannot_start", "out of memory or descriptors for the sources of rules");
+        return false;
+    }
+    if (!server->etcd) {
+        build_at_least_nothing(server);
+        return true;
+    }
+    (void)uv_timer_start(&server->rules_wait, on_rules_wait, SERVER_RULES_WAIT_MS, 0);
+    etcd_io_start(server->etcd);
+    return true;
+}
+
+/* Two processes would write one state; and SO_REUSEPORT hides a second one on the port. */
+static bool lock_state(struct server *server)
+{
+    const char *dir = server->bootstrap->state_dir;
+    int64_t pid = 0;
+    char message[512];
+    (void)mkdir(dir, 0750); /* it may be there, or its parent not: the lock tells */
+    int r = state_dir_lock(dir, &server->state_lock, &pid);
+    if (r == 0) {
+        return true;
+    }
+    server->state_lock = -1;
+    if (r == -EWOULDBLOCK) {
+        snprintf(message, sizeof message, "state_dir %s is in use by process %lld", dir,
+                 (long long)pid);
     } else {
-        rules_are_ready(server);
+        snprintf(message, sizeof message, "state_dir %s: %s", dir, strerror(-r));
     }
-    (void)on_etcd_commit;
+    fatal(server, "state_dir", message);
+    return false;
 }
 
 static void log_listening(struct server *server)
 {
     for (size_t i = 0; i < server->bootstrap->listeners_len; i++) {
         struct log_line line;
-        if (log_begin(server->log, &line, LOG_INFO, "server", "listening", "listening for callers")) {
+        if (log_begin(server->log, &line, LOG_INFO, "server", "listening",
+                      "listening for callers")) {
             log_str(&line, "listen", server->listener_info[i].configured);
             log_str(&line, "address", server->listener_info[i].address);
             log_end(server->log, &line);
@@ -498,10 +581,13 @@ static bool start(struct server *server)
         fatal(server, "cannot_start", "out of memory");
         return false;
     }
-    if (!open_sockets(server) || !make_workers(server) || !hand_out_sockets(server)) {
+    if (!lock_state(server) || !open_sockets(server) || !make_workers(server) ||
+        !hand_out_sockets(server)) {
         return false;
     }
-    start_sources(server);
+    if (!start_sources(server)) {
+        return false;
+    }
     if (!start_admin(server)) {
         fatal(server, "cannot_start", "the admin port cannot be opened");
         return false;
@@ -531,7 +617,9 @@ static void release(struct server *server)
     disc_store_free(server->store);
     tuple_table_free(server->env.tuples);
     codec_templates_free(server->templates);
-    state_dir_unlock(server->lock);
+    if (server->state_lock >= 0) {
+        state_dir_unlock(server->state_lock);
+    }
     (void)uv_loop_close(&server->loop);
     log_free(server->log);
 }
@@ -543,6 +631,7 @@ int server_run(const struct bootstrap *bootstrap)
         return EX_OSERR;
     }
     server->bootstrap = bootstrap;
+    server->state_lock = -1;
     server->started_unix_ms = unix_ms();
     server->env.bootstrap = bootstrap;
     server->env.workers_len = bootstrap->workers;
@@ -557,7 +646,8 @@ int server_run(const struct bootstrap *bootstrap)
     if (!start(server)) {
         stop_control(server);
     }
-    (void)uv_run(&server->loop, UV_RUN_DEFAULT); /* ends when stop_control() has closed everything */
+    (void)uv_run(&server->loop,
+                 UV_RUN_DEFAULT); /* ends when stop_control() has closed everything */
     log_printf(server->log, LOG_INFO, "server", "stopped", "every call has been answered");
     int code = server->exit_code;
     release(server);
