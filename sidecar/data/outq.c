@@ -97,7 +97,7 @@ static bool extend_last(struct outq *q, const uint8_t *ptr, size_t len)
 {
     struct outq_segment *last = q->n ? at(q, q->n - 1) : NULL;
 
-    if (!last || last->block || last->ptr + last->len != ptr) {
+    if (!last || q->sealed || last->block || last->ptr + last->len != ptr) {
         return false;
     }
     last->len += len;
@@ -110,6 +110,7 @@ static void append(struct outq *q, const uint8_t *ptr, size_t len, uint8_t *bloc
     struct outq_segment *segment = at(q, q->n++);
 
     *segment = (struct outq_segment){.ptr = ptr, .len = len, .block = block};
+    q->sealed = false;
     q->bytes += len;
     q->charged += charge_of(segment);
 }
@@ -247,6 +248,17 @@ static void trim_block(struct outq_segment *segment)
     if (block) { /* else it stays as large as it was, which harms nobody */
         segment->block = block;
         segment->ptr = block + off;
+    }
+}
+
+void outq_rebase(struct outq *q, const void *from, size_t len, const void *to)
+{
+    for (uint32_t i = 0; i < q->n; i++) {
+        struct outq_segment *segment = at(q, i);
+        size_t off = (size_t)((uintptr_t)segment->ptr - (uintptr_t)from);
+        if (!segment->block && off < len) {
+            segment->ptr = (const uint8_t *)to + off;
+        }
     }
 }
 

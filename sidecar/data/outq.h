@@ -46,6 +46,7 @@ struct outq {
     uint32_t capacity;         /* of ring, a power of two */
     uint32_t head;
     uint32_t n;
+    bool sealed; /* the last segment is not extended */
     size_t bytes;
     size_t charged; /* what the blocks of all owned segments hold */
     uint64_t sent;
@@ -76,6 +77,16 @@ void outq_consumed(struct outq *q, size_t bytes);
 /* Copies what is still borrowed, each run of borrowed bytes into one block. Returns the bytes newly
  * charged, or -ENOMEM: then some of the rest is still borrowed, and the stream must go. */
 ssize_t outq_own_rest(struct outq *q) __attribute__((warn_unused_result));
+
+/* What is pushed next begins a segment of its own, even where it follows in memory. */
+static inline void outq_seal(struct outq *q)
+{
+    q->sealed = true;
+}
+
+/* What is queued of [from, from + len) is sent from the same place at `to` instead: the owner has
+ * copied the bytes there, and keeps them until they are sent. No segment reaches beyond the range. */
+void outq_rebase(struct outq *q, const void *from, size_t len, const void *to);
 
 /* Takes back what was pushed from position on and was not sent. Returns the number of bytes. */
 size_t outq_drop_unsent_from(struct outq *q, uint64_t position);

@@ -24,6 +24,7 @@ struct endpoint_state {
     } addr;
 
     struct permits connections;       /* open or opening, over all workers */
+    struct permits idle;              /* kept idle, over all workers */
     struct permits waiting;           /* calls that wait for a connection, over all workers */
     _Atomic uint64_t waiting_workers; /* bit per worker that has such calls */
     _Atomic uint32_t inflight;        /* calls sent or about to be, over all workers */

@@ -51,7 +51,7 @@ deny 'curl/' 'libcurl lives in discovery/http_client.c' $(except "$all" discover
 deny 'yaml\.h' 'libyaml lives in discovery/yaml_reader.c' $(except "$all" discovery/yaml_reader.c)
 deny 'microhttpd' 'libmicrohttpd lives in sidecar/admin/http.c' $(except "$all" sidecar/admin/http.c)
 deny 'uv\.h' 'state machines take events and time, no libuv' \
-    $(ls sidecar/data/*_fsm.[ch] discovery/etcd_fsm.[ch] 2>/dev/null)
+    $(ls sidecar/data/*_fsm.[ch] discovery/etcd_fsm*.[ch] discovery/etcd_codec.[ch] 2>/dev/null)
 deny 'stdatomic\.h' 'atomics live in sidecar/shared and in discovery/refcount.h' \
     $(except "$(printf '%s\n' "$all" | grep -v '^sidecar/shared/')" discovery/refcount.h)
 

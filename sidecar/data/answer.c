@@ -1,0 +1,130 @@
+/*
+ * sidecar/data/answer.c: what tside answers itself (contract, section 3).
+ *
+ * A configured degrade reply, or a TApplicationException whose message begins with the reason, says
+ * what decided, names the tuple, and ends with the command that explains it.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "codec/reply_build.h"
+#include "sidecar/data/call.h"
+#include "sidecar/data/session.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Reason, detail and address, then the tuple twice at most (encoded names). */
+#define ANSWER_TEXT_MAX (512 + 2 * DISC_TUPLE_ENCODED_MAX_BYTES)
+
+static const struct disc_tuple *tuple_of(const struct call *call, const struct disc_tuple *tuple)
+{
+    return tuple ? tuple : &call->route->tuple;
+}
+
+static const struct disc_degrade *degrade_of(const struct call *call)
+{
+    if (call->reason != REASON_DEGRADED || !call->route || !call->route->degrade) {
+        return NULL;
+    }
+    const struct disc_degrade *degrade = &call->route->degrade->degrade;
+    return degrade->reply == DISC_REPLY_DEFAULT ? NULL : degrade;
+}
+
+static size_t append(char *text, size_t len, const char *format, int64_t number)
+{
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    int n = snprintf(text + len, ANSWER_TEXT_MAX - len, format, (long long)number);
+#pragma GCC diagnostic pop
+    return n > 0 && len + (size_t)n < ANSWER_TEXT_MAX ? len + (size_t)n : len;
+}
+
+static size_t write_text(const struct call *call, const struct disc_tuple *tuple, char *text)
+{
+    char names[DISC_TUPLE_ENCODED_MAX_BYTES];
+    const struct endpoint_state *endpoint = call->attempt.endpoint;
+    disc_tuple_encode(tuple, names, sizeof names);
+
+    size_t len =
+        (size_t)snprintf(text, ANSWER_TEXT_MAX, "[tside %s] %s: ", reason_str(call->reason), names);
+    len = append(text, len, call->detail ? call->detail : "", call->detail_number);
+    if (endpoint) {
+        len += (size_t)snprintf(text + len, ANSWER_TEXT_MAX - len, ", endpoint %s, try %u",
+                                endpoint->address, call->tries);
+    }
+    len += (size_t)snprintf(text + len, ANSWER_TEXT_MAX - len, "; tside explain %s", names);
+    return len;
+}
+
+static int32_t exception_type(const struct call *call)
+{
+    return call->reason == REASON_BAD_REQUEST ? WIRE_EXCEPTION_PROTOCOL_ERROR
+                                              : WIRE_EXCEPTION_INTERNAL_ERROR;
+}
+
+/* The bare method: of the route, or of the tuple that never got one. */
+static struct disc_str method_of(const struct call *call, const struct disc_tuple *tuple)
+{
+    return tuple_of(call, tuple)->name[DISC_METHOD];
+}
+
+size_t answer_size(const struct call *call, const struct disc_tuple *tuple)
+{
+    const struct disc_degrade *degrade = degrade_of(call);
+    size_t header = codec_reply_header_size(method_of(call, tuple).len);
+    if (degrade) {
+        return header + degrade->body_len;
+    }
+    char text[ANSWER_TEXT_MAX];
+    size_t len = write_text(call, tuple_of(call, tuple), text);
+    return header + codec_body_exception(call->worker->env->templates, exception_type(call), text,
+                                         len, NULL, 0);
+}
+
+void answer_write(const struct call *call, const struct disc_tuple *tuple, uint8_t *out)
+{
+    const struct codec_templates *templates = call->worker->env->templates;
+    const struct disc_degrade *degrade = degrade_of(call);
+    struct disc_str method = method_of(call, tuple);
+    const uint8_t *name = (const uint8_t *)(method.p ? method.p : "");
+
+    if (degrade) {
+        enum wire_message_type type =
+            degrade->reply == DISC_REPLY_EXCEPTION ? WIRE_EXCEPTION : WIRE_REPLY;
+        size_t n = codec_reply_header_write(out, type, name, method.len, call->message.seqid,
+                                            degrade->body_len);
+        memcpy(out + n, degrade->body, degrade->body_len);
+        return;
+    }
+    char text[ANSWER_TEXT_MAX];
+    size_t len = write_text(call, tuple_of(call, tuple), text);
+    size_t body_len = codec_body_exception(templates, exception_type(call), text, len, NULL, 0);
+    size_t n = codec_reply_header_write(out, WIRE_EXCEPTION, name, method.len, call->message.seqid,
+                                        body_len);
+    (void)codec_body_exception(templates, exception_type(call), text, len, out + n, body_len);
+}
+
+bool answer_push(struct call *call)
+{
+    struct worker *worker = call->worker;
+    struct stream *stream = &call->session->stream;
+    if (!call->route) {
+        return false; /* memory was short when the answer should have been encoded */
+    }
+    size_t len = answer_size(call, NULL);
+    uint8_t *out = arena_take(&worker->arena, len);
+    if (out) {
+        answer_write(call, NULL, out);
+        return stream_push(stream, out, len);
+    }
+    out = buffers_alloc(&worker->buffers, len);
+    if (!out) {
+        return false;
+    }
+    answer_write(call, NULL, out);
+    if (!stream_push_block(stream, out, 0, len, len)) {
+        buffers_free(&worker->buffers, out, len);
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,69 @@
+/*
+ * sidecar/data/buffers.c: see buffers.h.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "sidecar/data/buffers.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool buffers_charge(const struct buffers *buffers, size_t bytes)
+{
+    if (!permit_take(buffers->permits, bytes, buffers->limit)) {
+        counter_add(buffers->counters, METRIC_BUFFERS_EXHAUSTED, 1);
+        return false;
+    }
+    counter_add(buffers->counters, METRIC_BUFFERED_BYTES, bytes);
+    return true;
+}
+
+bool buffers_may_charge(const struct buffers *buffers, size_t bytes)
+{
+    uint64_t taken = permit_taken(buffers->permits);
+    if (bytes > buffers->limit || taken > buffers->limit - bytes) {
+        counter_add(buffers->counters, METRIC_BUFFERS_EXHAUSTED, 1);
+        return false;
+    }
+    return true;
+}
+
+void buffers_charge_forced(const struct buffers *buffers, size_t bytes)
+{
+    (void)permit_take(buffers->permits, bytes, UINT64_MAX); /* cannot refuse: no limit is given */
+    counter_add(buffers->counters, METRIC_BUFFERED_BYTES, bytes);
+}
+
+void buffers_credit(const struct buffers *buffers, size_t bytes)
+{
+    permit_give(buffers->permits, bytes);
+    counter_sub(buffers->counters, METRIC_BUFFERED_BYTES, bytes);
+}
+
+void *buffers_alloc(const struct buffers *buffers, size_t bytes)
+{
+    if (!buffers_charge(buffers, bytes)) {
+        return NULL;
+    }
+    void *block = malloc(bytes ? bytes : 1);
+    if (!block) {
+        buffers_credit(buffers, bytes);
+    }
+    return block;
+}
+
+void *buffers_copy(const struct buffers *buffers, const void *bytes, size_t len)
+{
+    void *block = buffers_alloc(buffers, len);
+    if (block) {
+        memcpy(block, bytes, len);
+    }
+    return block;
+}
+
+void buffers_free(const struct buffers *buffers, void *block, size_t bytes)
+{
+    if (block) {
+        free(block);
+        buffers_credit(buffers, bytes);
+    }
+}

@@ -1,0 +1,302 @@
+/*
+ * sidecar/data/endpoint_pool.c: mode `pool`: permits, idle connections, callers that wait.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "sidecar/data/endpoint_pool.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* From this try on a call wants a connection of its own making: idle ones have died under it. */
+#define FRESH_FROM_TRY 3
+
+static struct endpoint_pool *pool_of(struct worker *worker, struct endpoint_state *endpoint)
+{
+    struct endpoint_pool *pool = endpoint->pool_of_worker[worker->index];
+    if (pool) {
+        return pool;
+    }
+    pool = calloc(1, sizeof *pool);
+    if (pool) {
+        pool->worker = worker;
+        pool->endpoint = endpoint;
+        endpoint_state_ref(endpoint);
+        list_init(&pool->idle);
+        list_init(&pool->waiters);
+        list_init(&pool->waits);
+        endpoint->pool_of_worker[worker->index] = pool;
+    }
+    return pool;
+}
+
+static void free_if_unused(struct endpoint_pool *pool)
+{
+    if (pool->conns == 0 && list_empty(&pool->waiters)) {
+        pool->endpoint->pool_of_worker[pool->worker->index] = NULL;
+        list_remove(&pool->waits);
+        endpoint_state_unref(pool->endpoint);
+        free(pool);
+    }
+}
+
+static uint64_t own_bit(const struct endpoint_pool *pool)
+{
+    return UINT64_C(1) << pool->worker->index;
+}
+
+static uint64_t others_waiting(const struct endpoint_pool *pool)
+{
+    return atomic_load(&pool->endpoint->waiting_workers) & ~own_bit(pool);
+}
+
+/* ---- the queue ----------------------------------------------------------------------------- */
+
+static void enqueue(struct endpoint_pool *pool, struct call *call)
+{
+    struct worker *worker = pool->worker;
+    list_push_back(&pool->waiters, &call->waits);
+    call->in_pool_queue = true;
+    if (!list_linked(&pool->waits)) {
+        list_push_back(&worker->pool_waits, &pool->waits);
+        atomic_fetch_or(&pool->endpoint->waiting_workers, own_bit(pool));
+    }
+    counter_add(&worker->counters, METRIC_POOL_WAITS, 1);
+    counter_add(&worker->counters, METRIC_POOL_WAITING, 1);
+    call_arm(call, CALL_WAIT_POOL, call->route->config.pool.wait_ms);
+}
+
+static void dequeue(struct endpoint_pool *pool, struct call *call)
+{
+    list_remove(&call->waits);
+    call->in_pool_queue = false;
+    permit_give(&pool->endpoint->waiting, 1);
+    counter_sub(&pool->worker->counters, METRIC_POOL_WAITING, 1);
+    if (list_empty(&pool->waiters)) {
+        list_remove(&pool->waits);
+        atomic_fetch_and(&pool->endpoint->waiting_workers, ~own_bit(pool));
+    }
+}
+
+static struct call *first_waiter(const struct endpoint_pool *pool)
+{
+    struct list *node = list_first(&pool->waiters);
+    return node ? container_of(node, struct call, waits) : NULL;
+}
+
+/* ---- handing connections to calls ---------------------------------------------------------- */
+
+static void assign(struct upstream_conn *conn, struct call *call)
+{
+    upstream_conn_event(conn, UPSTREAM_EVENT_ASSIGN);
+    upstream_conn_bind(conn, call);
+    call->attempt.reused = true;
+    call_event(call, CALL_EVENT_CONN);
+}
+
+static void join_oneway(struct endpoint_pool *pool, struct call *call)
+{
+    struct upstream_conn *conn = pool->oneway;
+    list_push_back(&conn->oneways, &call->waits);
+    call->attempt.conn = conn;
+    conn->idle_ms = call->route->config.pool.idle_ms;
+    if (conn->state == UPSTREAM_STATE_ONEWAY) {
+        call->attempt.reused = true;
+        call_event(call, CALL_EVENT_CONN);
+    } else {
+        call_arm(call, CALL_WAIT_NONE, 0);
+    }
+}
+
+/* Makes a connection for the call; a permit was taken for it. */
+static void connect_for(struct endpoint_pool *pool, struct call *call)
+{
+    struct upstream_conn *conn =
+        upstream_conn_new(pool, call->oneway, call->route->config.connect_timeout_ms);
+    call->attempt.reused = false;
+    if (!conn) {
+        permit_give(&pool->endpoint->connections, 1);
+        counter_add(&pool->worker->counters, METRIC_UPSTREAM_FAILED, 1);
+        free_if_unused(pool);
+        attempt_connect_failed(call, REASON_CONNECT_FAILED, UV_EADDRNOTAVAIL);
+        return;
+    }
+    pool->conns++;
+    if (call->oneway) {
+        pool->oneway = conn;
+        join_oneway(pool, call);
+    } else {
+        upstream_conn_bind(conn, call);
+        call_arm(call, CALL_WAIT_NONE, 0);
+    }
+}
+
+static bool take_permit(struct endpoint_pool *pool, const struct call *call)
+{
+    return permit_take(&pool->endpoint->connections, 1, call->route->config.pool.max_connections);
+}
+
+/* Whoever waits here gets a connection while permits are to be had. May free the pool. */
+static void retry(struct endpoint_pool *pool)
+{
+    struct call *call;
+    pool->conns++; /* keeps the pool alive meanwhile */
+    while ((call = first_waiter(pool))) {
+        if (call->oneway && pool->oneway) {
+            dequeue(pool, call);
+            join_oneway(pool, call);
+        } else if (take_permit(pool, call)) {
+            dequeue(pool, call);
+            connect_for(pool, call);
+        } else {
+            break;
+        }
+    }
+    pool->conns--;
+    free_if_unused(pool);
+}
+
+static void wait_for_permit(struct endpoint_pool *pool, struct call *call)
+{
+    uint32_t max_waiting = call->route->config.pool.max_waiting;
+    if (call->route->config.pool.wait_ms == 0) {
+        free_if_unused(pool);
+        call_fail(call, CALL_EVENT_ANSWER, REASON_POOL_EXHAUSTED,
+                  "all connections are busy, pool.max_connections %lld",
+                  call->route->config.pool.max_connections);
+        return;
+    }
+    if (!permit_take(&pool->endpoint->waiting, 1, max_waiting)) {
+        free_if_unused(pool);
+        call_fail(call, CALL_EVENT_ANSWER, REASON_POOL_EXHAUSTED,
+                  "too many calls wait for a connection, pool.max_waiting %lld", max_waiting);
+        return;
+    }
+    enqueue(pool, call);
+    /* A permit that came free before our bit was set woke nobody. */
+    retry(pool);
+}
+
+void endpoint_pool_get(struct call *call)
+{
+    struct endpoint_pool *pool = pool_of(call->worker, call->attempt.endpoint);
+    if (!pool) {
+        call_fail(call, CALL_EVENT_ANSWER, REASON_INTERNAL, "out of memory", 0);
+        return;
+    }
+    if (call->oneway && pool->oneway && pool->oneway->state == UPSTREAM_STATE_ONEWAY) {
+        join_oneway(pool, call);
+        return;
+    }
+    struct list *idle = call->tries < FRESH_FROM_TRY ? list_first(&pool->idle) : NULL;
+    if (idle && !call->oneway) {
+        assign(container_of(idle, struct upstream_conn, idle), call);
+        return;
+    }
+    if (!call_own_request(call)) { /* it will not leave within this turn */
+        free_if_unused(pool);
+        call_fail(call, CALL_EVENT_ANSWER, REASON_INTERNAL, "limits.buffered_bytes is used up", 0);
+        return;
+    }
+    if (call->oneway && pool->oneway) {
+        join_oneway(pool, call);
+    } else if (list_empty(&pool->waiters) && take_permit(pool, call)) {
+        connect_for(pool, call);
+    } else {
+        wait_for_permit(pool, call);
+    }
+}
+
+void endpoint_pool_leave(struct call *call)
+{
+    struct upstream_conn *conn = call->attempt.conn;
+    if (call->in_pool_queue) {
+        struct endpoint_pool *pool = call->attempt.endpoint->pool_of_worker[call->worker->index];
+        dequeue(pool, call);
+        free_if_unused(pool);
+        return;
+    }
+    if (!conn) {
+        return; /* it failed and told us */
+    }
+    call->attempt.conn = NULL;
+    if (conn->oneway) {
+        list_remove(&call->waits);
+        return;
+    }
+    conn->call = NULL;
+    upstream_conn_event(conn, UPSTREAM_EVENT_ABANDON);
+}
+
+/* ---- connections that come free ------------------------------------------------------------ */
+
+static bool keep_idle(struct endpoint_pool *pool, struct upstream_conn *conn)
+{
+    struct worker *worker = pool->worker;
+    if (conn->tainted || others_waiting(pool) ||
+        atomic_load_explicit(&worker->phase, memory_order_relaxed) >= WORKER_ENDING ||
+        !permit_take(&pool->endpoint->idle, 1, conn->max_idle)) {
+        return false;
+    }
+    conn->counted_idle = true;
+    list_push_front(&pool->idle, &conn->idle);
+    counter_add(&worker->counters, METRIC_UPSTREAM_IDLE, 1);
+    worker_timer_set(worker, &conn->timer, worker_now_ms(worker) + conn->idle_ms);
+    return true;
+}
+
+void endpoint_pool_park(struct endpoint_pool *pool, struct upstream_conn *conn)
+{
+    struct call *waiter = first_waiter(pool);
+    bool ours = others_waiting(pool) == 0 || pool->local_turns < POOL_LOCAL_TURNS_MAX;
+    if (waiter && !waiter->oneway && !conn->tainted && ours) {
+        pool->local_turns++;
+        dequeue(pool, waiter);
+        assign(conn, waiter);
+        return;
+    }
+    pool->local_turns = 0;
+    if (waiter || !keep_idle(pool, conn)) {
+        upstream_conn_event(conn, UPSTREAM_EVENT_EXPIRED);
+    }
+}
+
+static void wake_others(struct endpoint_pool *pool)
+{
+    uint64_t waiting = others_waiting(pool);
+    for (uint32_t i = 0; waiting != 0; i++, waiting >>= 1) {
+        if (waiting & 1) {
+            worker_permits_came(pool->worker->env->workers[i]);
+        }
+    }
+}
+
+void endpoint_pool_closed(struct endpoint_pool *pool, struct upstream_conn *conn)
+{
+    if (pool->oneway == conn) {
+        pool->oneway = NULL;
+    }
+    permit_give(&pool->endpoint->connections, 1);
+    bool others_first = others_waiting(pool) != 0 && pool->local_turns == 0;
+    wake_others(pool);
+    pool->conns--;
+    if (others_first) {
+        if (!list_empty(&pool->waiters)) {
+            worker_permits_came(pool->worker); /* in the next turn, behind the others */
+        }
+        free_if_unused(pool);
+    } else {
+        retry(pool);
+    }
+}
+
+void endpoint_pool_retry(struct worker *worker)
+{
+    struct list waiting, *node;
+    list_take_all(&worker->pool_waits, &waiting);
+    while ((node = list_first(&waiting))) {
+        struct endpoint_pool *pool = container_of(node, struct endpoint_pool, waits);
+        list_remove(node);
+        list_push_back(&worker->pool_waits, node);
+        retry(pool);
+    }
+}

@@ -1,0 +1,132 @@
+/*
+ * sidecar/data/intake.c: see intake.h.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "sidecar/data/intake.h"
+
+void intake_init(struct intake *intake, struct worker *worker, enum codec_scan_kind kind,
+                 void (*resume)(struct intake *intake))
+{
+    *intake = (struct intake){.worker = worker, .kind = kind, .resume = resume};
+    list_init(&intake->incomplete);
+    list_init(&intake->starved);
+    list_init(&intake->spin);
+}
+
+void intake_done(struct intake *intake)
+{
+    list_remove(&intake->incomplete);
+    list_remove(&intake->starved);
+    list_remove(&intake->spin);
+    frame_reader_done(&intake->reader, &intake->worker->buffers);
+}
+
+static struct frame_env env_of(const struct intake *intake)
+{
+    struct worker *worker = intake->worker;
+    return (struct frame_env){
+        .kind = intake->kind,
+        .max_bytes = (uint32_t)worker->env->bootstrap->limits.frame_bytes,
+        .scan = &worker->scan,
+        .buffers = &worker->buffers,
+        .forced = list_first(&worker->incomplete) == &intake->incomplete,
+        .defer_free = worker_defer_free,
+        .defer_owner = worker,
+    };
+}
+
+void intake_alloc(struct intake *intake, uv_buf_t *buf)
+{
+    struct worker *worker = intake->worker;
+    struct frame_env env = env_of(intake);
+    size_t len;
+
+    *buf = uv_buf_init(NULL, 0);
+    intake->starving = false;
+    if (intake->turn != worker->turn) {
+        intake->turn = worker->turn;
+        intake->reads = 0;
+    }
+    if (++intake->reads > WORKER_READS_PER_TURN) {
+        return;
+    }
+    uint8_t *room = frame_reader_room(&intake->reader, &env, &len);
+    if (room) {
+        *buf = uv_buf_init((char *)room, (unsigned)len);
+        return;
+    }
+    if (len > 0 || (!env.forced && !buffers_may_charge(&worker->buffers, WORKER_READ_BYTES))) {
+        intake->starving = true;
+        return;
+    }
+    char *piece = arena_take(&worker->arena, WORKER_READ_BYTES);
+    if (piece) {
+        *buf = uv_buf_init(piece, WORKER_READ_BYTES);
+    }
+}
+
+void intake_unfilled(struct intake *intake, const uv_buf_t *buf)
+{
+    if (buf->len > 0 && arena_owns(&intake->worker->arena, buf->base)) {
+        arena_shrink(&intake->worker->arena, buf->base, buf->len, 0);
+    }
+}
+
+void intake_filled(struct intake *intake, const uv_buf_t *buf, size_t nread)
+{
+    if (arena_owns(&intake->worker->arena, buf->base)) {
+        arena_shrink(&intake->worker->arena, buf->base, buf->len, nread);
+    }
+    frame_reader_push(&intake->reader, (uint8_t *)buf->base, nread);
+}
+
+/* Keeps the list of incomplete frames in the order in which they began. */
+static void note_incomplete(struct intake *intake)
+{
+    bool in_frame = intake_in_frame(intake);
+    if (in_frame && !list_linked(&intake->incomplete)) {
+        list_push_back(&intake->worker->incomplete, &intake->incomplete);
+    } else if (!in_frame) {
+        list_remove(&intake->incomplete);
+    }
+}
+
+enum frame_verdict intake_next(struct intake *intake, struct frame *ret_frame)
+{
+    struct frame_env env = env_of(intake);
+    enum frame_verdict verdict = frame_reader_next(&intake->reader, &env, ret_frame);
+    if (verdict == FRAME_READY || verdict == FRAME_BAD) {
+        list_remove(&intake->incomplete); /* the next frame is a younger one */
+    }
+    note_incomplete(intake);
+    return verdict;
+}
+
+bool intake_keep(struct intake *intake)
+{
+    struct frame_env env = env_of(intake);
+    bool kept = frame_reader_keep(&intake->reader, &env);
+    note_incomplete(intake);
+    return kept;
+}
+
+void intake_starve(struct intake *intake)
+{
+    struct worker *worker = intake->worker;
+    if (!list_linked(&intake->starved)) {
+        list_push_back(&worker->starved, &intake->starved);
+        if (!timer_node_armed(&worker->housekeeping.node) ||
+            worker->housekeeping.node.expires_ms > worker_now_ms(worker) + WORKER_STARVED_POLL_MS) {
+            worker_timer_set(worker, &worker->housekeeping,
+                             worker_now_ms(worker) + WORKER_STARVED_POLL_MS);
+        }
+    }
+}
+
+void intake_spin(struct intake *intake)
+{
+    if (!list_linked(&intake->spin)) {
+        list_push_back(&intake->worker->spinning, &intake->spin);
+        worker_spin(intake->worker);
+    }
+}
