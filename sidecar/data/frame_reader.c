@@ -60,17 +60,6 @@ static struct frame_input *input_new(const struct frame_env *env, const uint8_t 
     return in;
 }
 
-void frame_reader_done(struct frame_reader *reader, const struct buffers *buffers)
-{
-    struct frame_input *in = reader->input;
-    if (in) {
-        buffers_free(buffers, in->buf, in->cap);
-        free(in);
-        reader->input = NULL;
-    }
-    reader->window_len = 0;
-}
-
 /* Lets go of the input; frames borrowed from its block live on until the end of the turn. */
 static void input_retire(struct frame_reader *reader, const struct frame_env *env)
 {
@@ -78,6 +67,14 @@ static void input_retire(struct frame_reader *reader, const struct frame_env *en
     env->defer_free(env->defer_owner, in->buf, in->cap);
     free(in);
     reader->input = NULL;
+}
+
+void frame_reader_done(struct frame_reader *reader, const struct frame_env *env)
+{
+    if (reader->input) {
+        input_retire(reader, env);
+    }
+    reader->window_len = 0;
 }
 
 bool frame_reader_in_frame(const struct frame_reader *reader)

@@ -13,14 +13,6 @@ void intake_init(struct intake *intake, struct worker *worker, enum codec_scan_k
     list_init(&intake->spin);
 }
 
-void intake_done(struct intake *intake)
-{
-    list_remove(&intake->incomplete);
-    list_remove(&intake->starved);
-    list_remove(&intake->spin);
-    frame_reader_done(&intake->reader, &intake->worker->buffers);
-}
-
 static struct frame_env env_of(const struct intake *intake)
 {
     struct worker *worker = intake->worker;
@@ -33,6 +25,15 @@ static struct frame_env env_of(const struct intake *intake)
         .defer_free = worker_defer_free,
         .defer_owner = worker,
     };
+}
+
+void intake_done(struct intake *intake)
+{
+    struct frame_env env = env_of(intake);
+    list_remove(&intake->incomplete);
+    list_remove(&intake->starved);
+    list_remove(&intake->spin);
+    frame_reader_done(&intake->reader, &env);
 }
 
 void intake_alloc(struct intake *intake, uv_buf_t *buf)
