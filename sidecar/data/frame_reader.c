@@ -206,8 +206,8 @@ static enum frame_verdict next_in_window(struct frame_reader *reader, const stru
 {
     uint32_t total = WIRE_FRAME_LEN_BYTES + body_len;
     codec_scan_begin(env->scan, env->kind, body_len);
-    enum codec_scan_status status =
-        codec_scan_run(env->scan, reader->window + WIRE_FRAME_LEN_BYTES, body_len, SIZE_MAX);
+    enum codec_scan_status status = codec_scan_run(env->scan, reader->window + WIRE_FRAME_LEN_BYTES,
+                                                   body_len, body_len); /* never yields */
 
     ret->bytes = reader->window;
     ret->len = total;

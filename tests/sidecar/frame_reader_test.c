@@ -140,6 +140,26 @@ static void test_headers_that_do_not_parse(void **state)
     }
 }
 
+static void test_the_longest_frame(void **state)
+{
+    static struct script script;
+    (void)state;
+    script_init(&script, CODEC_SCAN_REQUEST);
+    script_add_call(&script, "long", 4000);
+    script.max_bytes = (uint32_t)script.wire.len - WIRE_FRAME_LEN_BYTES;
+    script_add_call(&script, "next", 1);
+    rig_play(&script, &(struct rig_plan){0}, 1);
+    rig_play(&script, &(struct rig_plan){.chunk = 7}, 1);
+
+    script.max_bytes--;
+    script.frames_len = 1;
+    script.frames[0].verdict = FRAME_BROKEN;
+    script.frames[0].broken = FRAME_BROKEN_TOO_LARGE;
+    rig_play(&script, &(struct rig_plan){0}, 1);
+    rig_play(&script, &(struct rig_plan){.chunk = 1}, 1);
+    script_done(&script);
+}
+
 /* ---- who owns what ------------------------------------------------------------------------- */
 
 static struct rig *rig_of(const struct script *script, const struct rig_plan *plan)
@@ -166,6 +186,29 @@ static void test_what_comes_whole_is_borrowed(void **state)
     assert_int_equal(rig->borrowed, 4);
     assert_int_equal(rig->owned, 0);
     assert_int_equal(rig->most_charged, 0);
+    rig_free(rig);
+    script_done(&script);
+}
+
+static void test_what_comes_in_pieces_owns_its_block(void **state)
+{
+    static struct script script;
+    (void)state;
+    script_init(&script, CODEC_SCAN_REPLY);
+    script_add_call(&script, "long", 200000);
+    struct rig *rig = rig_of(&script, &(struct rig_plan){.chunk = 10000, .blocks_are_held = true});
+    assert_false(frame_reader_in_frame(&rig->reader));
+    assert_int_equal(rig_read(rig, 3), 3);
+    assert_int_equal(rig_take(rig, SIZE_MAX), FRAME_NONE);
+    rig_end_turn(rig);
+    assert_true(frame_reader_in_frame(&rig->reader));
+    assert_true(frame_reader_keeps(&rig->reader));
+    rig_run(rig);
+    assert_int_equal(rig->owned, 1);
+    assert_int_equal(rig->borrowed, 0);
+    assert_false(frame_reader_keeps(&rig->reader));
+    /* Not more than the frame needs, and grown with what came. */
+    assert_true(rig->most_charged <= script.wire.len);
     rig_free(rig);
     script_done(&script);
 }
@@ -235,6 +278,40 @@ static void test_a_large_bad_frame_is_not_kept(void **state)
 
 /* ---- limits -------------------------------------------------------------------------------- */
 
+static void test_room_is_refused_and_forced(void **state)
+{
+    static struct script script;
+    size_t len;
+    (void)state;
+    script_init(&script, CODEC_SCAN_REQUEST);
+    script_add_call(&script, "large", 100000);
+    struct rig *rig = rig_of(&script, &(struct rig_plan){0});
+    rig->buffers.limit = 5000;
+    rig_read(rig, 2000);
+    rig_take(rig, SIZE_MAX); /* is there already, and so is kept */
+    rig_end_turn(rig);
+    assert_int_equal(permit_taken(&rig->permits), 2000);
+    assert_int_equal(rig_read(rig, SIZE_MAX), 2000); /* room doubles */
+    rig_take(rig, SIZE_MAX);
+    assert_int_equal(rig_read(rig, SIZE_MAX), 0);
+    assert_int_equal(rig->refusals, 1);
+    assert_null(frame_reader_room(&rig->reader, &rig->env, &len));
+    assert_int_equal(len, 1);
+    assert_int_equal(permit_taken(&rig->permits), 4000);
+    assert_int_equal(counter_get(&rig->counters, METRIC_BUFFERS_EXHAUSTED), 2);
+
+    rig->env.forced = true; /* the oldest one goes on */
+    assert_int_equal(rig_read(rig, SIZE_MAX), 4000);
+    rig_take(rig, SIZE_MAX);
+    rig->env.forced = false;
+    assert_int_equal(rig_read(rig, SIZE_MAX), 0);
+    rig->buffers.limit = 1000000; /* others have gone */
+    rig_run(rig);
+    assert_int_equal(rig->owned, 1);
+    rig_free(rig);
+    script_done(&script);
+}
+
 static void test_nothing_arrives(void **state)
 {
     static struct script script;
@@ -260,10 +337,13 @@ int main(void)
         cmocka_unit_test(test_at_every_cut),
         cmocka_unit_test(test_lengths_that_nobody_can_follow),
         cmocka_unit_test(test_headers_that_do_not_parse),
+        cmocka_unit_test(test_the_longest_frame),
         cmocka_unit_test(test_what_comes_whole_is_borrowed),
+        cmocka_unit_test(test_what_comes_in_pieces_owns_its_block),
         cmocka_unit_test(test_room_ends_with_the_frame),
         cmocka_unit_test(test_done_while_frames_are_borrowed),
         cmocka_unit_test(test_a_large_bad_frame_is_not_kept),
+        cmocka_unit_test(test_room_is_refused_and_forced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
