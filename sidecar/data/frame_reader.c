@@ -141,6 +141,44 @@ void frame_reader_push(struct frame_reader *reader, uint8_t *bytes, size_t n)
     }
 }
 
+/* Frames in front of the one under way were taken up: gives it a block of its own, with room for
+ * `more` bytes, so that reads can go behind it. (Neither moved within the block nor realloc'ed: the
+ * others may still be borrowed.) */
+static enum frame_verdict input_split_off(struct frame_reader *reader, const struct frame_env *env,
+                                          uint32_t more)
+{
+    struct frame_input *old = reader->input;
+    uint32_t n = old->len - old->pos;
+    if (old->pos == 0) {
+        return FRAME_NONE;
+    }
+    if (n + more == 0) {
+        input_retire(reader, env);
+        return FRAME_NONE;
+    }
+    uint32_t cap = n + more < INPUT_MIN_BYTES ? INPUT_MIN_BYTES : n + more;
+    struct frame_input *in = input_new(env, old->buf + old->pos, n, cap);
+    if (!in) {
+        return FRAME_NO_MEMORY;
+    }
+    in->scanning = old->scanning;
+    in->bad = old->bad;
+    in->discard_left = old->discard_left;
+    in->scan = old->scan;
+    input_retire(reader, env);
+    reader->input = in;
+    return FRAME_NONE;
+}
+
+static bool input_make_room(struct frame_reader *reader, const struct frame_env *env, uint32_t n)
+{
+    struct frame_input *in = reader->input;
+    if (in->pos > 0) {
+        return input_split_off(reader, env, n) == FRAME_NONE;
+    }
+    return input_grow(in, env, in->len + n, true);
+}
+
 bool frame_reader_keep(struct frame_reader *reader, const struct frame_env *env)
 {
     struct frame_input *in = reader->input;
@@ -156,9 +194,10 @@ bool frame_reader_keep(struct frame_reader *reader, const struct frame_env *env)
         }
         reader->input = in;
     } else {
-        if (in->cap - in->len < n && !input_grow(in, env, in->len + n, true)) {
+        if (in->cap - in->len < n && !input_make_room(reader, env, n)) {
             return false;
         }
+        in = reader->input;
         memcpy(in->buf + in->len, reader->window, n);
         in->len += n;
     }
@@ -226,33 +265,6 @@ static enum frame_verdict next_in_window(struct frame_reader *reader, const stru
     return FRAME_BAD;
 }
 
-/* Frames in front of the one under way were taken up: gives it a block of its own, so that reads can
- * go behind it. (Not moved within the block: the others may still be borrowed.) */
-static enum frame_verdict input_split_off(struct frame_reader *reader, const struct frame_env *env)
-{
-    struct frame_input *old = reader->input;
-    uint32_t n = old->len - old->pos;
-    if (old->pos == 0) {
-        return FRAME_NONE;
-    }
-    if (n == 0) {
-        input_retire(reader, env);
-        return FRAME_NONE;
-    }
-    uint32_t cap = n < INPUT_MIN_BYTES ? INPUT_MIN_BYTES : n;
-    struct frame_input *in = input_new(env, old->buf + old->pos, n, cap);
-    if (!in) {
-        return FRAME_NO_MEMORY;
-    }
-    in->scanning = old->scanning;
-    in->bad = old->bad;
-    in->discard_left = old->discard_left;
-    in->scan = old->scan;
-    input_retire(reader, env);
-    reader->input = in;
-    return FRAME_NONE;
-}
-
 /* The frame at pos is complete and judged: hands it out. */
 static enum frame_verdict input_emit(struct frame_reader *reader, const struct frame_env *env,
                                      uint32_t total, enum frame_verdict verdict, struct frame *ret)
@@ -293,7 +305,7 @@ static enum frame_verdict input_bad(struct frame_reader *reader, const struct fr
     }
     in->bad = true;
     in->discard_left = total - avail;
-    return input_split_off(reader, env);
+    return input_split_off(reader, env, 0);
 }
 
 static enum frame_verdict next_in_input(struct frame_reader *reader, const struct frame_env *env,
@@ -308,7 +320,7 @@ static enum frame_verdict next_in_input(struct frame_reader *reader, const struc
                                     : input_emit(reader, env, input_total(in), FRAME_BAD, ret);
     }
     if (avail < WIRE_FRAME_LEN_BYTES) {
-        return input_split_off(reader, env);
+        return input_split_off(reader, env, 0);
     }
     enum frame_verdict verdict = check_length(in->buf + in->pos, avail, env, &body_len, ret);
     if (verdict != FRAME_NONE) {
@@ -329,7 +341,7 @@ static enum frame_verdict next_in_input(struct frame_reader *reader, const struc
     case CODEC_SCAN_YIELD:
         return FRAME_YIELD;
     default:
-        return input_split_off(reader, env);
+        return input_split_off(reader, env, 0);
     }
 }
 

@@ -257,6 +257,33 @@ static void test_done_while_frames_are_borrowed(void **state)
     script_done(&script);
 }
 
+/* More is read behind kept frames of which some were taken in this turn. */
+static void test_kept_block_grows_while_frames_are_borrowed(void **state)
+{
+    static struct script script;
+    (void)state;
+    script_init(&script, CODEC_SCAN_REQUEST);
+    for (int i = 0; i < 60; i++) {
+        script_add_call(&script, "kept", 1000);
+    }
+    for (size_t taken = 0; taken < 9; taken++) {
+        struct rig *rig = rig_of(&script, &(struct rig_plan){0});
+        rig_read(rig, 10000);
+        rig_take(rig, 0);
+        rig_end_turn(rig);
+        rig_take(rig, taken);
+        rig_read(rig, 50000);
+        rig_take(rig, 2);
+        rig_read(rig, 500);
+        rig_take(rig, 1);
+        assert_int_equal(rig->next, taken + 3);
+        rig_end_turn(rig);
+        rig_run(rig);
+        rig_free(rig);
+    }
+    script_done(&script);
+}
+
 /* ---- frames that fail ---------------------------------------------------------------------- */
 
 static void test_a_large_bad_frame_is_not_kept(void **state)
@@ -277,6 +304,42 @@ static void test_a_large_bad_frame_is_not_kept(void **state)
 }
 
 /* ---- limits -------------------------------------------------------------------------------- */
+
+static void test_long_frames_are_proved_in_slices(void **state)
+{
+    static struct script script;
+    (void)state;
+    script_init(&script, CODEC_SCAN_REQUEST);
+    script_add_tiny(&script, 400000); /* 1 MB */
+    script_add_call(&script, "behind", 10);
+    script_add_tiny(&script, 100000);
+    size_t slices = script.frames[0].len / FRAME_SCAN_BUDGET_BYTES;
+
+    struct rig *rig = rig_of(&script, &(struct rig_plan){0});
+    while (rig->next == 0) {
+        rig_read(rig, SIZE_MAX);
+        if (rig->fed < script.frames[0].len) {
+            assert_true(frame_reader_keep(&rig->reader, &rig->env));
+        } else {
+            rig_take(rig, 1); /* the whole frame is there: a slice a turn */
+        }
+        rig_end_turn(rig);
+    }
+    assert_in_range(rig->yields, slices - 1, slices + 1);
+    rig_run(rig);
+    rig_free(rig);
+
+    rig_play(&script, &(struct rig_plan){.reads = 4}, 1);
+    rig_play(&script, &(struct rig_plan){.reads = 4, .read_before_resume = true}, 3);
+    rig_play(&script,
+             &(struct rig_plan){.chunk = 60000,
+                                .random_chunks = true,
+                                .reads = 2,
+                                .pause_one_in = 2,
+                                .read_before_resume = true},
+             4);
+    script_done(&script);
+}
 
 static void test_room_is_refused_and_forced(void **state)
 {
@@ -342,7 +405,9 @@ int main(void)
         cmocka_unit_test(test_what_comes_in_pieces_owns_its_block),
         cmocka_unit_test(test_room_ends_with_the_frame),
         cmocka_unit_test(test_done_while_frames_are_borrowed),
+        cmocka_unit_test(test_kept_block_grows_while_frames_are_borrowed),
         cmocka_unit_test(test_a_large_bad_frame_is_not_kept),
+        cmocka_unit_test(test_long_frames_are_proved_in_slices),
         cmocka_unit_test(test_room_is_refused_and_forced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
