@@ -22,7 +22,8 @@ struct frame_input {
     uint32_t pos;
     bool scanning;         /* scan belongs to the frame at pos */
     bool bad;              /* that frame failed: its rest is skipped, not kept */
-    uint32_t discard_left; /* bytes of it still to come */
+    uint32_t discard_left; /* bytes of it still to come... */
+    uint32_t bad_len;      /* ...and those that are kept */
     struct codec_scan scan;
 };
 
@@ -57,6 +58,7 @@ static struct frame_input *input_new(const struct frame_env *env, const uint8_t 
     in->scanning = false;
     in->bad = false;
     in->discard_left = 0;
+    in->bad_len = 0;
     return in;
 }
 
@@ -164,6 +166,7 @@ static enum frame_verdict input_split_off(struct frame_reader *reader, const str
     in->scanning = old->scanning;
     in->bad = old->bad;
     in->discard_left = old->discard_left;
+    in->bad_len = old->bad_len;
     in->scan = old->scan;
     input_retire(reader, env);
     reader->input = in;
@@ -282,7 +285,7 @@ static enum frame_verdict input_emit(struct frame_reader *reader, const struct f
         reader->input = NULL;
         return verdict;
     }
-    in->pos += at_most(total, in->len - in->pos); /* less is there of a frame that was skipped */
+    in->pos += in->bad ? in->bad_len : total;
     in->scanning = false;
     in->bad = false;
     if (in->pos == in->len) {
@@ -305,6 +308,7 @@ static enum frame_verdict input_bad(struct frame_reader *reader, const struct fr
     }
     in->bad = true;
     in->discard_left = total - avail;
+    in->bad_len = avail;
     return input_split_off(reader, env, 0);
 }
 

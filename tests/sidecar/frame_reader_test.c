@@ -2,6 +2,7 @@
  * frame_reader_test.c: whatever way the bytes come, the same frames come out.
  * SPDX-License-Identifier: Apache-2.0
  */
+#include "tests/codec/message_gen.h"
 #include "tests/sidecar/frame_rig.h"
 
 #include <setjmp.h>
@@ -42,6 +43,36 @@ static void small_mix(struct script *script, enum codec_scan_kind kind)
     script_add_call(script, "last", 11);
 }
 
+/* Some hundred random frames, damaged ones among them. */
+static void random_mix(struct script *script, struct random *random, enum codec_scan_kind kind,
+                       size_t frames)
+{
+    struct message *message = calloc(1, sizeof *message);
+    struct bytes damaged = {0};
+    assert_non_null(message);
+    script_init(script, kind);
+    while (script->frames_len < frames) {
+        if (random_one_in(random, 100)) {
+            script_add_tiny(script, 30000); /* proved in more than one turn */
+        }
+        message_generate(message, random, kind == CODEC_SCAN_REQUEST);
+        enum mutation mutation = random_below(random, MUTATION_MAX);
+        if (!random_one_in(random, 4) || !message_mutate(message, mutation, random, &damaged)) {
+            script_add(script, message->body.p, message->body.len);
+        } else if (damaged.len > 0) {
+            struct codec_scan scan;
+            codec_scan_begin(&scan, kind, (uint32_t)damaged.len);
+            (void)codec_scan_run(&scan, damaged.p, damaged.len, damaged.len);
+            if (!codec_error_is_header(scan.error)) { /* the stream goes on behind it */
+                script_add(script, damaged.p, damaged.len);
+            }
+        }
+        message_done(message);
+    }
+    bytes_done(&damaged);
+    free(message);
+}
+
 /* ---- ways to arrive ------------------------------------------------------------------------ */
 
 static void test_whole_and_byte_by_byte(void **state)
@@ -74,6 +105,29 @@ static void test_at_every_cut(void **state)
                  cut);
     }
     script_done(&script);
+}
+
+static void test_random_chunks_and_pauses(void **state)
+{
+    static struct script script;
+    struct random random = {20};
+    (void)state;
+    for (int round = 0; round < 40; round++) {
+        enum codec_scan_kind kind = round % 2 ? CODEC_SCAN_REPLY : CODEC_SCAN_REQUEST;
+        random_mix(&script, &random, kind, 120);
+        for (int i = 0; i < 12; i++) {
+            struct rig_plan plan = {
+                .chunk = 1 + random_below(&random, 1u << (2 + random_below(&random, 14))),
+                .random_chunks = true,
+                .reads = 1 + random_below(&random, RIG_READS_MAX),
+                .pause_one_in = random_one_in(&random, 3) ? 0 : 1 + random_below(&random, 20),
+                .read_before_resume = random_one_in(&random, 2),
+                .blocks_are_held = random_one_in(&random, 2),
+            };
+            rig_play(&script, &plan, random_next(&random));
+        }
+        script_done(&script);
+    }
 }
 
 /* ---- streams that end ---------------------------------------------------------------------- */
@@ -303,6 +357,30 @@ static void test_a_large_bad_frame_is_not_kept(void **state)
     script_done(&script);
 }
 
+/* The end of a skipped frame and the beginning of the next come in one read, and wait. */
+static void test_a_pause_at_the_end_of_a_bad_frame(void **state)
+{
+    static struct script script;
+    (void)state;
+    script_init(&script, CODEC_SCAN_REQUEST);
+    add_bad(&script, "bad", 300);
+    script_add_call(&script, "behind", 100);
+    script_add_call(&script, "last", 100);
+    for (size_t cut = 40; cut < 300; cut += 20) {
+        struct rig *rig = rig_of(&script, &(struct rig_plan){0});
+        rig_read(rig, cut);
+        assert_int_equal(rig_take(rig, SIZE_MAX), FRAME_NONE);
+        rig_end_turn(rig);
+        rig_read(rig, 400);
+        rig_take(rig, 0);
+        rig_end_turn(rig);
+        assert_int_equal(rig_take(rig, 1), FRAME_BAD);
+        rig_run(rig);
+        rig_free(rig);
+    }
+    script_done(&script);
+}
+
 /* ---- limits -------------------------------------------------------------------------------- */
 
 static void test_long_frames_are_proved_in_slices(void **state)
@@ -398,6 +476,7 @@ int main(void)
         cmocka_unit_test(test_nothing_arrives),
         cmocka_unit_test(test_whole_and_byte_by_byte),
         cmocka_unit_test(test_at_every_cut),
+        cmocka_unit_test(test_random_chunks_and_pauses),
         cmocka_unit_test(test_lengths_that_nobody_can_follow),
         cmocka_unit_test(test_headers_that_do_not_parse),
         cmocka_unit_test(test_the_longest_frame),
@@ -407,6 +486,7 @@ int main(void)
         cmocka_unit_test(test_done_while_frames_are_borrowed),
         cmocka_unit_test(test_kept_block_grows_while_frames_are_borrowed),
         cmocka_unit_test(test_a_large_bad_frame_is_not_kept),
+        cmocka_unit_test(test_a_pause_at_the_end_of_a_bad_frame),
         cmocka_unit_test(test_long_frames_are_proved_in_slices),
         cmocka_unit_test(test_room_is_refused_and_forced),
     };
