@@ -128,7 +128,7 @@ uint8_t *frame_reader_room(struct frame_reader *reader, const struct frame_env *
 void frame_reader_push(struct frame_reader *reader, uint8_t *bytes, size_t n)
 {
     struct frame_input *in = reader->input;
-    if (in && bytes == in->buf + in->len && !in->bad) {
+    if (in && bytes == in->buf + in->len && n <= in->cap - in->len && !in->bad) {
         in->len += (uint32_t)n;
         return;
     }
