@@ -59,6 +59,7 @@ void codec_rewrite_begin(struct codec_rewrite *rewrite);
  * there is none, adds Extra (under extra_id) where Base has none. Does nothing where the wanted
  * field id is taken by something else, or is none of those that Extra is looked for under. An
  * empty Extra with type codes 0/0 becomes 11/11. Key and value are copied. body is as it came.
+ * A key that is added twice between begin and finish stands twice: the last one counts.
  */
 void codec_rewrite_extra_set(struct codec_rewrite *rewrite, const uint8_t *body,
                              const struct codec_base *base, int extra_id, const char *key,

@@ -237,12 +237,10 @@ static enum step open_container(struct cursor *c, uint8_t key, uint8_t value, bo
     if (n == 0) {
         return STEP_GO; /* with whatever type codes: some write 0 there */
     }
-    if (n > INT32_MAX) {
-        return fail(c, CODEC_ERROR_COUNT);
-    }
     if (types[key].shape == SHAPE_BAD || types[value].shape == SHAPE_BAD) {
         return fail(c, CODEC_ERROR_ELEMENT_TYPE);
     }
+    /* Negative counts too: width is 1 at least, and no frame has 2^31 bytes. */
     if ((uint64_t)n * width > left(c)) {
         return fail(c, CODEC_ERROR_COUNT);
     }
@@ -387,14 +385,30 @@ static inline uint32_t skip_plain_strings(const struct cursor *c, uint32_t *n)
     return (uint32_t)pos;
 }
 
+/* Steps over structs that are nothing but a STOP, the most work a peer can ask for in a byte. */
+static inline uint32_t skip_empty_structs(const struct cursor *c, uint32_t *n)
+{
+    uint64_t pos = c->pos;
+    uint32_t togo = *n;
+
+    for (; togo > 0 && pos < c->lim && c->body[pos] == WIRE_STOP; togo--) {
+        pos++;
+    }
+    *n = togo;
+    return (uint32_t)pos;
+}
+
 static enum step run_elements(struct cursor *c)
 {
     uint32_t depth = c->depth;
     struct codec_scan_level *level = &c->scan->stack[depth - 1];
 
+    /* Where key and value are the same, it does not matter whose turn it is. */
     if (level->types[0] == WIRE_STRING && level->types[1] == WIRE_STRING) {
-        /* The turn does not matter where both are the same. */
         c->pos = skip_plain_strings(c, &level->left);
+    } else if (level->types[0] == WIRE_STRUCT && level->types[1] == WIRE_STRUCT &&
+               depth < WIRE_DEPTH_MAX) {
+        c->pos = skip_empty_structs(c, &level->left);
     }
     while (level->left > 0) {
         uint8_t type = level->types[level->turn];

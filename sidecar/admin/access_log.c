@@ -20,7 +20,10 @@ static void write_strings(struct log_line *line, const struct record_call *recor
     const char *p = record->strings;
     for (int i = 0; i < RECORD_STRINGS; i++) {
         uint32_t len = record->len[i];
-        if (i >= first && i <= last) {
+        bool is_name = i >= RECORD_FROM && i <= RECORD_METHOD;
+        if (is_name && len == 0 && i >= first && i <= last) {
+            log_str(line, keys[i], "-"); /* unknown */
+        } else if (i >= first && i <= last) {
             log_bytes(line, keys[i], p, len < max ? len : max);
         }
         p += len;

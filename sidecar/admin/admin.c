@@ -144,7 +144,7 @@ static int listen_unix(const char *path, ino_t *ret_inode)
 
 /* ---- doors ------------------------------------------------------------------------------------- */
 
-/* Logs what fails. */
+/* Logs where it is open, or why not. */
 static bool door_open(struct admin *admin, struct admin_door *door, const char *where, int fd)
 {
     struct log *log = admin->context.log;
@@ -168,6 +168,11 @@ static bool door_open(struct admin *admin, struct admin_door *door, const char *
         return false;
     }
     admin->open++;
+    struct log_line line;
+    if (log_begin(log, &line, LOG_INFO, "admin", "admin_listening", "admin is listening")) {
+        log_str(&line, "address", where);
+        log_end(log, &line);
+    }
     return true;
 }
 
@@ -179,7 +184,8 @@ static bool doors_open(struct admin *admin)
         if (fd >= 0) {
             tcp_address(fd, admin->address, sizeof admin->address);
         }
-        if (!door_open(admin, &admin->tcp, bootstrap->admin.listen, fd)) {
+        const char *where = fd >= 0 ? admin->address : bootstrap->admin.listen;
+        if (!door_open(admin, &admin->tcp, where, fd)) {
             return false;
         }
     }

@@ -114,7 +114,7 @@ static void put_containers(struct out *o, const struct shape *shape)
         put_field(o, WIRE_I64, 1);
         put64(o, (uint64_t)i);
         put_field(o, WIRE_STRING, 2);
-        put_string(o, "element");
+        put_string(o, "an element of the list.:");
         put_field(o, WIRE_I32, 3);
         put32(o, 7);
         put8(o, WIRE_STOP);
@@ -207,7 +207,7 @@ static double measure(const struct out *o, uint32_t (*work)(const struct out *),
 int main(void)
 {
     static const struct shape shapes[] = {
-        {2, 0, 0, 0, 21}, {20, 50, 24, 30, 640}, {40, 1000, 300, 600, 16000}};
+        {2, 0, 0, 0, 17}, {20, 50, 24, 30, 640}, {40, 1000, 300, 600, 16000}};
     static struct out o;
 
     printf("%8s %12s %12s %12s\n", "bytes", "header ns", "scan ns", "scan+Base ns");
