@@ -4,11 +4,14 @@ import threading
 import time
 
 from support import wire
+from support.process import instrumented
 from support.raw import answer_with
 from support.tside import SERVICE
 from support.wait import PATIENCE, wait_until
 
 KEY = f"*/*/{SERVICE}/*/*/config"
+# A sanitizer's shadow and quarantine are no memory of tside's.
+ROOM = 20 if instrumented() else 1
 
 
 class Others:
@@ -81,7 +84,7 @@ def test_a_caller_that_pipelines_1000_calls_without_reading(world):
         wait_until(lambda: tside.metric("tside_read_pauses_total") > 0, 10)
         others.unharmed()
         # 50 MB were asked for; unsent are 256 KiB, a call each of the pool, and what the kernel holds.
-        assert tside.memory_kib() - before < 24 * 1024 * PATIENCE
+        assert tside.memory_kib() - before < 24 * 1024 * ROOM
         for i in range(1000):
             reply = greedy.message()
             assert (reply.seqid, len(reply.args.get(0, 4))) == (i, 50_000)
@@ -146,7 +149,7 @@ def test_buffers_stay_within_their_limit(world):
     with Others(world, tside) as others:
         others.unharmed(50)
     assert tside.metric("tside_buffered_bytes") <= limit + 1_000_004  # the oldest one may always go on
-    assert tside.memory_kib() - before < 24 * 1024 * PATIENCE
+    assert tside.memory_kib() - before < 24 * 1024 * ROOM
     for link in links:
         link.close()
     wait_until(lambda: tside.metric("tside_buffered_bytes") == 0)
@@ -161,7 +164,7 @@ def test_a_claimed_length_allocates_nothing(world):
         world.link(tside).send((16_000_000).to_bytes(4, "big") + b"\x80\x01\0\x01")
     wait_until(lambda: tside.metric("tside_downstream_connections") >= 200)
     assert world.link(tside).call("Visit").server == "a"
-    assert tside.memory_kib() - before < 32 * 1024
+    assert tside.memory_kib() - before < 32 * 1024 * ROOM
 
 
 def test_a_large_frame_of_tiny_elements_delays_nobody(world):

@@ -31,6 +31,12 @@ def helper(name: str) -> Path:
     return path
 
 
+def instrumented() -> bool:
+    """Whether the tside under test bears a sanitizer, whose own memory counts as well."""
+    data = binary().read_bytes()
+    return b"__asan_init" in data or b"__tsan_init" in data
+
+
 class Process:
     def __init__(self, argv: Sequence[str], stderr: Path, env: Optional[dict] = None,
                  cwd: Optional[Path] = None):
