@@ -48,7 +48,8 @@ void intake_alloc(struct intake *intake, uv_buf_t *buf)
         intake->turn = worker->turn;
         intake->reads = 0;
     }
-    if (++intake->reads > WORKER_READS_PER_TURN) {
+    /* What is being proved comes first: a peer may send faster than slow frames are proved. */
+    if (++intake->reads > WORKER_READS_PER_TURN || list_linked(&intake->spin)) {
         return;
     }
     uint8_t *room = frame_reader_room(&intake->reader, &env, &len);
