@@ -9,7 +9,7 @@
 
 #define KEYS 200
 
-static void check(const struct key_index *index, char keys[KEYS][8], const bool in[KEYS])
+static void check(const struct key_index *index, char keys[KEYS][16], const bool in[KEYS])
 {
     const struct key_index_node *node = key_index_after(index, NULL);
     size_t n = 0;
@@ -29,7 +29,7 @@ static void check(const struct key_index *index, char keys[KEYS][8], const bool 
 static void test_against_a_sorted_array(void **state)
 {
     (void)state;
-    static char keys[KEYS][8];
+    static char keys[KEYS][16];
     static bool in[KEYS];
     struct key_index index;
     struct lb_random random;
