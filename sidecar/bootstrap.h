@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #define BOOTSTRAP_LISTENERS_MAX 64
 #define BOOTSTRAP_WORKERS_MAX   64
@@ -63,6 +64,7 @@ struct bootstrap {
     struct {
         uint64_t frame_bytes;
         uint64_t connections;
+        bool connections_set; /* in the file: not lowered by bootstrap_fit() */
         uint64_t calls;
         uint64_t buffered_bytes;
         uint64_t pipelined_calls;
@@ -85,5 +87,13 @@ typedef void (*bootstrap_finding_fn)(void *arg, const char *finding);
 /* NULL where the file cannot be read or has a finding; each was reported. */
 struct bootstrap *bootstrap_load(const char *path, bootstrap_finding_fn report, void *arg);
 struct bootstrap *bootstrap_free(struct bootstrap *bootstrap);
+
+/* Whether the process can do with so many descriptors. limits.connections is lowered to what fits
+ * where it is the default; where the file says it, or nothing fits, false, reported. */
+bool bootstrap_fit(struct bootstrap *bootstrap, uint64_t files, bootstrap_finding_fn report,
+                   void *arg);
+
+/* All keys as a Markdown table, for the manual. */
+void bootstrap_print_reference(FILE *out);
 
 #endif

@@ -2,10 +2,9 @@
  * sidecar/main.c: the program's entry.
  * SPDX-License-Identifier: Apache-2.0
  */
-#include <stdio.h>
+#include "sidecar/cli/cli.h"
 
-int main(void)
+int main(int argc, char **argv)
 {
-    puts("tside " TSIDE_VERSION);
-    return 0;
+    return cli_main(argc, argv);
 }

@@ -164,3 +164,17 @@ const char *api_origin_str(enum disc_origin origin)
     }
     return "file";
 }
+
+json_t *api_snapshot_json(const struct admin *admin)
+{
+    const struct disc_snapshot *snapshot = api_snapshot(admin);
+    if (!snapshot) {
+        return json_null();
+    }
+    uint64_t now_ms = api_now_ms(admin), built_ms = disc_snapshot_built_ms(snapshot);
+    return json_pack("{s:I,s:I,s:s,s:f}", "generation",
+                     (json_int_t)disc_snapshot_generation(snapshot), "revision",
+                     (json_int_t)disc_snapshot_revision(snapshot), "source",
+                     api_origin_str(disc_snapshot_origin(snapshot)), "age_s",
+                     now_ms > built_ms ? (double)(now_ms - built_ms) / 1000 : 0.0);
+}

@@ -84,6 +84,8 @@ struct metric_row {
     const char *help;
 };
 const struct metric_row *api_metric_row(enum metric metric);
+/* {generation, revision, source, age_s} of the snapshot in force; null where there is none. */
+json_t *api_snapshot_json(const struct admin *admin);
 const char *api_origin_str(enum disc_origin origin); /* "file", "disk", "etcd" */
 
 /* ---- handlers ---------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /*
- * sidecar/admin/api_info.c: /api/v1/info, /api/v1/etcd and POST /api/v1/drain.
+ * sidecar/admin/api_info.c: /api/v1/info and POST /api/v1/drain.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/admin/api.h"
@@ -38,20 +38,6 @@ static json_t *limits_json(const struct bootstrap *bootstrap)
     return limits;
 }
 
-static json_t *snapshot_json(const struct admin *admin)
-{
-    const struct disc_snapshot *snapshot = api_snapshot(admin);
-    if (!snapshot) {
-        return json_null();
-    }
-    uint64_t now_ms = api_now_ms(admin), built_ms = disc_snapshot_built_ms(snapshot);
-    return json_pack("{s:I,s:I,s:s,s:f}", "generation",
-                     (json_int_t)disc_snapshot_generation(snapshot), "revision",
-                     (json_int_t)disc_snapshot_revision(snapshot), "source",
-                     api_origin_str(disc_snapshot_origin(snapshot)), "age_s",
-                     now_ms > built_ms ? (double)(now_ms - built_ms) / 1000 : 0.0);
-}
-
 void api_info(struct admin *admin, const struct http_request *request, struct http_reply *reply)
 {
     const struct admin_context *context = &admin->context;
@@ -71,25 +57,9 @@ void api_info(struct admin *admin, const struct http_request *request, struct ht
     api_set(info, "admin",
             json_pack("{s:s,s:s}", "listen", admin_address(admin), "socket",
                       bootstrap->admin.socket ? bootstrap->admin.socket : ""));
-    api_set(info, "snapshot", snapshot_json(admin));
+    api_set(info, "snapshot", api_snapshot_json(admin));
     api_set(info, "limits", limits_json(bootstrap));
     api_json(reply, 200, info);
-}
-
-/* Where the rules come from, as far as it is known without the etcd source. */
-void api_etcd(struct admin *admin, const struct http_request *request, struct http_reply *reply)
-{
-    const struct bootstrap *bootstrap = admin->context.bootstrap;
-    json_t *etcd = json_object();
-    json_t *endpoints = json_array();
-    for (size_t i = 0; i < bootstrap->etcd.endpoints_len; i++) {
-        (void)json_array_append_new(endpoints,
-                                    json_pack("{s:s}", "url", bootstrap->etcd.endpoints[i]));
-    }
-    api_set(etcd, "configured", json_boolean(bootstrap->etcd.endpoints_len > 0));
-    api_set(etcd, "endpoints", endpoints);
-    api_set(etcd, "snapshot", snapshot_json(admin));
-    api_json(reply, 200, etcd);
 }
 
 static void drain_now(uv_timer_t *timer)

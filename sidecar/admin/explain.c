@@ -217,7 +217,7 @@ static json_t *outcomes_json(const struct outcomes *all)
     json_t *list = json_array();
     for (uint32_t i = 0; i < all->n; i++) {
         json_t *row = outcome_json(&all->outcome[i]);
-        set(row, "percent", json_real(100.0 * all->outcome[i].calls / CALLS_SIMULATED));
+        set(row, "calls", json_integer(all->outcome[i].calls));
         append(list, row);
         if (all->outcome[i].calls > most->calls) {
             most = &all->outcome[i];
@@ -226,6 +226,7 @@ static json_t *outcomes_json(const struct outcomes *all)
     json_t *json = outcome_json(most);
     set(json, "certain", json_boolean(all->n <= 1));
     if (all->n > 1) {
+        set(json, "simulated", json_integer(CALLS_SIMULATED));
         set(json, "all", list);
     } else {
         json_decref(list);

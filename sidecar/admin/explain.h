@@ -22,7 +22,7 @@ struct explain_input {
 /*
  * {"tuple", "snapshot", "steps", "effective", "targets", "outcome"}; NULL when out of memory.
  * Where chance decides, `outcome` is what most of many simulated calls came to, with `certain` false
- * and all outcomes in `outcome.all`.
+ * and `outcome.all` telling how many of `outcome.simulated` calls came to what.
  */
 json_t *explain_json(const struct explain_input *input);
 

@@ -5,6 +5,7 @@
  * (to, to_cluster). Nothing is kept between two scrapes.
  * SPDX-License-Identifier: Apache-2.0
  */
+#include "discovery/etcd_io.h"
 #include "sidecar/admin/api.h"
 
 #include <dirent.h>
@@ -224,6 +225,41 @@ static void write_rules(struct text *out, const struct admin *admin)
     }
 }
 
+static void write_etcd(struct text *out, const struct admin *admin)
+{
+    if (!admin->context.etcd) {
+        return;
+    }
+    struct etcd_io_stats stats;
+    etcd_io_stats(admin->context.etcd, &stats);
+    single(out, "tside_etcd_watching", "gauge", "1 while the watch stands.", stats.watching);
+    single(out, "tside_etcd_revision", "gauge", "etcd's revision that was applied last.",
+           (double)stats.revision);
+    if (stats.sync_age_ms >= 0) {
+        single(out, "tside_etcd_sync_age_seconds", "gauge",
+               "Since the last proof of being up to date.", (double)stats.sync_age_ms / 1000);
+    }
+    single(out, "tside_etcd_reconnects_total", "counter", "Watch streams after the first.",
+           (double)stats.reconnects);
+    single(out, "tside_etcd_events_total", "counter", "Changes received.",
+           (double)stats.machine.events);
+    single(out, "tside_etcd_lists_total", "counter", "Full lists completed.",
+           (double)stats.machine.lists);
+    single(out, "tside_etcd_empty_lists_total", "counter",
+           "Lists without a key of what is held: not believed.", (double)stats.empty_lists);
+    single(out, "tside_state_writes_total", "counter", "Last good states written to disk.",
+           (double)stats.state_writes);
+    single(out, "tside_state_write_failures_total", "counter",
+           "Last good states that could not be written.", (double)stats.state_failures);
+    family(out, "tside_etcd_endpoint_up", "gauge", "1 where the endpoint's last answer was one.");
+    for (uint32_t i = 0; i < stats.endpoints_n; i++) {
+        const char *url = stats.endpoints[i].url;
+        text_str(out, "tside_etcd_endpoint_up{");
+        label(out, "endpoint", disc_str_of(url, strlen(url)));
+        text_printf(out, "} %d\n", stats.endpoints[i].ok);
+    }
+}
+
 /* ---- the process ------------------------------------------------------------------------------- */
 
 static unsigned open_fds(void)
@@ -294,6 +330,7 @@ void api_metrics(struct admin *admin, const struct http_request *request, struct
     write_process(&out, admin);
     write_counters(&out, admin);
     write_rules(&out, admin);
+    write_etcd(&out, admin);
     single(&out, "tside_tuples", "gauge", "Tuples counted on their own.",
            (double)tuple_table_count(admin->context.tuples));
     single(&out, "tside_tuples_overflow_total", "counter",

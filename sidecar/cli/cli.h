@@ -16,8 +16,9 @@ int cli_explain(int argc, char **argv);
 int cli_healthcheck(int argc, char **argv);
 int cli_drain(int argc, char **argv);
 int cli_version(int argc, char **argv);
+int cli_docs(int argc, char **argv); /* tables of the manual; not shown by --help */
 
-/* The program: picks the verb, suggests one where it is misspelt. */
+/* The program: argv[0] is its name. Picks the verb, suggests one where it is misspelt. */
 int cli_main(int argc, char **argv);
 
 #endif

@@ -4,15 +4,21 @@
  */
 #include "sidecar/data/stage.h"
 
+/* A set, as of now. */
+struct balance {
+    const struct target_set *set;
+    uint64_t now_ms;
+};
+
 static struct lb_load endpoint_load(const void *owner, uint32_t index)
 {
-    const struct target_set *set = owner;
-    const struct endpoint_state *state = set->endpoints[index];
+    const struct balance *balance = owner;
+    const struct endpoint_state *state = balance->set->endpoints[index];
     if (!state) {
         return (struct lb_load){0};
     }
     return (struct lb_load){
-        .ewma_us = endpoint_ewma_us(state),
+        .ewma_us = endpoint_ewma_now_us(state, balance->now_ms),
         .inflight = atomic_load_explicit(&state->inflight, memory_order_relaxed),
     };
 }
@@ -24,7 +30,8 @@ enum stage_verdict stage_balance(struct stage_ctx *ctx)
     if (ctx->route->config.lb == DISC_LB_ROUND_ROBIN) {
         target = lb_round_robin_pick(set->round_robin, ctx->exclude);
     } else { /* the other values are refused by the rule parser until they are built */
-        target = lb_p2c_pick(set->draw, endpoint_load, set, target_set_load(set, ctx->now_ms),
+        const struct balance balance = {set, ctx->now_ms};
+        target = lb_p2c_pick(set->draw, endpoint_load, &balance, target_set_load(set, ctx->now_ms),
                              ctx->exclude, ctx->random);
     }
     if (target == LB_NONE) {

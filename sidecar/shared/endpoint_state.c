@@ -74,18 +74,24 @@ double endpoint_ewma_us(const struct endpoint_state *state)
     return (double)ewma_of(atomic_load_explicit(&state->ewma, memory_order_relaxed));
 }
 
+/* Loops read their clocks at different moments: a sample may come from just before. */
+static uint32_t elapsed_since(uint64_t packed, uint64_t now_ms)
+{
+    uint32_t elapsed_ms = (uint32_t)now_ms - (uint32_t)packed;
+    return packed == 0 || elapsed_ms > UINT32_MAX - CLOCK_SKEW_MS ? 0 : elapsed_ms;
+}
+
+double endpoint_ewma_now_us(const struct endpoint_state *state, uint64_t now_ms)
+{
+    uint64_t packed = atomic_load_explicit(&state->ewma, memory_order_relaxed);
+    return lb_ewma_now((double)ewma_of(packed), elapsed_since(packed, now_ms));
+}
+
 void endpoint_ewma_record(struct endpoint_state *state, double sample_us, uint64_t now_ms)
 {
     uint64_t before = atomic_load_explicit(&state->ewma, memory_order_relaxed);
-    /* Loops read their clocks at different moments: a sample may come from just before. */
-    uint32_t elapsed_ms = (uint32_t)now_ms - (uint32_t)before;
-    uint32_t at_ms = (uint32_t)now_ms;
-    if (before == 0) {
-        elapsed_ms = 0;
-    } else if (elapsed_ms > UINT32_MAX - CLOCK_SKEW_MS) {
-        elapsed_ms = 0;
-        at_ms = (uint32_t)before;
-    }
+    uint32_t elapsed_ms = elapsed_since(before, now_ms);
+    uint32_t at_ms = elapsed_ms == 0 && before != 0 ? (uint32_t)before : (uint32_t)now_ms;
     float us = (float)lb_ewma_next((double)ewma_of(before), sample_us, elapsed_ms);
     uint32_t bits;
     memcpy(&bits, &us, sizeof bits);

@@ -41,8 +41,11 @@ struct endpoint_state *endpoint_state_new(const char *address, const char *host,
 void endpoint_state_ref(struct endpoint_state *state);
 struct endpoint_state *endpoint_state_unref(struct endpoint_state *state); /* NULL */
 
-/* Peak EWMA of the latency in microseconds; 0: never answered. */
+/* Peak EWMA of the latency in microseconds, as of its last sample; 0: never answered. */
 double endpoint_ewma_us(const struct endpoint_state *state);
+/* The same as balancing weighs it: faded by the time since that sample, so that who was barred is
+ * tried again. */
+double endpoint_ewma_now_us(const struct endpoint_state *state, uint64_t now_ms);
 /* Records a sample (of a failure: what lb_failure_sample() made of it). Two workers that collide
  * lose one of the samples, never the value. */
 void endpoint_ewma_record(struct endpoint_state *state, double sample_us, uint64_t now_ms);

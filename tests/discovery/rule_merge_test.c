@@ -1,5 +1,5 @@
 /*
- * rule_merge_test.c: which rule wins: the cases of tests/e2e/data/precedence.yaml, and all pairs.
+ * rule_merge_test.c: which rule wins: the cases of precedence.yaml beside it, and all pairs.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "store_fixture.h"

@@ -50,11 +50,16 @@ static void *run_loop(void *arg)
     return NULL;
 }
 
-static int setup(void **state)
+static struct fixture *fixture_new(void)
 {
-    static char allowed[] = "tside.internal";
     struct fixture *f = calloc(1, sizeof *f);
     admin_world_init(&f->w);
+    return f;
+}
+
+static int start(struct fixture *f, void **state)
+{
+    static char allowed[] = "tside.internal";
     strcpy(f->dir, "/tmp/tside-admin-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
     snprintf(f->socket, sizeof f->socket, "%s/admin.sock", f->dir);
@@ -75,6 +80,35 @@ static int setup(void **state)
     assert_int_equal(pthread_create(&f->thread, NULL, run_loop, f), 0);
     *state = f;
     return 0;
+}
+
+static int setup(void **state)
+{
+    return start(fixture_new(), state);
+}
+
+static void put_file(struct world *world, const char *key, const char *text)
+{
+    disc_store_put(world->store, DISC_LAYER_FILE, DISC_SPACE_RULES, key, strlen(key), text,
+                   strlen(text), 0, 0, WORLD_NOW_MS);
+}
+
+/* Keys in both layers, and rejected ones: with and without a good value behind them. */
+static int setup_layers(void **state)
+{
+    struct fixture *f = fixture_new();
+    struct world *world = &f->w.world;
+    disc_store_begin(world->store, DISC_LAYER_FILE, true);
+    put_file(world, "*/*/b/*/*/config", "{\"timeout_ms\": 1}");
+    put_file(world, "*/*/b/*/*/degrade", "5");
+    put_file(world, "*/*/c/*/*/degrade", "6");
+    disc_store_commit(world->store, DISC_LAYER_FILE, 0, DISC_ORIGIN_ETCD, WORLD_NOW_MS);
+    world_rule(world, "*/*/b/*/*/degrade", "-1");
+    world_rule(world, "a/*/b/*/*/traffic", "{\"default\": 7}");
+    world_commit(world);
+    world_rule(world, "a/*/b/*/*/traffic", "{\"default\": -7}");
+    world_commit(world);
+    return start(f, state);
 }
 
 static int teardown(void **state)
@@ -263,6 +297,52 @@ static void test_config_pages(void **state)
     assert_error(400, "bad_request");
     assert_int_equal(get(f, "/api/v1/config?limit=x"), 400);
     assert_int_equal(get(f, "/api/v1/config?limit=1001"), 400);
+}
+
+/* etcd wins key by key where its value is good; what is rejected is not in force. */
+static void test_layers(void **state)
+{
+    static const struct {
+        const char *key, *source, *value;
+    } wanted[] = {
+        {"/tside/rules/*/*/b/*/*/config", "etcd", "{\"timeout_ms\":300}"},
+        {"/tside/rules/*/*/b/*/*/degrade", "file", "5"},
+        {"/tside/rules/*/*/c/*/*/degrade", "file", "6"},
+        {"/tside/rules/a/*/b/*/*/traffic", "etcd", "{\"default\":7}"},
+    };
+    struct fixture *f = *state;
+    json_t *json = get_json(f, "/api/v1/config");
+    for (size_t i = 0; i < 4; i++) {
+        const json_t *item = json_array_get(json_object_get(json, "items"), i);
+        assert_string_equal(str(item, "key"), wanted[i].key);
+        assert_string_equal(str(item, "source"), wanted[i].source);
+        char *value = json_dumps(json_object_get(item, "value"), JSON_ENCODE_ANY | JSON_COMPACT);
+        assert_string_equal(value, wanted[i].value);
+        free(value);
+    }
+    json_decref(json);
+}
+
+static void test_config_errors(void **state)
+{
+    struct fixture *f = *state;
+    json_t *json = get_json(f, "/api/v1/config/errors?limit=1");
+    const json_t *item = json_array_get(json_object_get(json, "items"), 0);
+    assert_string_equal(str(item, "key"), "/tside/rules/*/*/b/*/*/degrade");
+    assert_int_equal(json_integer_value(json_object_get(item, "since")), WORLD_NOW_MS);
+    char path[256];
+    snprintf(path, sizeof path, "/api/v1/config/errors?limit=1&cursor=%s", str(json, "next"));
+    json_decref(json);
+
+    json = get_json(f, path);
+    item = json_array_get(json_object_get(json, "items"), 0);
+    assert_string_equal(str(item, "key"), "/tside/rules/a/*/b/*/*/traffic");
+    assert_true(strlen(str(item, "reason")) > 0);
+    assert_non_null(json_object_get(item, "field"));
+    const json_t *in_force = json_object_get(item, "in_force");
+    assert_int_equal(json_integer_value(json_object_get(in_force, "default")), 7);
+    assert_true(json_is_null(json_object_get(json, "next")));
+    json_decref(json);
 }
 
 static void test_explain(void **state)
@@ -499,7 +579,7 @@ static void test_garbage(void **state)
 static void test_probes_answer_when_all_is_taken(void **state)
 {
     struct fixture *f = *state;
-    int idle[MAIN_CONNECTIONS + 3 * RESERVE];
+    int idle[MAIN_CONNECTIONS + 60 * RESERVE];
     size_t n = 0;
     for (; n < MAIN_CONNECTIONS; n++) {
         idle[n] = dial(f, false);
@@ -511,6 +591,7 @@ static void test_probes_answer_when_all_is_taken(void **state)
     assert_error(503, "busy");
     for (; n < sizeof idle / sizeof idle[0]; n++) {
         idle[n] = dial(f, false);
+        send_text(idle[n], "GET /metrics HTTP/1.1\r\n"); /* begun and never ended */
     }
     for (int i = 0; i < 20; i++) {
         assert_int_equal(get(f, "/livez"), 200);
@@ -533,6 +614,8 @@ int main(void)
         TEST(test_probes),
         TEST(test_info),
         TEST(test_config_pages),
+        cmocka_unit_test_setup_teardown(test_layers, setup_layers, teardown),
+        cmocka_unit_test_setup_teardown(test_config_errors, setup_layers, teardown),
         TEST(test_explain),
         TEST(test_routes_and_stats),
         TEST(test_the_rest_answers),

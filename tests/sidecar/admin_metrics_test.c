@@ -4,6 +4,7 @@
  */
 #include "tests/sidecar/admin_world.h"
 
+#include "discovery/etcd_io.h"
 #include "sidecar/admin/api.h"
 
 #include <ctype.h>
@@ -229,6 +230,41 @@ static void test_sums_of_workers_and_store(void **state)
     free(metrics);
 }
 
+static void no_commit(void *owner)
+{
+}
+
+/* A source that was not started yet has numbers, too. */
+static void test_etcd_source(void **state)
+{
+    static const char *const endpoints[] = {"http://127.0.0.1:1"};
+    struct fixture *f = *state;
+    struct http_request request = {0};
+    struct http_reply reply = {0};
+    f->admin.context.etcd = etcd_io_new(&(struct etcd_io_options){
+        .loop = &f->w.loop,
+        .store = f->w.world.store,
+        .endpoints = endpoints,
+        .endpoints_n = 1,
+        .prefix = {"/tside/rules", "/tside/services"},
+        .seed = 1,
+        .on_commit = no_commit,
+    });
+    assert_non_null(f->admin.context.etcd);
+    char *metrics = scrape(f);
+    lint(metrics);
+    assert_line(metrics, "tside_etcd_watching 0");
+    assert_line(metrics, "tside_etcd_endpoint_up{endpoint=\"http://127.0.0.1:1\"} 0");
+    free(metrics);
+    api_etcd(&f->admin, &request, &reply);
+    assert_int_equal(reply.status, 200);
+    assert_non_null(strstr(reply.body, "\"configured\":true"));
+    assert_non_null(strstr(reply.body, "\"url\":\"http://127.0.0.1:1\",\"ok\":null"));
+    free(reply.body);
+    etcd_io_close(f->admin.context.etcd, NULL, NULL);
+    uv_run(&f->w.loop, UV_RUN_DEFAULT);
+}
+
 static void test_without_snapshot(void **state)
 {
     struct fixture *f = *state;
@@ -248,6 +284,7 @@ int main(void)
         TEST(test_calls_and_durations),
         TEST(test_durations_outlive_tuples),
         TEST(test_sums_of_workers_and_store),
+        TEST(test_etcd_source),
         TEST(test_without_snapshot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

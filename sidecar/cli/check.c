@@ -1,0 +1,134 @@
+/*
+ * sidecar/cli/check.c: tside check, for people and for CI.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "discovery/rules_file.h"
+#include "sidecar/cli/cli.h"
+#include "sidecar/cli/common.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct args {
+    struct cli_common common;
+    const char *rules;
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct args *args = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &args->common;
+        state->child_inputs[1] = &args->common;
+        return 0;
+    case 'r':
+        args->rules = arg;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+struct findings {
+    size_t n;
+    json_t *items; /* NULL: printed as they come */
+};
+
+/* "file:line:col: message" as an object; a finding without a place has file and message alone. */
+static json_t *to_json(const char *finding)
+{
+    for (const char *p = strchr(finding, ':'); p != NULL; p = strchr(p + 1, ':')) {
+        int line, column, end = 0;
+        if (sscanf(p, ":%d:%d: %n", &line, &column, &end) == 2 && end > 0) {
+            return json_pack("{s:s%, s:i, s:i, s:s}", "file", finding, (size_t)(p - finding),
+                             "line", line, "column", column, "message", p + end);
+        }
+    }
+    return json_pack("{s:s}", "message", finding);
+}
+
+static void report(void *arg, const char *finding)
+{
+    struct findings *findings = arg;
+    findings->n++;
+    if (findings->items == NULL) {
+        puts(finding);
+        return;
+    }
+    json_t *item = to_json(finding);
+    if (item == NULL) { /* bytes outside UTF-8 in a file's name or a value */
+        item = json_pack("{s:s}", "message", "a finding that is not UTF-8");
+    }
+    (void)json_array_append_new(findings->items, item); /* takes NULL as refusal: still counted */
+}
+
+/* Nothing is built, so nothing is published. */
+static void check_rules(const char *path, struct findings *findings)
+{
+    struct codec_templates *templates = codec_templates_new();
+    const struct disc_store_options options = {.prefix = {"/tside/rules", "/tside/services"},
+                                               .templates = templates};
+    struct disc_store *store = templates != NULL ? disc_store_new(&options) : NULL;
+    struct rules_file_report rules = {.fn = report, .arg = findings};
+    if (store == NULL) {
+        report(findings, "out of memory");
+    } else if (rules_file_load(path, store, 0, 0, &rules) != 0 && rules.findings == 0) {
+        report(findings, "the rules file cannot be read");
+    }
+    disc_store_free(store);
+    codec_templates_free(templates);
+}
+
+static void check_files(const struct args *args, struct findings *findings)
+{
+    struct bootstrap *bootstrap = NULL;
+    const char *rules = args->rules;
+    if (args->common.config != NULL || rules == NULL) {
+        const char *path = args->common.config != NULL ? args->common.config : CLI_CONFIG_DEFAULT;
+        bootstrap = bootstrap_load(path, report, findings);
+    }
+    if (rules == NULL && bootstrap != NULL) {
+        rules = bootstrap->rules_file;
+    }
+    if (rules != NULL) {
+        check_rules(rules, findings);
+    }
+    bootstrap_free(bootstrap);
+}
+
+static void print_json(struct findings *findings)
+{
+    json_t *root = json_pack("{s:b, s:o}", "ok", findings->n == 0, "findings", findings->items);
+    (void)json_dumpf(root, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(root);
+}
+
+int cli_check(int argc, char **argv)
+{
+    static const struct argp_option options[] = {
+        {"rules", 'r', "FILE", 0, "this rules file instead; without -c it is checked alone", 0},
+        {0}};
+    static const struct argp_child children[] = {
+        {.argp = &cli_config_argp}, {.argp = &cli_output_argp}, {0}};
+    static const struct argp argp = {
+        .options = options,
+        .parser = parse,
+        .doc = "Prints every finding of the bootstrap file and of the rules file that it names.\v"
+               "The exit code is 65 where there is a finding.",
+        .children = children,
+    };
+    struct args args = {0};
+    cli_parse(&argp, argc, argv, &args);
+    struct findings findings = {.items = args.common.json ? json_array() : NULL};
+    check_files(&args, &findings);
+    if (args.common.json) {
+        print_json(&findings);
+    } else if (findings.n == 0) {
+        puts("ok");
+    }
+    return findings.n == 0 ? CLI_OK : CLI_DATA;
+}

@@ -1,0 +1,51 @@
+/*
+ * sidecar/cli/common.h: what verbs have in common: -c, --admin, -o, and how they report.
+ *
+ * A verb adds the argp children it wants and hands over their input:
+ *
+ *     static const struct argp_child children[] = {{.argp = &cli_config_argp}, {0}};
+ *     ... case ARGP_KEY_INIT: state->child_inputs[0] = &args->common;
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef TSIDE_SIDECAR_CLI_COMMON_H
+#define TSIDE_SIDECAR_CLI_COMMON_H
+
+#include "sidecar/bootstrap.h"
+#include "sidecar/cli/admin_client.h"
+
+#include <argp.h>
+#include <stdbool.h>
+
+#define CLI_OK          0
+#define CLI_FAILED      1
+#define CLI_USAGE       64
+#define CLI_DATA        65
+#define CLI_UNAVAILABLE 69
+#define CLI_INTERNAL    70
+#define CLI_CONFLICT    75
+#define CLI_PERMISSION  77
+
+struct cli_common {
+    const char *config; /* -c; NULL: CLI_CONFIG_DEFAULT */
+    const char *admin;  /* --admin; NULL: as the config says */
+    bool json;          /* -o json */
+};
+
+extern const struct argp cli_config_argp; /* -c; input: struct cli_common */
+extern const struct argp cli_admin_argp;  /* --admin */
+extern const struct argp cli_output_argp; /* -o */
+
+/* argp_parse() with our conventions; exits with CLI_USAGE on what it can't parse. */
+void cli_parse(const struct argp *argp, int argc, char **argv, void *input);
+
+/* The bootstrap file, findings on standard error. NULL: there were some. */
+struct bootstrap *cli_bootstrap(const struct cli_common *common);
+
+/* Where a running tside is asked: --admin, else the config's admin.socket or (with tcp, where it is
+ * known) admin.listen. CLI_OK, or the exit code; told on standard error. */
+int cli_admin_address(const struct cli_common *common, bool tcp, struct admin_address *ret);
+
+/* The exit code for a failed admin_request(); told on standard error. */
+int cli_admin_failed(const struct admin_address *address, int error);
+
+#endif

@@ -1,0 +1,371 @@
+"""Every field of `config`: changing that one field changes what happens to a call.
+
+discovery/rule.def names the test of each built row; what it marks NOT_YET is refused whatever the
+value, the last good value staying in force. test_reasons.py checks that no named test is missing.
+"""
+
+import json
+import time
+
+import pytest
+
+from support import deftable, wire
+from support.raw import StuckListener, answer_with, silent
+from support.tside import SERVICE, Tside
+from support.wait import PATIENCE, stays, wait_until
+
+KEY = f"*/*/{SERVICE}/*/*/config"
+
+
+def nested(path: str, value: object) -> dict:
+    for part in reversed(path.split(".")):
+        value = {part: value}
+    return value
+
+
+def fates(world, path: str, values: list, scene: dict, fate, **around) -> list:
+    """What fate(tside) says under each value of this one field, all else the same."""
+    told = []
+    tside = world.tside(rules={KEY: {}}, **scene)
+    for value in values:
+        config = nested(path, value)
+        for other, fixed in around.items():
+            part = nested(other.replace("__", "."), fixed)
+            for key, inner in part.items():
+                both = isinstance(inner, dict) and key in config
+                config[key] = {**config[key], **inner} if both else inner
+        tside.change({KEY: config})
+        assert tside.errors() == []
+        told.append(fate(tside))
+    return told
+
+
+def one_call(world, **kwargs):
+    return lambda tside: (lambda reply: reply.server or reply.reason)(world.link(tside, timeout=10).call("Visit", **kwargs))
+
+
+def slow_callee(world, seconds: float):
+    """Answers each call after that long; the gate keeps it interruptible."""
+
+    def script(link):
+        while True:
+            body = link.frame()
+            if body is None:
+                return
+            link.gone.wait(seconds)
+            link.send(wire.reply(wire.read_message(body), wire.response("slow")))
+
+    return world.callee("slow", script)
+
+
+def held_call(world, tside: Tside, callee):
+    """A call that is at the callee, behind its closed gate."""
+    callee.gate.clear()
+    before = callee.count
+    link = world.link(tside, timeout=10)
+    link.send(wire.call("Visit"))
+    wait_until(lambda: callee.count == before + 1)
+    return link
+
+
+def released(callee, link) -> str:
+    callee.gate.set()
+    reply = link.message()
+    return reply.server or reply.reason
+
+
+def test_timeout_ms(world):
+    scene = {"default": [slow_callee(world, 0.25)]}
+    assert fates(world, "timeout_ms", [50, 5000], scene, one_call(world)) == ["timeout", "slow"]
+
+
+def test_connect_timeout_ms(world):
+    stuck = StuckListener()
+    try:
+        assert fates(world, "connect_timeout_ms", [30, 20000], {"default": [stuck.address]}, one_call(world),
+                     timeout_ms=300) == ["connect_timeout", "timeout"]
+    finally:
+        stuck.stop()
+
+
+def test_send_timeout_ms(world):
+    callee = world.callee("deaf", lambda link: link.gone.wait(60))  # accepts, never reads
+    told = fates(world, "send_timeout_ms", [80, 20000], {"default": [callee]},
+                 one_call(world, blob=b"x" * 12_000_000), timeout_ms=700, connect_timeout_ms=500)
+    for link in callee.links:
+        link.gone.set()
+    assert told == ["send_timeout", "timeout"]
+
+
+def test_receive_timeout_ms(world):
+    scene = {"default": [slow_callee(world, 0.25)]}
+    told = fates(world, "receive_timeout_ms", [50, 0], scene, one_call(world), timeout_ms=5000)
+    assert told == ["timeout", "slow"]
+
+
+def test_lb(world):
+    """round_robin goes round; p2c draws."""
+    scene = {"default": [world.callee(name) for name in ("a", "b", "c")]}
+
+    def goes_round(tside):
+        link = world.link(tside)
+        order = [link.call("Visit").server for _ in range(60)]
+        return all(order[i] == order[i - 3] for i in range(3, 60)) and set(order) == {"a", "b", "c"}
+
+    assert fates(world, "lb", ["round_robin", "p2c"], scene, goes_round) == [True, False]
+
+
+def test_pool_mode(world):
+    """Of the four modes only `pool` is there yet; the others are refused and what was in force stays."""
+    callee = world.callee("a")
+    tside = world.tside(rules={KEY: {"access": "deny"}}, default=[callee])
+    link = world.link(tside)
+    for mode in ("pipeline", "mux", "short"):
+        tside.change({KEY: {"pool": {"mode": mode}, "access": "allow"}})
+        [error] = tside.errors()
+        assert error["field"] == "pool.mode" and "not yet" in error["reason"]
+        assert link.call("Visit").reason == "denied"
+    tside.change({KEY: {"pool": {"mode": "pool"}, "access": "allow"}})
+    assert tside.errors() == []
+    first = held_call(world, tside, callee)
+    second = held_call(world, tside, callee)
+    assert callee.open_links == 2  # one call in flight a connection
+    assert [released(callee, first), released(callee, second)] == ["a", "a"]
+
+
+def test_pool_max_idle(world):
+    """Two connections in use at once; what is kept of them afterwards."""
+    callee = world.callee("a")
+
+    def kept(tside):
+        links = [held_call(world, tside, callee) for _ in range(2)]
+        assert [released(callee, link) for link in links] == ["a", "a"]
+        wait_until(lambda: tside.metric("tside_calls_inflight") == 0)
+        return links
+
+    tside = world.tside(rules={KEY: {"pool": {"max_idle": 0}}}, default=[callee])
+    kept(tside)
+    wait_until(lambda: callee.open_links == 0)
+    tside.change({KEY: {"pool": {"max_idle": 2}}})
+    kept(tside)
+    stays(lambda: callee.open_links == 2, 0.2)
+
+
+def test_pool_idle_ms(world):
+    callee = world.callee("a")
+
+    def idle(tside):
+        assert world.link(tside).call("Visit").server == "a"
+        link = callee.links[-1]
+        return "closed" if link.gone.wait(0.6) else "kept"
+
+    assert fates(world, "pool.idle_ms", [100, 60000], {"default": [callee]}, idle) == ["closed", "kept"]
+
+
+def second_call(world, callee, wait: float = 0.0):
+    """What a second call gets while the only callee holds the first one."""
+
+    def fate(tside):
+        first = held_call(world, tside, callee)
+        second = world.link(tside, timeout=10)
+        begun = time.monotonic()
+        second.send(wire.call("Visit"))
+        try:
+            early = second.message(0.5)
+            result = early.reason
+            assert time.monotonic() - begun >= wait
+        except TimeoutError:
+            result = "waits"
+        assert released(callee, first) == "a"
+        if result == "waits":
+            result = second.message().server
+        return result
+
+    return fate
+
+
+def test_pool_max_connections(world):
+    callee = world.callee("a")
+    told = fates(world, "pool.max_connections", [1, 2], {"default": [callee]}, second_call(world, callee),
+                 timeout_ms=9000, pool__wait_ms=50)
+    assert told == ["pool_exhausted", "a"]
+
+
+def test_pool_wait_ms(world):
+    callee = world.callee("a")
+    told = fates(world, "pool.wait_ms", [50, 8000], {"default": [callee]}, second_call(world, callee, 0.045),
+                 timeout_ms=9000, pool__max_connections=1)
+    assert told == ["pool_exhausted", "a"]
+
+
+def test_pool_max_waiting(world):
+    callee = world.callee("a")
+    told = fates(world, "pool.max_waiting", [0, 1], {"default": [callee]}, second_call(world, callee),
+                 timeout_ms=9000, pool__max_connections=1, pool__wait_ms=8000)
+    assert told == ["pool_exhausted", "a"]
+
+
+def test_failures_exceptions(world):
+    """What fails counts against its endpoint in p2c: fast failures do not draw the calls."""
+    good = world.callee("good")
+    bad = world.callee("bad", answer_with(
+        lambda r: wire.reply(r, wire.application_exception("no"), wire.EXCEPTION)))
+
+    def share_of_bad(tside):
+        link = world.link(tside)
+        replies = [link.call("Visit") for _ in range(300)]
+        return sum(reply.is_exception for reply in replies) / len(replies)
+
+    counted, not_counted = fates(world, "failures.exceptions", [True, False], {"default": [good, bad]}, share_of_bad)
+    assert counted < 0.2 < 0.3 < not_counted, (counted, not_counted)
+
+
+def test_failures_base_resp(world):
+    """Codes in the list make app_failure, others ok; the built-in list is [[500, 599]]."""
+    def result(request):
+        return wire.reply(request, wire.response("a", code=request.args.get(1, 2)))
+
+    def reasons(tside):
+        link, before = world.link(tside), tside.calls(reason="app_failure")
+        for number in (0, 499, 500, 599, 600, 1003, -5):
+            assert link.call("Code", number=number).args.get(0, 255, 2) == number
+        total = tside.calls()
+        wait_until(lambda: tside.calls() >= total)
+        wait_until(lambda: tside.metric("tside_calls_inflight") == 0)
+        return tside.calls(reason="app_failure") - before
+
+    scene = {"default": [world.callee("a", answer_with(result))]}
+    told = fates(world, "failures.base_resp", [[], [[500, 599]], [[1003, 1003], [-9, -1]], [[-2 ** 31, 2 ** 31 - 1]]],
+                 scene, reasons)
+    assert told == [0, 2, 2, 7]
+    tside = world.sidecars[0]
+    tside.change({KEY: {}})
+    assert reasons(tside) == 2
+
+
+def test_access(world):
+    scene = {"default": [world.callee("a")]}
+    assert fates(world, "access", ["deny", "allow"], scene, one_call(world)) == ["denied", "a"]
+
+
+def test_oneway_config(world):
+    """A T_CALL of an old client to a oneway method: nobody answers it, and nobody waits for it."""
+    callee = world.callee("a", silent)
+
+    def answered(tside):
+        link = world.link(tside)
+        link.send(wire.call("Tell", seqid=1))
+        try:
+            return link.message(0.6).reason
+        except TimeoutError:
+            pass
+        # Not on failure either: the next reply is the next call's.
+        link.send(wire.call("Tell", to="unknown.service", seqid=2) + wire.call("Tell", to=None, seqid=3))
+        return link.message().seqid
+
+    tside = world.tside(rules={KEY: {"oneway": False, "timeout_ms": 100},
+                               "*/*/unknown.service/*/*/config": {"oneway": True}}, default=[callee])
+    assert answered(tside) == "timeout"
+    tside.change({KEY: {"oneway": True, "timeout_ms": 100}})
+    assert answered(tside) == 3
+    wait_until(lambda: callee.count == 2)
+    assert {request.type for request in callee.requests} == {wire.CALL}  # forwarded as it came
+    tside.wait_calls(1, method="Tell", to=SERVICE, reason="ok")
+
+
+def test_fallback_cluster(world):
+    tside = world.tside(rules={KEY: {}, f"*/*/{SERVICE}/*/*/traffic": {"empty": 1}}, canary=[world.callee("c")],
+                        default=[world.callee("d")])
+    told = []
+    for config in ({}, {"fallback_cluster": "canary"}, {"fallback_cluster": "default"}, {"fallback_cluster": "none"}):
+        tside.change({KEY: config})
+        told.append(one_call(world)(tside))
+    assert told == ["no_endpoint", "c", "d", "no_endpoint"]
+
+
+def test_access_log(world):
+    """Share of successes that stand in the log; failures always do."""
+    tside = world.tside(rules={KEY: {"access_log": 0}}, default=[world.callee("a")])
+    link = world.link(tside)
+
+    def logged(calls: int) -> int:
+        """How many of these calls stand in the log; the failure behind them tells that it is complete."""
+        before, marks = len(tside.events("call", reason="ok")), len(tside.events("call", reason="no_endpoint"))
+        for _ in range(calls):
+            assert link.call("Visit").server == "a"
+        link.call("Visit", to="unknown.service")
+        wait_until(lambda: len(tside.events("call", reason="no_endpoint")) == marks + 1)
+        return len(tside.events("call", reason="ok")) - before
+
+    assert logged(200) == 0
+    tside.change({KEY: {"access_log": 0.5}})
+    assert 90 <= logged(300) <= 210
+    tside.change({KEY: {"access_log": 1}})
+    assert logged(100) == 100
+
+
+# ---- what is not there yet -----------------------------------------------------------------------
+
+SAMPLES = {"INT": [1, 0], "BOOL": [True, False], "SHARE": [0.5], "STRING": ["host"], "STRINGS": [["connect"]],
+           "OBJECT": [{}, {"enable": True}], "BY": ["log_id"]}
+NOT_YET_FIELDS = [field for field in deftable.fields() if field.state == "NOT_YET"]
+
+
+@pytest.mark.parametrize("field", NOT_YET_FIELDS, ids=lambda field: field.path)
+def test_not_yet_fields_are_refused_whatever_their_value(world, field):
+    """Nothing is parsed and ignored: the key is rejected, its last good value stays in force."""
+    tside = world.tside(rules={KEY: {"access": "deny"}}, default=[world.callee("a")])
+    for value in SAMPLES[field.type] + [None, "nonsense"]:
+        tside.change({KEY: {"access": "allow", **nested(field.path, value)}})
+        [error] = tside.errors()
+        assert error["key"].endswith(KEY) and "not yet" in error["reason"], error
+        assert error["field"] == field.path
+        assert json.loads(json.dumps(error["in_force"])) in ({"access": "deny"}, '{"access": "deny"}')
+        assert world.link(tside).call("Visit").reason == "denied"
+    shown = tside.explain(f"app.feed/default/{SERVICE}/default/Visit")["effective"]
+    mine = {path: told for path, told in shown.items() if path == field.path or path.startswith(field.path + ".")}
+    assert mine and "not yet" in json.dumps(mine), mine
+    tside.change({KEY: {"access": "allow"}})
+    assert world.link(tside).call("Visit").server == "a"
+
+
+NOT_YET_ENUMS = [(enum, field.path) for enum in deftable.enums() for field in deftable.fields()
+                 if enum.state == "NOT_YET" and field.type == f"ENUM_{enum.table}"]
+
+
+@pytest.mark.parametrize("enum, path", NOT_YET_ENUMS, ids=lambda v: getattr(v, "text", v))
+def test_not_yet_values_are_refused(world, enum, path):
+    tside = world.tside(rules={KEY: {"access": "deny"}}, default=[world.callee("a")])
+    tside.change({KEY: {"access": "allow", **nested(path, enum.text)}})
+    [error] = tside.errors()
+    assert error["field"] == path and "not yet" in error["reason"] and enum.text in error["reason"]
+    assert world.link(tside).call("Visit").reason == "denied"
+
+
+BUILT = [field for field in deftable.fields() if field.state == "BUILT"]
+
+
+@pytest.mark.parametrize("field", [f for f in BUILT if f.type in ("INT", "SHARE")], ids=lambda f: f.path)
+def test_ranges_are_those_of_the_table(world, field):
+    """Both ends are accepted, one beyond is refused with field, value and range."""
+    number = int if field.type == "INT" else float
+    low, high = number(field.min), number(field.max)
+    tside = world.tside(rules={KEY: nested(field.path, low)}, default=[world.callee("a")])
+    assert tside.errors() == []
+    tside.change({KEY: nested(field.path, high)})
+    assert tside.errors() == []
+    for beyond in (low - 1, high + 1):
+        tside.change({KEY: nested(field.path, beyond)})
+        [error] = tside.errors()
+        assert error["field"] == field.path
+        for part in (beyond, low, high):
+            assert f"{part:g}" in error["reason"] or str(part) in error["reason"], error
+
+
+def test_timeouts_are_kept_on_the_wire(world):
+    """The limits of the others hold within the call's: what is left is told to the callee."""
+    callee = world.callee("a")
+    tside = world.tside(rules={KEY: {"timeout_ms": 4321}}, default=[callee])
+    world.link(tside).call("Visit")
+    left = int(callee.requests[0].extra[wire.REMAIN])
+    assert 4321 - 1000 * PATIENCE < left <= 4321

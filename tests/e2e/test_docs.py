@@ -1,0 +1,95 @@
+"""The handbook: its examples are run as they stand, its references are the product's own, its links lead somewhere."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from support import deftable
+from support.process import REPO
+from support.thriftgen import IDL
+from support.tside import cli
+
+DOCS = REPO / "docs"
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.M | re.S)
+
+
+def blocks(page: str, section: str) -> list[tuple[str, str]]:
+    """(language, text) of the code blocks below one heading."""
+    text = (DOCS / page).read_text()
+    part = re.split(rf"^## {section}$", text, flags=re.M)[1].split("\n## ")[0]
+    return BLOCK.findall(part)
+
+
+@pytest.mark.parametrize("section, program", [("In Python", "caller.py"), ("In C", "caller.c")])
+def test_the_examples_do_what_they_show(world, tmp_path, section, program):
+    (_, source), (shell, commands), (_, shown) = blocks("attach.md", section)
+    assert shell == "sh"
+    shutil.copy(IDL, tmp_path / "demo.thrift")
+    (tmp_path / program).write_text(source)
+    tside = world.tside(default=[world.thrift_callee("alpha")])
+    done = subprocess.run(["bash", "-euc", commands], cwd=tmp_path, capture_output=True, text=True, check=False,
+                          env={**os.environ, "TSIDE_ADDRESS": tside.address, "PATH": "/usr/bin:/bin"})
+    assert (done.returncode, done.stdout) == (0, shown), done.stderr
+
+
+def test_the_idl_shown_is_the_one_used():
+    (_, shown), = [block for block in BLOCK.findall((DOCS / "attach.md").read_text()) if block[0] == "thrift"]
+    assert shown in IDL.read_text()
+
+
+@pytest.mark.parametrize("page", ["keys", "bootstrap", "reasons", "metrics"])
+def test_references_are_what_the_binary_says(page):
+    done = cli("docs", page)
+    assert done.returncode == 0, done.stderr
+    assert (DOCS / f"{page}.md").read_text() == done.stdout, f"run: tside docs {page} > docs/{page}.md"
+
+
+def test_references_are_whole():
+    keys, reasons, metrics = ((DOCS / f"{page}.md").read_text() for page in ("keys", "reasons", "metrics"))
+    for field in deftable.fields():
+        assert f"`{field.path}`" in keys, field.path
+    for reason in deftable.reasons():
+        assert f"`{reason.text}`" in reasons, reason.text
+    for row in deftable.rows("sidecar/metric.def", "METRIC"):
+        assert row[2] in metrics, row[2]
+
+
+def test_not_yet_lists_what_the_table_says():
+    page = (DOCS / "not-yet.md").read_text()
+    listed = set(re.findall(r"^\| `([a-z_.]+)` \|", page.split("## Keys of")[0], flags=re.M))
+    assert listed == {field.path for field in deftable.fields() if field.state == "NOT_YET"}
+    for enum in deftable.enums():
+        assert (f"`{enum.text}`" in page) == (enum.state == "NOT_YET"), enum.text
+
+
+def test_commands_that_are_not_there_yet_say_so():
+    page = (DOCS / "not-yet.md").read_text().split("## Commands")[1].split("Until then")[0]
+    verbs = re.findall(r"`(\w+)`", page)
+    assert len(verbs) == 17
+    for verb in verbs:
+        done = cli(verb)
+        assert done.returncode == 64 and "not yet" in done.stderr, (verb, done.stderr)
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in [*DOCS.glob("*.md"), REPO / "README.md"]))
+def test_links_lead_somewhere(page):
+    path = DOCS / page if page != "README.md" else REPO / page
+    pages = [path] + ([DOCS / page] if page == "README.md" else [])
+    for here in pages:
+        for target in re.findall(r"\]\(([^)#]+)\)", here.read_text()):
+            assert target.startswith("https://") or (here.parent / target).exists(), f"{here}: {target}"
+
+
+def test_yaml_blocks_are_good_bootstraps(tmp_path):
+    found = 0
+    for path in DOCS.glob("*.md"):
+        for language, text in BLOCK.findall(path.read_text()):
+            if language == "yaml":
+                (tmp_path / "tside.yaml").write_text(text)
+                done = cli("check", "-c", tmp_path / "tside.yaml")
+                assert done.returncode == 0, (path.name, done.stdout + done.stderr)
+                found += 1
+    assert found

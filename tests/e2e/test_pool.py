@@ -1,0 +1,294 @@
+"""Upstream connections in mode `pool`: permits over all workers, waiting, idling, dying, sending again."""
+
+import threading
+import time
+
+from support import wire
+from support.raw import answer, answer_with
+from support.tside import SERVICE
+from support.wait import PATIENCE, stays, wait_until
+
+KEY = f"*/*/{SERVICE}/*/*/config"
+
+
+def pool(**fields) -> dict:
+    return {KEY: {"timeout_ms": 20000, "pool": fields}}
+
+
+def test_connections_are_reused(world):
+    callee = world.callee("a")
+    tside = world.tside(default=[callee], workers=1)
+    for link in world.spread(tside, 5):
+        for _ in range(10):
+            assert link.call("Visit").server == "a"
+    assert len(callee.links) == 1
+    assert tside.metric("tside_upstream_connections_created_total") == 1
+    assert tside.metric("tside_upstream_connections", state="idle") == 1
+
+
+def test_max_connections_is_strict_over_all_workers(world):
+    """Never one more than 5 at the callee, however many callers on however many workers."""
+    callee = world.callee("a")
+    tside = world.tside(rules=pool(max_connections=5, wait_ms=15000), default=[callee])
+    links = world.spread(tside, 24)
+    callee.gate.clear()
+    for link in links:
+        link.send(wire.call("Visit") * 3)
+    wait_until(lambda: callee.count == 5)
+    stays(lambda: callee.open_links <= 5 and callee.count == 5, 0.2)
+    callee.gate.set()
+    for link in links:
+        assert [link.message().server for _ in range(3)] == ["a"] * 3
+    assert callee.open_links <= 5
+    assert tside.metric("tside_pool_waiting") == 0
+    assert tside.metric("tside_pool_waits_total") > 0
+
+
+def test_no_worker_starves_another(world):
+    """One connection for all workers: every waiting caller gets its turn."""
+    callee = world.callee("a")
+    tside = world.tside(rules=pool(max_connections=1, wait_ms=15000), default=[callee])
+    links = world.spread(tside, 12)
+    stop = threading.Event()
+    served = [0] * len(links)
+
+    def caller(i: int) -> None:
+        while not stop.is_set():
+            assert links[i].call("Visit").server == "a"
+            served[i] += 1
+
+    threads = [threading.Thread(target=caller, args=(i,)) for i in range(len(links))]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_until(lambda: min(served) >= 5, 20, f"everyone served: {served}")
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(20)
+    assert callee.open_links <= 1
+    assert tside.calls(reason="pool_exhausted") == 0
+
+
+def test_wait_ms_ends_the_wait(world):
+    callee = world.callee("a")
+    tside = world.tside(rules=pool(max_connections=1, wait_ms=120), default=[callee])
+    callee.gate.clear()
+    first = world.link(tside)
+    first.send(wire.call("Visit"))
+    wait_until(lambda: callee.count == 1)
+    begun = time.monotonic()
+    assert world.link(tside).call("Visit").reason == "pool_exhausted"
+    assert 0.118 <= time.monotonic() - begun < 0.12 + 0.3 * PATIENCE
+    callee.gate.set()
+    assert first.message().server == "a"
+
+
+def test_max_waiting_is_strict_over_all_workers(world):
+    callee = world.callee("a")
+    tside = world.tside(rules=pool(max_connections=1, wait_ms=15000, max_waiting=4), default=[callee])
+    callee.gate.clear()
+    links = world.spread(tside, 16)
+    links[0].send(wire.call("Visit"))
+    wait_until(lambda: callee.count == 1)
+    for link in links[1:]:
+        link.send(wire.call("Visit"))
+    tside.wait_calls(11, reason="pool_exhausted")
+    assert tside.metric("tside_pool_waiting") == 4
+    callee.gate.set()
+    told = [link.message() for link in links]
+    assert sum(reply.server == "a" for reply in told) == 5
+    assert sum(reply.reason == "pool_exhausted" for reply in told) == 11
+
+
+def test_waiting_calls_are_served_in_turn(world):
+    callee = world.callee("a")
+    tside = world.tside(rules=pool(max_connections=1, wait_ms=15000), default=[callee], workers=1)
+    callee.gate.clear()
+    links = world.spread(tside, 6)
+    for i, link in enumerate(links):
+        link.send(wire.call("Visit", say=str(i)))
+        wait_until(lambda: callee.count + tside.metric("tside_pool_waiting") == i + 1)
+    callee.gate.set()
+    for link in links:
+        assert link.message().server == "a"
+    assert [request.args.get(1, 1) for request in callee.requests] == [b"%d" % i for i in range(6)]
+
+
+def test_a_waiting_call_gets_the_permit_of_a_connection_that_dies(world):
+    """The only connection ends under its call: who waits gets a new one, at once."""
+    def script(link):
+        if link.number == 0:
+            link.frame()
+            link.callee.gate.wait()
+            link.reset()
+        else:
+            answer(link)
+
+    callee = world.callee("a", script)
+    tside = world.tside(rules=pool(max_connections=1, wait_ms=15000), default=[callee])
+    callee.gate.clear()
+    first, second = world.link(tside), world.link(tside)
+    first.send(wire.call("Visit"))
+    wait_until(lambda: callee.count == 1)
+    second.send(wire.call("Visit"))
+    wait_until(lambda: tside.metric("tside_pool_waiting") == 1)
+    callee.gate.set()
+    assert first.message().reason == "upstream_reset"
+    assert second.message().server == "a"
+
+
+def test_idle_connections_end_after_idle_ms(world):
+    callee = world.callee("a")
+    tside = world.tside(rules=pool(idle_ms=150), default=[callee])
+    for link in world.spread(tside, 6):
+        assert link.call("Visit").server == "a"
+    wait_until(lambda: callee.open_links == 0)
+    assert tside.metric("tside_upstream_idle_closed_total") == len(callee.links)
+    assert tside.metric("tside_upstream_connections", state="idle") == 0
+    assert world.link(tside).call("Visit").server == "a"
+
+
+def test_use_keeps_a_connection_from_idling(world):
+    callee = world.callee("a")
+    tside = world.tside(rules=pool(idle_ms=300), default=[callee], workers=1)
+    link = world.link(tside)
+    begun = time.monotonic()
+    while time.monotonic() - begun < 0.8:
+        assert link.call("Visit").server == "a"
+    assert len(callee.links) == 1
+
+
+def test_what_was_edited_out_of_the_services_is_let_go(world):
+    callee, other = world.callee("a"), world.callee("b")
+    tside = world.tside(default=[callee, other])
+    links = world.spread(tside, 4)
+    for link in links * 3:
+        link.call("Visit")
+    wait_until(lambda: callee.open_links > 0)
+    tside.change(drop=[f"{SERVICE}/default/{callee.address}"])
+    wait_until(lambda: callee.open_links == 0)
+    assert {link.call("Visit").server for link in links} == {"b"}
+
+
+def test_a_removed_endpoint_still_answers_what_it_has(world):
+    callee, other = world.callee("a"), world.callee("b")
+    tside = world.tside(default=[callee])
+    callee.gate.clear()
+    link = world.link(tside)
+    link.send(wire.call("Visit"))
+    wait_until(lambda: callee.count == 1)
+    tside.change(services={f"{SERVICE}/default/{other.address}": {}}, drop=[f"{SERVICE}/default/{callee.address}"])
+    callee.gate.set()
+    assert link.message().server == "a"
+    assert link.call("Visit").server == "b"
+
+
+# ---- connections that die ---------------------------------------------------------------------------
+
+
+def test_a_dead_reused_connection_costs_no_call(world):
+    """The callee restarts between two calls: the next call goes over a new connection, for free."""
+    callee = world.callee("a")
+    tside = world.tside(default=[callee])
+    links = world.spread(tside, 4)
+    for turn in range(20):
+        callee.close_all(reset=turn % 2 == 1)
+        for link in links:
+            assert link.call("Visit").server == "a"
+    assert tside.calls(reason="ok") == tside.calls()
+
+
+def test_a_reused_connection_that_dies_under_a_large_request(world):
+    """Its last byte never left: no framed callee can have run it, so it may be sent again."""
+    def script(link):
+        if link.number > 0:
+            return answer(link)
+        request = wire.read_message(link.frame())
+        link.send(wire.reply(request, wire.response("a")))
+        link.sock.recv(4096)  # some of the next one, then the end
+        link.reset()
+
+    callee = world.callee("a", script)
+    tside = world.tside(default=[callee], workers=1, rules={KEY: {"timeout_ms": 20000, "send_timeout_ms": 15000}})
+    link = world.link(tside, timeout=20)
+    assert link.call("Visit").server == "a"
+    assert link.call("Visit", blob=b"x" * 12_000_000, say="large").args.get(0, 2) == b"large"
+    assert tside.metric("tside_resends_total") == 1
+    tside.wait_calls(2, reason="ok")
+
+
+def test_what_may_have_reached_the_callee_is_not_sent_again(world):
+    """A reused connection that ends behind a whole request: upstream_reset, and only one sending."""
+    def script(link):
+        while True:
+            request = wire.read_message(link.frame())
+            if request.args.get(1, 1) == b"die":
+                return
+            link.send(wire.reply(request, wire.response("a")))
+
+    callee = world.callee("a", script)
+    tside = world.tside(default=[callee])
+    link = world.link(tside)
+    assert link.call("Visit").server == "a"
+    assert link.call("Visit", say="die").reason == "upstream_reset"
+    assert sum(request.args.get(1, 1) == b"die" for request in callee.requests) == 1
+    assert link.call("Visit").server == "a"
+
+
+def test_a_reset_ends_only_the_call_on_that_connection(world):
+    def script(link):
+        while True:
+            request = wire.read_message(link.frame())
+            link.callee.gate.wait()
+            if request.args.get(1, 1) == b"die":
+                link.reset()
+                return
+            link.send(wire.reply(request, wire.response("a")))
+
+    callee = world.callee("a", script)
+    tside = world.tside(default=[callee])
+    links = world.spread(tside, 9)
+    callee.gate.clear()
+    for i, link in enumerate(links):
+        link.send(wire.call("Visit", say="die" if i % 3 == 0 else "live"))
+    wait_until(lambda: callee.count == 9)
+    callee.gate.set()
+    told = [link.message() for link in links]
+    assert [reply.reason or reply.server for reply in told] == ["upstream_reset", "a", "a"] * 3
+
+
+def test_a_callee_that_is_down_and_comes_back(world):
+    callee = world.callee("a")
+    address = callee.address
+    tside = world.tside(default=[callee])
+    link = world.link(tside)
+    assert link.call("Visit").server == "a"
+    callee.stop()
+    world.callees.remove(callee)
+    wait_until(lambda: tside.metric("tside_upstream_connections", state="open") == 0)
+    assert link.call("Visit").reason == "connect_failed"
+    world.callee("again", address=address)
+    assert link.call("Visit").server == "again"
+
+
+def test_other_endpoints_carry_on_when_one_is_down(world):
+    """With a second endpoint up, what was provably never sent goes there."""
+    up, down = world.callee("up"), world.callee("down")
+    tside = world.tside(default=[up, down], rules={KEY: {"lb": "round_robin"}})
+    down.stop()
+    world.callees.remove(down)
+    link = world.link(tside)
+    told = [link.call("Visit") for _ in range(40)]
+    assert {reply.server or reply.reason for reply in told} <= {"up", "connect_failed"}
+    assert sum(reply.server == "up" for reply in told) >= 20
+
+
+def test_a_reply_with_more_behind_it(world):
+    """Two frames for one call: the first is the answer, the connection goes with the second."""
+    callee = world.callee("a", answer_with(lambda r: wire.reply(r, wire.response("a", r.args.get(1, 1))) +
+                                           wire.reply(r, wire.response("evil", b"evil"))))
+    tside = world.tside(default=[callee])
+    links = world.spread(tside, 4)
+    for i in range(40):
+        assert links[i % 4].call("Visit", say=str(i)).args.get(0, 2) == str(i).encode()

@@ -1,0 +1,137 @@
+"""A real etcd of the test's own, and etcdctl to talk to it."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Optional, Union
+
+from .process import Process
+from .wait import wait_until
+
+RULES, SERVICES = "/tside/rules", "/tside/services"
+
+
+def free_port() -> int:
+    """etcd cannot be told port 0 (it advertises what it was told): a port that was just free."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def text(value: Union[str, dict, int, list]) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+class Etcd:
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="tside-etcd-"))
+        self.process: Optional[Process] = None
+        self.port = 0
+
+    def start(self) -> "Etcd":
+        """Starts it, or starts it again: same folder, same port."""
+        for _ in range(5):  # the port may be taken between the look and the start
+            self.port = self.port or free_port()
+            peer = free_port()
+            self.process = Process(
+                ["etcd", "--name", "test", "--data-dir", self.folder / "data",
+                 "--listen-client-urls", self.url, "--advertise-client-urls", self.url,
+                 "--listen-peer-urls", f"http://127.0.0.1:{peer}",
+                 "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}",
+                 "--initial-cluster", f"test=http://127.0.0.1:{peer}",
+                 "--logger", "zap", "--log-level", "error"],
+                self.folder / "stderr", {"ETCDCTL_API": "3"})
+            self.process.start()
+            try:
+                wait_until(lambda: self.healthy() or not self.process.alive, 20, "etcd's /health")
+            except AssertionError:
+                self.process.kill()
+                raise
+            if self.process.alive:
+                return self
+            if (self.folder / "data" / "member").exists():
+                break  # a restart must have the old port
+            self.port = 0
+        raise AssertionError(f"etcd does not start: {self.process.tail()}")
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def healthy(self) -> bool:
+        try:
+            return json.loads(self._http("GET", "/health")).get("health") == "true"
+        except (OSError, http.client.HTTPException, ValueError):
+            return False
+
+    def _http(self, method: str, path: str, body: Optional[dict] = None) -> str:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body))
+            answer = connection.getresponse()
+            said = answer.read().decode()
+            assert answer.status == 200, f"{path}: {answer.status} {said}"
+            return said
+        finally:
+            connection.close()
+
+    def ctl(self, *args: str) -> str:
+        done = subprocess.run(["etcdctl", "--endpoints", self.url, *args], capture_output=True, text=True,
+                              env={**os.environ, "ETCDCTL_API": "3"}, timeout=20, check=False)
+        assert done.returncode == 0, f"etcdctl {args}: {done.stderr}"
+        return done.stdout
+
+    def put(self, key: str, value: Union[str, dict, int], lease: str = "") -> None:
+        self.ctl("put", key, text(value), *([f"--lease={lease}"] if lease else []))
+
+    def delete(self, key: str) -> None:
+        self.ctl("del", key)
+
+    def lease(self, ttl_s: int) -> str:
+        return self.ctl("lease", "grant", str(ttl_s)).split()[1]
+
+    def rule(self, tuple_: str, kind: str, value: Union[str, dict, int]) -> None:
+        self.put(f"{RULES}/{tuple_}/{kind}", value)
+
+    def endpoint(self, service: str, cluster: str, address: str, value: Union[str, dict] = "",
+                 lease: str = "") -> None:
+        self.put(f"{SERVICES}/{service}/{cluster}/{address}", value, lease)
+
+    def put_fast(self, key: str, value: Union[str, dict, int]) -> None:
+        """A put without a process of its own, for measurements."""
+        coded = [base64.b64encode(part.encode()).decode() for part in (key, text(value))]
+        self._http("POST", "/v3/kv/put", {"key": coded[0], "value": coded[1]})
+
+    def held(self, prefix: str) -> dict[str, tuple[str, int]]:
+        """Everything below a prefix: key -> (value, mod_revision)."""
+        kvs = json.loads(self.ctl("get", "--prefix", prefix, "-w", "json")).get("kvs", [])
+        return {base64.b64decode(kv["key"]).decode():
+                (base64.b64decode(kv.get("value", "")).decode(), kv["mod_revision"]) for kv in kvs}
+
+    def map(self, prefix: str) -> dict[str, str]:
+        return {key: value for key, (value, _) in self.held(prefix).items()}
+
+    def revision(self) -> int:
+        return json.loads(self.ctl("get", "/", "-w", "json"))["header"]["revision"]
+
+    def clear(self) -> None:
+        self.ctl("del", "--prefix", "/")
+
+    def kill(self) -> None:
+        self.process.signal(signal.SIGKILL)
+        self.process.wait()
+
+    def remove(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
