@@ -265,6 +265,55 @@ static void test_every_pair(void **state)
     }
 }
 
+/* Whatever comes, in whatever order: the machine holds together, and `seen` goes back only by a list. */
+static void test_random_walk(void **state)
+{
+    static const char *const keys[] = {"/a/rules/x", "/a/rules/y", "/b/services/z", "/elsewhere"};
+    struct lb_random random;
+    lb_random_init(&random, 5);
+#define DRAW(n) ((int64_t)lb_random_scale(lb_random_next(&random), (n)))
+    begin_at("/a/rules", "/b/services", 3, 3);
+    simple(ETCD_EVENT_START);
+    for (int i = 0; i < 200000; i++) {
+        int64_t before = etcd_fsm_revision(fsm);
+        struct etcd_error error = {.code = (int)DRAW(20), .text = "compacted"};
+        for (int64_t n = 1 + DRAW(3); n > 0; n--) {
+            int64_t mod = before + DRAW(6);
+            with(keys[DRAW(4)], mod - DRAW(2), mod, DRAW(3) == 0);
+        }
+        struct etcd_range_reply reply = {.header = {CLUSTER + (DRAW(50) == 0), before + DRAW(4)},
+                                         .kvs = {(size_t)DRAW((int)kv_n + 1), kv, NULL},
+                                         .more = DRAW(3) == 0,
+                                         .count = DRAW(5)};
+        struct etcd_watch_message watch = {.header = {CLUSTER + (DRAW(50) == 0), before + DRAW(4)},
+                                           .watch_id = 1 + DRAW(2) + 5 * (DRAW(50) == 0),
+                                           .fragment = DRAW(3) == 0,
+                                           .compact_revision = DRAW(2),
+                                           .events = {kv_n, kv, NULL}};
+        /* What makes headway comes more often than what does not. */
+        static const enum etcd_event often[] = {ETCD_EVENT_CREATED, ETCD_EVENT_CHANGES,
+                                                ETCD_EVENT_RANGE_OK, ETCD_EVENT_TIMER};
+        enum etcd_event event =
+            DRAW(4) > 0 ? often[DRAW(4)] : (enum etcd_event)DRAW(ETCD_EVENT_STOP);
+        if (event == ETCD_EVENT_TIMER && etcd_fsm_timer_ms(fsm) != UINT64_MAX) {
+            now = etcd_fsm_timer_ms(fsm) > now ? etcd_fsm_timer_ms(fsm) : now;
+        }
+        now += (uint64_t)DRAW(300);
+        step((struct etcd_input){.event = event,
+                                 .range = &reply,
+                                 .range_bytes = (size_t)DRAW(10000000),
+                                 .watch = &watch,
+                                 .error = &error});
+        etcd_fsm_check(fsm);
+        assert_true(etcd_fsm_revision(fsm) >= before || did(ETCD_DO_LIST_COMMIT) != NULL);
+    }
+    const struct etcd_fsm_stats *st = etcd_fsm_stats(fsm);
+    /* It has been everywhere. */
+    assert_true(st->lists > 1000 && st->streams > 100 && st->probes > 100);
+    assert_true(st->audits > 20 && st->audit_doubts > 5 && st->events > 1000);
+    end();
+}
+
 /* ---- starting ----------------------------------------------------------------------------- */
 
 static void test_start_without_etcd(void **state)
@@ -799,6 +848,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_pair),
+        cmocka_unit_test(test_random_walk),
         cmocka_unit_test(test_start_without_etcd),
         cmocka_unit_test(test_order_is_shuffled),
         cmocka_unit_test(test_resume_from_disk),
