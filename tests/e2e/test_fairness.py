@@ -108,7 +108,7 @@ def test_pipelined_calls_pause_reading_at_their_limit(world):
 
 def test_half_read_frames_do_not_lock_each_other_out(world):
     """Twenty callers with 1 MB frames, begun all at once, under a cap of 4 MB: all are served."""
-    tside = world.tside(default=[world.callee("a")], limits={"buffered_bytes": 4 << 20},
+    tside = world.tside(default=[world.callee("a")], limits={"buffered_bytes": 4 << 20, "frame_bytes": 2 << 20},
                         rules={KEY: {"timeout_ms": 30000}})
     frame = wire.call("Visit", blob=b"x" * 1_000_000, caller="big.app")
     links = [world.link(tside, timeout=60) for _ in range(20)]
@@ -135,7 +135,7 @@ def test_half_read_frames_do_not_lock_each_other_out(world):
 def test_buffers_stay_within_their_limit(world):
     """Frames begun and left hold at most limits.buffered_bytes, and are given back."""
     limit = 2 << 20
-    tside = world.tside(default=[world.callee("a")], limits={"buffered_bytes": limit},
+    tside = world.tside(default=[world.callee("a")], limits={"buffered_bytes": limit, "frame_bytes": limit},
                         timeouts={"frame_timeout_ms": 2000})
     before = tside.memory_kib()
     links = [world.link(tside, timeout=20) for _ in range(64)]

@@ -179,7 +179,7 @@ def test_reason_internal(world):
     callee = world.callee("a")
     tside = world.tside(
         rules={KEY: {"pool": {"max_connections": 1, "wait_ms": 20000}, "timeout_ms": 30000}},
-        default=[callee], limits={"buffered_bytes": 1 << 20})
+        default=[callee], limits={"buffered_bytes": 1 << 20, "frame_bytes": 1 << 20})
     callee.gate.clear()
     links = [world.link(tside, timeout=30) for _ in range(120)]
     links[0].send(wire.call("Visit"))
