@@ -596,6 +596,7 @@ static bool start(struct server *server)
         int r = worker_start(server->env.workers[i]);
         if (r) {
             fatal(server, "cannot_start", uv_strerror(r));
+            want_phase(server, WORKER_ENDING); /* those that run; release() waits for them */
             return false;
         }
     }
@@ -607,6 +608,10 @@ static bool start(struct server *server)
 
 static void release(struct server *server)
 {
+    /* All have ended before the first is freed: they wake each other until then. */
+    for (uint32_t i = 0; i < server->env.workers_len; i++) {
+        worker_join(server->env.workers[i]);
+    }
     for (uint32_t i = 0; i < server->env.workers_len; i++) {
         server->env.workers[i] = worker_free(server->env.workers[i]);
     }
@@ -630,6 +635,7 @@ int server_run(const struct bootstrap *bootstrap)
     if (!server) {
         return EX_OSERR;
     }
+    (void)signal(SIGPIPE, SIG_IGN); /* a peer that is gone is an error of its write, not of ours */
     server->bootstrap = bootstrap;
     server->state_lock = -1;
     server->started_unix_ms = unix_ms();

@@ -29,8 +29,7 @@ const struct disc_snapshot *snapshots_newest(const struct snapshots *snapshots)
 void snapshots_reclaim(struct snapshots *snapshots, uint64_t seen)
 {
     uint32_t gone = 0;
-    while (gone + 1 < snapshots->n &&
-           disc_snapshot_generation(snapshots->held[gone]) < seen) {
+    while (gone + 1 < snapshots->n && disc_snapshot_generation(snapshots->held[gone]) < seen) {
         disc_snapshot_free(snapshots->held[gone++]);
     }
     if (gone > 0) {

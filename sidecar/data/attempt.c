@@ -65,7 +65,12 @@ static int64_t arrived_budget(struct call *call)
     return left;
 }
 
-/* The smaller of timeout_ms and what arrived. False: spent on arrival. */
+static int64_t remaining_ms(const struct call *call)
+{
+    return (int64_t)(call->deadline_ms - worker_now_ms(call->worker));
+}
+
+/* The smaller of timeout_ms and what arrived. False: spent. */
 static bool set_deadline(struct call *call)
 {
     int64_t budget = call->route->config.timeout_ms;
@@ -74,13 +79,14 @@ static bool set_deadline(struct call *call)
         budget = arrived;
     }
     call->budget_ms = budget;
-    call->deadline_ms = worker_now_ms(call->worker) + (uint64_t)budget;
-    return budget > 0;
+    call->deadline_ms = call->arrived_ms + (uint64_t)budget;
+    return budget > 0 && remaining_ms(call) > 0;
 }
 
-static int64_t remaining_ms(const struct call *call)
+static void fail_late(struct call *call)
 {
-    return (int64_t)(call->deadline_ms - worker_now_ms(call->worker));
+    call_fail(call, CALL_EVENT_TIMEOUT, REASON_TIMEOUT, "no answer within %lld ms",
+              call->budget_ms);
 }
 
 /* ---- routing and stages -------------------------------------------------------------------- */
@@ -177,7 +183,7 @@ static void route(struct call *call, const struct disc_tuple *tuple)
     }
     if (!set_deadline(call)) {
         call_fail(call, CALL_EVENT_ANSWER, REASON_TIMEOUT,
-                  "the budget of the call chain was spent on arrival, %lld ms left", 0);
+                  "the budget was spent before the call could be sent, %lld ms", call->budget_ms);
         return;
     }
     run_stages(call);
@@ -191,7 +197,8 @@ void attempt_route(struct call *call)
     if (!identify(call, &identity, &error)) {
         for (int i = 0; i < DISC_NAMES; i++) {
             if (identity.tuple.name[i].len > DISC_NAME_MAX_BYTES) {
-                identity.tuple.name[i].len = 0; /* shown as unknown */
+                /* Shown as unknown, but for the method: its client looks for it in the answer. */
+                identity.tuple.name[i].len = i == DISC_METHOD ? DISC_NAME_MAX_BYTES : 0;
             }
         }
         call_fail_unrouted(call, &identity.tuple, REASON_BAD_REQUEST, error, 0);
@@ -230,6 +237,10 @@ void attempt_get_conn(struct call *call)
 {
     struct attempt *attempt = &call->attempt;
     uncount_inflight(call);
+    if (remaining_ms(call) <= 0) {
+        fail_late(call);
+        return;
+    }
     attempt->endpoint = call->set->endpoints[attempt->target];
     attempt->started_us = worker_now_us();
     attempt->conn = NULL;
@@ -275,6 +286,13 @@ void attempt_send(struct call *call)
     const struct codec_base *base = call->message.has_base ? &call->base : NULL;
     size_t total;
 
+    call->attempt.started_us = worker_now_us();
+    call->attempt.out_start = outq_pushed_total(&stream->out);
+    call->attempt.out_end = call->attempt.out_start;
+    if (remaining_ms(call) <= 0) {
+        fail_late(call);
+        return;
+    }
     if (call->edited) {
         codec_rewrite_undo(&call->rewrite, call->frame, &call->message, base, body_len);
     }
@@ -287,9 +305,11 @@ void attempt_send(struct call *call)
     if (call->rewrite.dropped) {
         counter_add(&worker->counters, METRIC_EDITS_DROPPED, 1);
     }
-    call->attempt.started_us = worker_now_us();
-    call->attempt.out_start = outq_pushed_total(&stream->out);
     call->attempt.out_end = call->attempt.out_start + total;
+    if (call->oneway) {
+        /* Late is better than closing the connection that it shares; a stuck one is closed. */
+        call->deadline_ms = worker_now_ms(worker) + call->route->config.send_timeout_ms;
+    }
     call_arm(call, CALL_WAIT_SEND, call->route->config.send_timeout_ms);
     outq_seal(&stream->out);
     if (!stream_push_iov(stream, iov, n)) {
@@ -305,6 +325,9 @@ static void record(struct call *call, bool success)
     struct endpoint_state *endpoint = call->attempt.endpoint;
     uint64_t now_ms = worker_now_ms(worker);
     double sample = (double)call->upstream_us;
+    if (success && !call->attempt.reused && endpoint_ewma_us(endpoint) == 0) {
+        return; /* the first answer of all over a fresh connection measures how callees start up */
+    }
     if (!success) {
         const struct lb_set_load *load = target_set_load(call->set, now_ms);
         sample = lb_failure_sample(sample, call->route->config.timeout_ms * 1000.0,
@@ -335,7 +358,12 @@ void attempt_done(struct call *call, bool success)
 
 void attempt_leave(struct call *call)
 {
+    struct upstream_conn *conn = call->attempt.conn;
     uncount_inflight(call);
+    if (call->reason == REASON_TIMEOUT && conn && conn->state == UPSTREAM_STATE_CONNECTING) {
+        measure(call);
+        record(call, false); /* a black hole must not stay attractive */
+    }
     endpoint_pool_leave(call);
 }
 
@@ -343,7 +371,7 @@ void attempt_leave(struct call *call)
 static bool take_back(struct call *call, struct upstream_conn *conn)
 {
     struct stream *stream = &conn->stream;
-    if (conn->oneway || stream->pending_len > 0 ||
+    if (conn->oneway || stream->pending_len > 0 || intake_in_frame(&conn->intake) ||
         outq_sent_total(&stream->out) > call->attempt.out_start) {
         return false;
     }
@@ -366,6 +394,10 @@ void attempt_drop(struct call *call)
     call->attempt.conn = NULL;
     if (conn->oneway) {
         list_remove(&call->waits);
+        if (call->attempt.out_end == call->attempt.out_start) {
+            return; /* nothing of it was queued */
+        }
+        conn->status = UV_ECANCELED;
         upstream_conn_event(conn, UPSTREAM_EVENT_ABANDON);
         return;
     }
@@ -415,6 +447,10 @@ void attempt_lost(struct call *call, int status)
         (attempt->reused || pick_another(call))) {
         counter_add(&call->worker->counters, METRIC_RESENDS, 1);
         call_event(call, CALL_EVENT_PICKED);
+        return;
+    }
+    if (ending) {
+        call_fail(call, CALL_EVENT_ANSWER, REASON_DRAINING, "the process ends", 0);
         return;
     }
     record(call, false);

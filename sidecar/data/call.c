@@ -238,7 +238,8 @@ static struct call *call_begin(struct session *session, struct frame *frame)
     call->block_len = frame->block_len;
     call->message = frame->scan->message;
     call->oneway = call->message.type == WIRE_ONEWAY;
-    call->deadline_ms = worker_now_ms(worker) + disc_field_default(DISC_FIELD_TIMEOUT_MS).i;
+    call->arrived_ms = worker_now_ms(worker);
+    call->deadline_ms = call->arrived_ms + disc_field_default(DISC_FIELD_TIMEOUT_MS).i;
     call->budget_ms = disc_field_default(DISC_FIELD_TIMEOUT_MS).i;
     list_push_back(call->oneway ? &session->oneways : &session->calls, &call->in_session);
     session->calls_len++;
@@ -255,12 +256,12 @@ void call_start_bad(struct session *session, struct frame *frame)
     }
     struct disc_tuple tuple = {0};
     struct wire_span name = call->message.name;
-    if (name.len <= WIRE_NAME_MAX_BYTES) {
-        const char *text = (const char *)call->frame + WIRE_FRAME_LEN_BYTES + name.off;
-        const char *colon = memchr(text, ':', name.len);
-        size_t skip = colon ? (size_t)(colon + 1 - text) : 0;
-        tuple.name[DISC_METHOD] = disc_str_of(text + skip, name.len - skip);
-    }
+    const char *text = (const char *)call->frame + WIRE_FRAME_LEN_BYTES + name.off;
+    const char *colon = memchr(text, ':', name.len);
+    size_t skip = colon ? (size_t)(colon + 1 - text) : 0;
+    size_t len = name.len - skip;
+    tuple.name[DISC_METHOD] =
+        disc_str_of(text + skip, len < WIRE_NAME_MAX_BYTES ? len : WIRE_NAME_MAX_BYTES);
     call_fail_unrouted(call, &tuple, REASON_BAD_REQUEST, codec_error_str(error), error_off);
 }
 
@@ -371,6 +372,7 @@ static void finish(struct call *call)
     if (call->oneway) {
         call_event(call, CALL_EVENT_TURN);
     } else {
+        call->ready = true;
         session_answered(call->session, call);
     }
 }
@@ -402,7 +404,7 @@ static void await(struct call *call)
 {
     call_drop_request(call);
     call_arm(call, CALL_WAIT_RECEIVE, call->route->config.receive_timeout_ms);
-    if (!session_takes_replies(call->session)) {
+    if (!session_takes_reply(call->session, call)) {
         upstream_conn_pause(call->attempt.conn);
     }
 }

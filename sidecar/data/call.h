@@ -80,8 +80,9 @@ struct call {
     uint16_t prefix_len;
     char log_id[CALL_LOG_ID_MAX_BYTES];
     uint8_t log_id_len;
-    bool log_id_fresh;         /* to be filled in */
-    bool has_prefix;           /* the message's name has a colon */
+    bool log_id_fresh; /* to be filled in */
+    bool has_prefix;   /* the message's name has a colon */
+    bool budget_read;
     int64_t arrived_budget_ms; /* -1: none arrived */
     int64_t stamp_age_ms;      /* of the ingress stamp, where the listener's clock is shared */
 
@@ -94,6 +95,7 @@ struct call {
     struct attempt attempt;
 
     uint64_t start_us;
+    uint64_t arrived_ms;  /* loop time of the turn that read the last byte */
     uint64_t deadline_ms; /* on the loop's clock */
     int64_t budget_ms;    /* what the deadline was made from */
     enum call_wait wait;
@@ -104,6 +106,7 @@ struct call {
     int64_t detail_number;
     const char *detail; /* a sentence with at most one %lld; static */
     bool accounted;
+    bool ready;      /* HELD, and nobody is busy with it any more: may go out in its turn */
     bool has_permit; /* of limits.calls */
     uint8_t *reply;  /* the frame to pass on; NULL: tside's own answer, made when it is due */
     uint32_t reply_len;

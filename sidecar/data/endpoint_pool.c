@@ -135,7 +135,8 @@ static bool take_permit(struct endpoint_pool *pool, const struct call *call)
     return permit_take(&pool->endpoint->connections, 1, call->route->config.pool.max_connections);
 }
 
-/* Whoever waits here gets a connection while permits are to be had. May free the pool. */
+/* Whoever waits here gets a connection while permits are to be had, in order: the first may hold up
+ * others whose rules allow more connections, for pool.wait_ms at most. May free the pool. */
 static void retry(struct endpoint_pool *pool)
 {
     struct call *call;
@@ -155,6 +156,42 @@ static void retry(struct endpoint_pool *pool)
     free_if_unused(pool);
 }
 
+/* A connection of this pool that nobody uses, but whose permit somebody wants: the idle one used
+ * longest ago, or that of the oneways. */
+static struct upstream_conn *spare_conn(const struct endpoint_pool *pool)
+{
+    struct upstream_conn *oneway = pool->oneway;
+    if (!list_empty(&pool->idle)) {
+        return container_of(pool->idle.prev, struct upstream_conn, idle);
+    }
+    bool unused = oneway && oneway->state == UPSTREAM_STATE_ONEWAY && list_empty(&oneway->oneways);
+    return unused ? oneway : NULL;
+}
+
+void endpoint_pool_give_idle(struct worker *worker)
+{
+    struct list *node = worker->upstreams.next;
+    while (node != &worker->upstreams) {
+        struct upstream_conn *conn = container_of(node, struct upstream_conn, all);
+        node = node->next;
+        if (others_waiting(conn->pool) && spare_conn(conn->pool) == conn) {
+            upstream_conn_event(conn, UPSTREAM_EVENT_EXPIRED); /* one a pool: the oldest */
+            break;
+        }
+    }
+}
+
+/* Idle connections hold permits, too: another worker's are asked for. */
+static void want_idle(struct endpoint_pool *pool)
+{
+    const struct worker_env *env = pool->worker->env;
+    for (uint32_t i = 0; i < env->workers_len; i++) {
+        if (i != pool->worker->index) {
+            worker_idle_wanted(env->workers[i]);
+        }
+    }
+}
+
 static void wait_for_permit(struct endpoint_pool *pool, struct call *call)
 {
     uint32_t max_waiting = call->route->config.pool.max_waiting;
@@ -172,6 +209,13 @@ static void wait_for_permit(struct endpoint_pool *pool, struct call *call)
         return;
     }
     enqueue(pool, call);
+    struct upstream_conn *spare = spare_conn(pool);
+    if (spare) {
+        upstream_conn_event(spare,
+                            UPSTREAM_EVENT_EXPIRED); /* its permit goes to the first waiter */
+        return;
+    }
+    want_idle(pool);
     /* A permit that came free before our bit was set woke nobody. */
     retry(pool);
 }
@@ -254,7 +298,7 @@ void endpoint_pool_park(struct endpoint_pool *pool, struct upstream_conn *conn)
         assign(conn, waiter);
         return;
     }
-    pool->local_turns = 0;
+    pool->local_turns = POOL_LOCAL_TURNS_MAX; /* the others' turn, where any wait */
     if (waiter || !keep_idle(pool, conn)) {
         upstream_conn_event(conn, UPSTREAM_EVENT_EXPIRED);
     }
@@ -276,7 +320,8 @@ void endpoint_pool_closed(struct endpoint_pool *pool, struct upstream_conn *conn
         pool->oneway = NULL;
     }
     permit_give(&pool->endpoint->connections, 1);
-    bool others_first = others_waiting(pool) != 0 && pool->local_turns == 0;
+    bool others_first = others_waiting(pool) != 0 && pool->local_turns >= POOL_LOCAL_TURNS_MAX;
+    pool->local_turns = others_first ? 0 : pool->local_turns + 1;
     wake_others(pool);
     pool->conns--;
     if (others_first) {

@@ -38,6 +38,8 @@ void endpoint_pool_leave(struct call *call);
 void endpoint_pool_park(struct endpoint_pool *pool, struct upstream_conn *conn);
 /* A connection has closed: its permit is given back, whoever waits is told. */
 void endpoint_pool_closed(struct endpoint_pool *pool, struct upstream_conn *conn);
+/* Another worker's callers wait while connections are idle here: lets one go. */
+void endpoint_pool_give_idle(struct worker *worker);
 /* Permits may have come free elsewhere: serves who waits here. */
 void endpoint_pool_retry(struct worker *worker);
 

@@ -118,6 +118,10 @@ static int64_t unix_ms(void)
 /* The budget that arrived; where clocks are shared, less what passed since the stamp. */
 static void read_budget(struct call *call, const struct extras *extras)
 {
+    if (call->budget_read) {
+        return; /* it waited for rules; what passed meanwhile is counted from arrived_ms */
+    }
+    call->budget_read = true;
     call->arrived_budget_ms = parse_ms(extras->value[EXTRA_DEADLINE]);
     call->stamp_age_ms = 0;
     if (call->arrived_budget_ms > 0 && call->listener->deadline_shared_clock) {

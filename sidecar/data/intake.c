@@ -55,7 +55,10 @@ void intake_alloc(struct intake *intake, uv_buf_t *buf)
         *buf = uv_buf_init((char *)room, (unsigned)len);
         return;
     }
-    if (len > 0 || (!env.forced && !buffers_may_charge(&worker->buffers, WORKER_READ_BYTES))) {
+    /* Replies are what frees buffers: they may always be read, up to a piece that is not complete. */
+    bool free_to_read = env.forced || intake->kind == CODEC_SCAN_REPLY ||
+                        buffers_may_charge(&worker->buffers, WORKER_READ_BYTES);
+    if (len > 0 || !free_to_read) {
         intake->starving = true;
         return;
     }

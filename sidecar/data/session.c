@@ -62,7 +62,7 @@ static uint64_t next_deadline(const struct session *session)
     }
     if (reads && session->frame_begun_ms) {
         at = earlier(at, session->frame_begun_ms + bootstrap->timeouts.frame_timeout_ms);
-    } else if (reads && session->calls_len == 0) {
+    } else if (reads && session->calls_len == 0 && !session->unsent_since_ms) {
         if (is_draining(session)) {
             at = earlier(at, session->last_byte_ms + WORKER_DRAIN_QUIET_MS);
         } else if (bootstrap->timeouts.idle_ms > 0) {
@@ -75,6 +75,9 @@ static uint64_t next_deadline(const struct session *session)
 /* Lazy: a timer that is armed too early finds out when it fires; one that would be late is moved. */
 static void arm(struct session *session)
 {
+    if (session->doomed) {
+        return; /* the timer is set for now */
+    }
     uint64_t at = next_deadline(session);
     struct worker_timer *timer = &session->timer;
     if (at != UINT64_MAX && (!timer_node_armed(&timer->node) || timer->node.expires_ms > at)) {
@@ -91,11 +94,35 @@ static bool bytes_wait(struct session *session)
            recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
+/* Closes from the next turn: whoever is in our callers' stack may be busy with one of its calls. */
+static void doom(struct session *session)
+{
+    if (!session->doomed && session->state != SESSION_STATE_CLOSED) {
+        session->doomed = true;
+        worker_timer_set(session->worker, &session->timer, worker_now_ms(session->worker));
+    }
+}
+
+/* Notes what the kernel took of a long hand-over: a slow caller is not a stalled one. */
+static void note_taken(struct session *session)
+{
+    uint64_t taken = stream_taken_total(&session->stream);
+    if (session->unsent_since_ms && taken != session->unsent_seen) {
+        session->unsent_seen = taken;
+        session->unsent_since_ms = worker_now_ms(session->worker);
+    }
+}
+
 void session_on_timer(struct session *session)
 {
     const struct bootstrap *bootstrap = bootstrap_of(session);
     uint64_t now_ms = worker_now_ms(session->worker);
     bool reads = may_parse(session);
+    if (session->doomed) {
+        session_event(session, SESSION_EVENT_ERROR);
+        return;
+    }
+    note_taken(session);
     if (session->unsent_since_ms &&
         now_ms >= session->unsent_since_ms + bootstrap->timeouts.write_stall_ms) {
         session_event(session, SESSION_EVENT_STALLED);
@@ -130,7 +157,7 @@ static void start_reading(struct session *session)
     if (!session->reading) {
         session->reading = uv_read_start(&session->stream.uv.stream, on_alloc, on_read) == 0;
         if (!session->reading) {
-            session_event(session, SESSION_EVENT_ERROR);
+            doom(session);
         }
     }
 }
@@ -190,7 +217,7 @@ static void note_frame_clock(struct session *session)
 static void take_frames(struct session *session)
 {
     struct frame frame;
-    while (may_parse(session)) {
+    while (may_parse(session) && !session->doomed) {
         enum frame_verdict verdict = intake_next(&session->intake, &frame);
         if (verdict == FRAME_READY) {
             session->frame_begun_ms = 0;
@@ -305,15 +332,19 @@ static bool keep_reply(struct call *call)
     call->reply = block;
     call->reply_borrowed = false;
     call->reply_charged = call->reply_len;
+    call->session->held_bytes += block ? call->reply_len : 0;
     return block != NULL;
 }
 
 static bool push_in_turn(struct session *session, struct call *call)
 {
+    size_t held = call->reply && !call->reply_borrowed ? call->reply_len : 0;
     if (!push_reply(session, call)) {
         return false;
     }
+    session->held_bytes -= held < session->held_bytes ? held : session->held_bytes;
     session->answered = true;
+    session->last_byte_ms = worker_now_ms(session->worker);
     call_event(call, CALL_EVENT_TURN);
     return true;
 }
@@ -327,18 +358,21 @@ static struct call *first_call(const struct session *session)
 void session_answered(struct session *session, struct call *call)
 {
     bool fits;
+    if (session->doomed) {
+        return; /* it goes down with the session */
+    }
     if (session->listener->any_order) {
         fits = push_in_turn(session, call);
     } else if (call != first_call(session)) {
         fits = keep_reply(call);
     } else {
         fits = push_in_turn(session, call);
-        while (fits && (call = first_call(session)) && call->state == CALL_STATE_HELD) {
+        while (fits && (call = first_call(session)) && call->ready) {
             fits = push_in_turn(session, call);
         }
     }
     if (!fits) {
-        session_event(session, SESSION_EVENT_ERROR);
+        doom(session);
     }
 }
 
@@ -352,6 +386,7 @@ static void on_progress(struct stream *stream)
 {
     struct session *session = session_of_stream(stream);
     session->unsent_since_ms = stream_unsent(stream) > 0 ? worker_now_ms(session->worker) : 0;
+    session->unsent_seen = stream_taken_total(stream);
     session_settle(session);
 }
 
@@ -388,22 +423,32 @@ static void set_pause(struct session *session, enum session_pause pause, bool on
     }
 }
 
+bool session_takes_reply(const struct session *session, const struct call *call)
+{
+    bool head =
+        call == first_call(session) && stream_unsent(&session->stream) <= SESSION_UNSENT_HIGH;
+    return head || !(session->pauses & SESSION_PAUSE_UNSENT);
+}
+
 /* Callees whose replies this caller does not take are not read from either, and again when it does. */
-static void hold_upstreams(struct session *session, bool hold)
+static void hold_upstreams(struct session *session)
 {
     for (struct list *n = session->calls.next; n != &session->calls; n = n->next) {
         struct call *call = container_of(n, struct call, in_session);
-        if (call->state == CALL_STATE_SENT && hold) {
-            upstream_conn_pause(call->attempt.conn);
-        } else if (call->state == CALL_STATE_SENT) {
+        if (call->state != CALL_STATE_SENT) {
+            continue;
+        }
+        if (session_takes_reply(session, call)) {
             upstream_conn_resume(call->attempt.conn);
+        } else {
+            upstream_conn_pause(call->attempt.conn);
         }
     }
 }
 
 static void weigh_pauses(struct session *session)
 {
-    size_t unsent = stream_unsent(&session->stream);
+    size_t unsent = stream_unsent(&session->stream) + session->held_bytes;
     bool was_unsent = session->pauses & SESSION_PAUSE_UNSENT;
     bool is_unsent = unsent > (was_unsent ? SESSION_UNSENT_LOW : SESSION_UNSENT_HIGH);
     set_pause(session, SESSION_PAUSE_PIPELINE,
@@ -412,7 +457,7 @@ static void weigh_pauses(struct session *session)
     set_pause(session, SESSION_PAUSE_UNSENT, is_unsent, METRIC_READ_PAUSES_UNSENT);
     set_pause(session, SESSION_PAUSE_BUFFERS, session->intake.starving, METRIC_READ_PAUSES_BUFFERS);
     if (is_unsent != was_unsent) {
-        hold_upstreams(session, is_unsent);
+        hold_upstreams(session);
     }
 }
 
@@ -443,7 +488,7 @@ void session_settle(struct session *session)
     bool last = session->state == SESSION_STATE_LAST;
     bool behind_reply = session->state == SESSION_STATE_DRAIN && session->answered &&
                         !intake_in_frame(&session->intake);
-    if ((last || behind_reply) && is_empty(session)) {
+    if (is_empty(session) && (last || (behind_reply && !bytes_wait(session)))) {
         session_event(session, SESSION_EVENT_SETTLED);
     }
     if (session->state != SESSION_STATE_CLOSED) {

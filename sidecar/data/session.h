@@ -21,7 +21,7 @@
 /* Why reading is paused; several may hold at once. */
 enum session_pause {
     SESSION_PAUSE_PIPELINE = 1, /* limits.pipelined_calls under way */
-    SESSION_PAUSE_UNSENT = 2,   /* replies are not taken fast enough */
+    SESSION_PAUSE_UNSENT = 2,   /* replies are not taken fast enough, or many wait for their turn */
     SESSION_PAUSE_BUFFERS = 4   /* limits.buffered_bytes */
 };
 
@@ -41,13 +41,16 @@ struct session {
     bool judged; /* the first bytes were of our kind */
     uint8_t first_len;
     uint8_t first[8];
-    bool ended;    /* EOF was seen, but frames are still to be taken up */
-    bool answered; /* something was answered since the drain began */
-    bool settling; /* inside session_settle(): no recursion */
-    uint64_t last_byte_ms;
+    bool ended;               /* EOF was seen, but frames are still to be taken up */
+    bool answered;            /* something was answered since the drain began */
+    bool settling;            /* inside session_settle(): no recursion */
+    bool doomed;              /* memory is short: closes in the next turn, from its timer */
+    uint64_t last_byte_ms;    /* read or, of an answer, queued */
     uint64_t frame_begun_ms;  /* 0: no frame is under way */
     uint64_t paused_ms;       /* since when reading is paused */
     uint64_t unsent_since_ms; /* last progress while something is unsent; 0: nothing is */
+    uint64_t unsent_seen;     /* what the kernel had taken by then */
+    size_t held_bytes;        /* replies kept until their turn comes */
     struct worker_timer timer;
 };
 
@@ -67,10 +70,8 @@ void session_settle(struct session *session);
 
 void session_on_timer(struct session *session);
 
-/* Whether replies to this session may be read from upstreams now. */
-static inline bool session_takes_replies(const struct session *session)
-{
-    return !(session->pauses & SESSION_PAUSE_UNSENT);
-}
+/* Whether the reply to this call may be read from its upstream now. The call at the head may go on
+ * while others are held behind it: it is what they wait for. */
+bool session_takes_reply(const struct session *session, const struct call *call);
 
 #endif

@@ -40,7 +40,7 @@ static const struct fsm_step table[SESSION_STATE_MAX][SESSION_EVENT_MAX] =
                 [SESSION_EVENT_QUIET] = GO(PAUSED, NONE), /* it is we who do not read */
                 [SESSION_EVENT_LATE] = GO(PAUSED, NONE),
                 [SESSION_EVENT_STALLED] = GO(CLOSED, CLOSE_STALLED),
-                [SESSION_EVENT_DRAIN] = GO(DRAIN_PAUSED, NONE),
+                [SESSION_EVENT_DRAIN] = GO(DRAIN_PAUSED, ARM_QUIET),
                 [SESSION_EVENT_ERROR] = GO(CLOSED, CLOSE),
             },
         [SESSION_STATE_DRAIN] =

@@ -19,6 +19,7 @@ void stream_init(struct stream *stream, const struct stream_ops *ops, const stru
     list_init(&stream->dirty);
     stream->charged = 0;
     stream->pending_len = 0;
+    stream->writing = false;
     stream->failed = false;
     stream->request.data = stream;
 }
@@ -95,13 +96,24 @@ static void fail(struct stream *stream, int status)
     }
 }
 
+/* All that libuv was handed. */
+static void taken(struct stream *stream)
+{
+    size_t len = stream->pending_len;
+    stream->pending_len = 0;
+    if (len > 0) {
+        outq_consumed(&stream->out, len);
+        settle_charge(stream);
+        stream->ops->progress(stream);
+    }
+}
+
 /* What libuv was handed has been taken, or never will be. The stream's memory is still there: it goes
  * in the close callback, which libuv calls after this one. */
 static void on_written(uv_write_t *request, int status)
 {
     struct stream *stream = request->data;
-    size_t len = stream->pending_len;
-    stream->pending_len = 0;
+    stream->writing = false;
     if (status == UV_ECANCELED || stream->failed) {
         return; /* closed by us */
     }
@@ -109,12 +121,18 @@ static void on_written(uv_write_t *request, int status)
         fail(stream, status);
         return;
     }
-    outq_consumed(&stream->out, len);
-    settle_charge(stream);
+    taken(stream);
     if (outq_bytes(&stream->out) > 0) {
         mark_dirty(stream);
     }
-    stream->ops->progress(stream);
+}
+
+void stream_catch_up(struct stream *stream)
+{
+    if (stream->pending_len > 0 && !stream->failed &&
+        uv_stream_get_write_queue_size(&stream->uv.stream) == 0) {
+        taken(stream);
+    }
 }
 
 static size_t fill(const struct stream *stream, uv_buf_t bufs[STREAM_IOVS], size_t *ret_total)
@@ -161,6 +179,7 @@ static int hand_over(struct stream *stream)
     int r = uv_write(&stream->request, &stream->uv.stream, bufs, (unsigned)n, on_written);
     if (r == 0) {
         stream->pending_len = total;
+        stream->writing = true;
     }
     return r;
 }
@@ -172,11 +191,11 @@ void stream_flush(struct stream *stream)
     if (stream->failed || outq_bytes(&stream->out) == 0) {
         return;
     }
-    int r = stream->pending_len > 0 ? 0 : try_write(stream, &progress);
+    int r = stream->writing ? 0 : try_write(stream, &progress);
     if (r == 0 && outq_bytes(&stream->out) > 0) {
         if (!stream->ops->pin(stream) && outq_own_rest(&stream->out) < 0) {
             r = UV_ENOMEM;
-        } else if (stream->pending_len == 0) {
+        } else if (!stream->writing) {
             r = hand_over(stream);
         }
     }

@@ -45,6 +45,7 @@ struct stream {
     size_t charged;     /* of out, to buffers */
     size_t pending_len; /* handed to libuv, not taken yet as far as we were told; 0: nothing is */
     uv_write_t request;
+    bool writing; /* request is libuv's */
     bool failed;
 };
 
@@ -65,6 +66,10 @@ static inline size_t stream_unsent(const struct stream *stream)
 {
     return outq_bytes(&stream->out);
 }
+
+/* Learns at once, not in the next turn, that the kernel has taken all that libuv was handed. To be
+ * called before an answer or an end that was read is judged. */
+void stream_catch_up(struct stream *stream);
 
 /* Bytes that the kernel has taken in the stream's whole life, to the byte. */
 uint64_t stream_taken_total(const struct stream *stream);

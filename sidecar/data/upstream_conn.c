@@ -47,6 +47,7 @@ static void lost(struct upstream_conn *conn, int status)
 static void on_read(uv_stream_t *handle, ssize_t nread, const uv_buf_t *buf)
 {
     struct upstream_conn *conn = conn_of_handle((uv_handle_t *)handle);
+    stream_catch_up(&conn->stream);
     if (nread > 0) {
         if (conn->state == UPSTREAM_STATE_BUSY) {
             intake_filled(&conn->intake, buf, (size_t)nread);
@@ -201,7 +202,7 @@ static void on_resume(struct intake *intake)
         take_frames(conn);
     }
     if (conn->state == UPSTREAM_STATE_BUSY && conn->call &&
-        (!conn->call->session || session_takes_replies(conn->call->session))) {
+        (!conn->call->session || session_takes_reply(conn->call->session, conn->call))) {
         start_reading(conn);
     }
 }

@@ -73,10 +73,18 @@ static void flush(struct worker *worker)
 
 void worker_flush_early(struct worker *worker)
 {
-    struct stream *stream;
-    while ((stream = first_dirty(worker)) && stream_unsent(stream) >= STREAM_EARLY_FLUSH_BYTES &&
-           stream->pending_len == 0) {
-        stream_flush(stream);
+    /* Long queues stand in front (stream.c); those that wait for the kernel have nothing to gain. */
+    struct list *node = worker->dirty.next;
+    while (node != &worker->dirty) {
+        struct stream *stream = container_of(node, struct stream, dirty);
+        if (stream_unsent(stream) < STREAM_EARLY_FLUSH_BYTES) {
+            break;
+        }
+        node = node->next;
+        if (!stream->writing) {
+            stream_flush(stream);
+            node = worker->dirty.next; /* what it told may have changed the list */
+        }
     }
 }
 
@@ -213,7 +221,8 @@ static void on_check(uv_check_t *handle)
 void worker_offer_snapshot(struct worker *worker, const struct disc_snapshot *snapshot)
 {
     atomic_store(&worker->next_snapshot, snapshot);
-    (void)uv_async_send(&worker->wake); /* fails on a closed handle alone: the worker ends */
+    (void)uv_async_send(
+        &worker->wake); /* fails on a closed loop alone, and loops close when all have ended */
 }
 
 static void take_snapshot(struct worker *worker)
@@ -245,6 +254,12 @@ void worker_want_phase(struct worker *worker, enum worker_phase phase)
 void worker_permits_came(struct worker *worker)
 {
     atomic_store(&worker->permits_came, true);
+    (void)uv_async_send(&worker->wake); /* as above */
+}
+
+void worker_idle_wanted(struct worker *worker)
+{
+    atomic_store(&worker->idle_wanted, true);
     (void)uv_async_send(&worker->wake); /* as above */
 }
 
@@ -322,6 +337,9 @@ static void on_wake(uv_async_t *handle)
     take_snapshot(worker);
     if (atomic_exchange(&worker->permits_came, false)) {
         endpoint_pool_retry(worker);
+    }
+    if (atomic_exchange(&worker->idle_wanted, false)) {
+        endpoint_pool_give_idle(worker);
     }
 }
 
@@ -464,14 +482,21 @@ int worker_start(struct worker *worker)
     return r;
 }
 
+void worker_join(struct worker *worker)
+{
+    if (worker->started) {
+        (void)uv_thread_join(&worker->thread); /* it is ours to join, once */
+        worker->started = false;
+        worker->ran = true;
+    }
+}
+
 struct worker *worker_free(struct worker *worker)
 {
     if (!worker) {
         return NULL;
     }
-    if (worker->started) {
-        (void)uv_thread_join(&worker->thread); /* it is ours to join, once */
-    } else if (worker->has_loop) {
+    if (worker->has_loop && !worker->ran) {
         end_all(worker);
         (void)uv_run(&worker->loop, UV_RUN_DEFAULT);
     }

@@ -92,6 +92,7 @@ struct worker {
     _Atomic(const struct disc_snapshot *) next_snapshot;
     _Atomic uint32_t wanted_phase;
     _Atomic bool permits_came;
+    _Atomic bool idle_wanted;
 
     /* Read by other threads. */
     _Atomic uint64_t seen_generation; /* no older snapshot is in use here */
@@ -112,6 +113,7 @@ struct worker {
     uint64_t next_tick_ms;
     bool has_loop;
     bool started;
+    bool ran;
 
     struct list dirty;       /* struct stream.dirty */
     struct list spinning;    /* struct intake.spin: go on in the next turn */
@@ -141,8 +143,9 @@ struct worker *worker_new(struct worker_env *env, uint32_t index, uint64_t seed)
 int worker_listen(struct worker *worker, const struct bootstrap_listener *config, int fd);
 /* Starts the thread. 0 or a libuv error. */
 int worker_start(struct worker *worker);
-/* Waits for the thread, which ends in phase STOPPED, and frees everything. Of a worker that was never
- * started, too. NULL. */
+/* Waits for the thread, which ends in phase STOPPED; at once where it was never started. */
+void worker_join(struct worker *worker);
+/* Frees everything, when all workers have been joined. NULL. */
 struct worker *worker_free(struct worker *worker);
 
 /* From the control thread. */
@@ -150,6 +153,8 @@ void worker_offer_snapshot(struct worker *worker, const struct disc_snapshot *sn
 void worker_want_phase(struct worker *worker, enum worker_phase phase);
 /* From another worker: permits that somebody here waits for came free. */
 void worker_permits_came(struct worker *worker);
+/* From another worker, whose callers wait while connections are idle here. */
+void worker_idle_wanted(struct worker *worker);
 
 /* The loop's time in milliseconds, and the clock in microseconds. */
 static inline uint64_t worker_now_ms(const struct worker *worker)

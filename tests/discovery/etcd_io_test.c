@@ -146,13 +146,13 @@ static void dump(const struct host *host)
     struct disc_store_stats k;
     etcd_io_stats(host->io, &s);
     disc_store_stats(host->store, &k);
-    fprintf(stderr,
-            "state %s revision %" PRId64 " streams %" PRIu64 " lists %" PRIu64 " relists",
+    fprintf(stderr, "state %s revision %" PRId64 " streams %" PRIu64 " lists %" PRIu64 " relists",
             etcd_state_str(s.state), s.revision, s.machine.streams, s.machine.lists);
     for (int i = 0; i < ETCD_RELIST_MAX; i++) {
         fprintf(stderr, " %s=%" PRIu64, etcd_relist_str((enum etcd_relist)i), s.machine.relists[i]);
     }
-    fprintf(stderr, " keys %" PRIu64 "+%" PRIu64 " rejected %" PRIu64 " foreign %" PRIu64
+    fprintf(stderr,
+            " keys %" PRIu64 "+%" PRIu64 " rejected %" PRIu64 " foreign %" PRIu64
             " snapshot %" PRId64 " error %s\n",
             k.keys[DISC_LAYER_ETCD][0], k.keys[DISC_LAYER_ETCD][1], k.rejected, k.foreign,
             host->snapshot != NULL ? disc_snapshot_revision(host->snapshot) : -1,
@@ -228,7 +228,8 @@ static int endpoints(const struct host *host, const char *service)
 static bool has_rule(const struct host *host)
 {
     struct disc_view *view = disc_snapshot_view(host->snapshot, disc_str_of("b", 1));
-    const struct disc_tuple tuple = {{{"a", 1}, {"default", 7}, {"b", 1}, {"default", 7}, {"M", 1}}};
+    const struct disc_tuple tuple = {
+        {{"a", 1}, {"default", 7}, {"b", 1}, {"default", 7}, {"M", 1}}};
     const struct disc_entry *entry = disc_view_find(view, &tuple, 0);
     return entry != NULL && entry->slot[DISC_CONFIG].rule != NULL;
 }
@@ -484,10 +485,10 @@ static void test_replaced_by_empty(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_list_and_watch),    cmocka_unit_test(test_kill_and_resume),
+        cmocka_unit_test(test_list_and_watch),     cmocka_unit_test(test_kill_and_resume),
         cmocka_unit_test(test_start_without_etcd), cmocka_unit_test(test_compacted_while_away),
-        cmocka_unit_test(test_dead_addresses),    cmocka_unit_test(test_stopped),
-        cmocka_unit_test(test_quiet_prefix),      cmocka_unit_test(test_empty_rules_prefix),
+        cmocka_unit_test(test_dead_addresses),     cmocka_unit_test(test_stopped),
+        cmocka_unit_test(test_quiet_prefix),       cmocka_unit_test(test_empty_rules_prefix),
         cmocka_unit_test(test_replaced_by_empty),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);

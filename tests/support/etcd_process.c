@@ -21,10 +21,10 @@
 
 #include "discovery/base64.h"
 
-#define ETCD         "/usr/bin/etcd"
-#define READY_MS     10000
-#define REPLY_BYTES  (1 << 20)
-#define TXN_KEYS     100
+#define ETCD        "/usr/bin/etcd"
+#define READY_MS    10000
+#define REPLY_BYTES (1 << 20)
+#define TXN_KEYS    100
 
 static void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
@@ -203,9 +203,9 @@ const char *etcd_call(const struct etcd_process *etcd, const char *path, const c
     if (fd < 0) {
         return NULL;
     }
-    int head_len = snprintf(head, sizeof head,
-                            "POST %s HTTP/1.0\r\nHost: etcd\r\nContent-Length: %zu\r\n\r\n", path,
-                            strlen(body));
+    int head_len =
+        snprintf(head, sizeof head, "POST %s HTTP/1.0\r\nHost: etcd\r\nContent-Length: %zu\r\n\r\n",
+                 path, strlen(body));
     bool sent = send_all(fd, head, (size_t)head_len) && send_all(fd, body, strlen(body));
     while (sent && len < sizeof reply - 1 &&
            (n = recv(fd, reply + len, sizeof reply - 1 - len, 0)) > 0) {
@@ -241,8 +241,7 @@ static char *put_request(char *out, const char *key, const char *value, int64_t 
     return out + sprintf(out, "\",\"lease\":\"%" PRId64 "\"}", lease);
 }
 
-int64_t etcd_put(const struct etcd_process *etcd, const char *key, const char *value,
-                 int64_t lease)
+int64_t etcd_put(const struct etcd_process *etcd, const char *key, const char *value, int64_t lease)
 {
     char *body = malloc(4 * (strlen(key) + strlen(value)) + 200);
     put_request(body, key, value, lease);

@@ -25,8 +25,8 @@ void etcd_process_init(struct etcd_process *etcd); /* ports and an empty directo
 void etcd_process_start(struct etcd_process *etcd);
 void etcd_process_wait_ready(const struct etcd_process *etcd);
 void etcd_process_signal(struct etcd_process *etcd, int signal);
-void etcd_process_kill(struct etcd_process *etcd);  /* -9, and reaped */
-void etcd_process_wipe(struct etcd_process *etcd);  /* the data; while it is not running */
+void etcd_process_kill(struct etcd_process *etcd); /* -9, and reaped */
+void etcd_process_wipe(struct etcd_process *etcd); /* the data; while it is not running */
 void etcd_process_done(struct etcd_process *etcd);
 
 /* A port that nobody listens on, below the ephemeral range. */
