@@ -220,14 +220,14 @@ def share_of_bad(world, *good: str):
 def test_failures_exceptions(world):
     """What fails counts against its endpoint in p2c: fast failures do not draw the calls."""
     scene, share = share_of_bad(world, "one", "two")
-    counted, not_counted = fates(world, "failures.exceptions", [True, False], scene, share)
+    not_counted, counted = fates(world, "failures.exceptions", [False, True], scene, share)
     assert counted < 0.1 < 0.2 < not_counted, (counted, not_counted)
 
 
 def test_failures_exceptions_of_two_endpoints(world):
     """The smallest cluster that has a choice, and the most common one."""
     scene, share = share_of_bad(world, "one")
-    counted, not_counted = fates(world, "failures.exceptions", [True, False], scene, share)
+    not_counted, counted = fates(world, "failures.exceptions", [False, True], scene, share)
     assert counted < 0.2 < 0.3 < not_counted, (counted, not_counted)
 
 

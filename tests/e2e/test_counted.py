@@ -1,18 +1,15 @@
 """What a call costs, counted and not timed: system calls, allocations, bytes of an idle connection."""
 
 import json
-import os
 import re
 import signal
-import struct
 import subprocess
-import tempfile
 import threading
 
 import pytest
 
 from support import wire
-from support.process import helper
+from support.process import Allocations, helper
 from support.tside import SERVICE
 from support.wait import wait_until
 
@@ -40,11 +37,6 @@ def result(child: subprocess.Popen) -> dict:
     out, _ = child.communicate(timeout=120)
     assert child.returncode == 0
     return json.loads(out)
-
-
-def worker_threads(tside) -> set[int]:
-    """All threads but the control thread, which is the process's first one."""
-    return {int(tid) for tid in os.listdir(f"/proc/{tside.pid}/task")} - {tside.pid}
 
 
 def test_system_calls_per_call(world):
@@ -85,17 +77,12 @@ def test_system_calls_per_call(world):
 
 def test_no_allocation_per_call(world):
     """In steady state carrying calls allocates nothing: the workers' counts stand still."""
-    echo = Echo()
-    handle, counts = tempfile.mkstemp(prefix="tside-malloc-")
-    os.close(handle)
-    tside = world.tside(default=[echo], rules={KEY: {"access_log": 0}},
-                        env={"LD_PRELOAD": str(helper("libmalloc_count.so")), "TSIDE_MALLOC_COUNT": counts})
+    echo, counter = Echo(), Allocations()
+    tside = world.tside(default=[echo], rules={KEY: {"access_log": 0}}, env=counter.env)
 
     def allocations() -> int:
-        with open(counts, "rb") as file:
-            words = struct.unpack("512Q", file.read())
-        workers = worker_threads(tside)
-        return sum(count for tid, count in zip(words[::2], words[1::2]) if tid in workers)
+        """Of all threads but the control thread, which is the process's first one."""
+        return sum(count for tid, count in counter.by_thread().items() if tid != tside.pid)
 
     try:
         generator = load(tside, connections=64, payload=1024, ms=4000, warm_ms=0)
@@ -109,7 +96,7 @@ def test_no_allocation_per_call(world):
         assert grown <= calls / 1000
     finally:
         echo.stop()
-        os.unlink(counts)
+        counter.remove()
 
 
 def test_idle_connections_are_small(world):

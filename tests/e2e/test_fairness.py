@@ -156,6 +156,24 @@ def test_buffers_stay_within_their_limit(world):
     assert world.link(tside).call("Visit").server == "a"
 
 
+def test_calls_that_wait_are_left_unread_where_buffers_are_used_up(world):
+    """120 calls of 16 KB for one busy connection, under a cap of 1 MiB: the rest waits at its callers."""
+    callee = world.callee("a")
+    tside = world.tside(rules={KEY: {"pool": {"max_connections": 1, "wait_ms": 20000}, "timeout_ms": 30000}},
+                        default=[callee], limits={"buffered_bytes": 1 << 20, "frame_bytes": 1 << 20})
+    callee.gate.clear()
+    links = [world.link(tside, timeout=30) for _ in range(120)]
+    links[0].send(wire.call("Visit"))
+    wait_until(lambda: callee.count == 1)
+    for link in links[1:]:
+        link.send(wire.call("Visit", blob=b"x" * 16_000))  # 1.9 MB in all
+    wait_until(lambda: tside.metric("tside_read_pauses_total", cause="buffered_bytes") > 0)
+    assert tside.metric("tside_buffered_bytes") <= 1 << 20
+    assert tside.metric("tside_buffers_exhausted_total") > 0
+    callee.gate.set()
+    assert {link.message().server for link in links} == {"a"}
+
+
 def test_a_claimed_length_allocates_nothing(world):
     tside = world.tside(default=[world.callee("a")])
     assert world.link(tside).call("Visit").server == "a"

@@ -220,7 +220,7 @@ def test_bad_bodies_of_replies_reach_no_caller(world, case):
     def script(link):
         if link.number > 0:
             return answer(link)
-        request = wire.read_message(link.frame())
+        request = link.message()
         link.send(wire.frame(header(0x80010002, seqid=request.seqid)[:-1] + BAD_BODIES[case]))
         assert link.frame() is None  # that connection goes
 
@@ -566,7 +566,7 @@ def test_wrong_replies_are_upstream_protocol(world, case):
     def script(link):
         if link.number > 0:
             return answer(link)
-        link.send(WRONG_REPLIES[case](wire.read_message(link.frame())))
+        link.send(WRONG_REPLIES[case](link.message()))
         assert link.frame() is None
 
     callee = world.callee("a", script)
@@ -584,7 +584,7 @@ def test_47_bytes_on_an_idle_connection(world):
     go = threading.Event()
 
     def script(link):
-        request = wire.read_message(link.frame())
+        request = link.message()
         link.send(visit(request))
         if link.number == 0:
             go.wait(10)
@@ -633,7 +633,7 @@ def test_51_a_reply_cut_by_the_end(world, cut):
     def script(link):
         if link.number > 0:
             return answer(link)
-        link.send(visit(wire.read_message(link.frame()))[:cut])
+        link.send(visit(link.message())[:cut])
 
     tside = world.tside(default=[world.callee("a", script)])
     link = world.link(tside)
