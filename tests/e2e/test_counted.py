@@ -39,10 +39,11 @@ def result(child: subprocess.Popen) -> dict:
     return json.loads(out)
 
 
+@pytest.mark.parametrize("workers", [1], indirect=True)  # of more, each sleeps more often
 def test_system_calls_per_call(world):
     """64 connections, one worker, 1 KiB: at most 4.3 a call, and no kind that has no business there."""
     echo = Echo()
-    tside = world.tside(workers=1, default=[echo], rules={KEY: {"access_log": 0}})
+    tside = world.tside(default=[echo], rules={KEY: {"access_log": 0}})
     counts = tside.folder / "strace"
     try:
         generator = load(tside, connections=64, payload=1024, ms=6000, warm_ms=0)
