@@ -539,7 +539,8 @@ enum codec_scan_status codec_scan_run(struct codec_scan *scan, const uint8_t *bo
     c.frame_len = scan->frame_len;
     c.avail = (uint32_t)avail;
     /* At least one token a call, whatever the budget. */
-    set_stop(&c, (uint64_t)c.pos + (budget_bytes > 0 ? budget_bytes : 1));
+    uint64_t budget = budget_bytes > UINT32_MAX ? UINT32_MAX : budget_bytes;
+    set_stop(&c, (uint64_t)c.pos + (budget > 0 ? budget : 1));
     if (unlikely(!scan->header_done)) {
         step = run_header(&c);
     }

@@ -10,8 +10,9 @@
  *     etcd_io_start(io);            on_commit from here on, the first one maybe at once
  *     etcd_io_close(io, closed, arg);
  *
- * on_commit tells that the store has something to build (disc_store_build, in slices). Keys appear
- * and go exactly as etcd has them; leases stand beside them in store and state.
+ * on_commit tells that the store has something to build (disc_store_build, in slices). Saving the
+ * state and holding on to keys that an empty list would clear build, too, so that the store may
+ * publish at any time. Keys appear and go exactly as etcd has them, leases beside them.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_ETCD_IO_H

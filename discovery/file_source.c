@@ -17,9 +17,11 @@
 #include <errno.h>
 #include <libgen.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define FILE_SOURCE_MAGIC 0x66696c65u
 #define HANDLES           3
+#define FRESH_MS          (FILE_SOURCE_STILL_MS / 2)
 
 /* What tells one state of a file from another. */
 struct file_state {
@@ -84,6 +86,17 @@ static bool same_state(const struct file_state *a, const struct file_state *b)
            same_time(a->mtime, b->mtime) && same_time(a->ctime, b->ctime);
 }
 
+/* Time stamps come in ticks of some milliseconds: a file that was written just before it was read can
+ * be written again without looking any different. */
+static bool is_fresh(const struct file_state *state)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail on Linux */
+    int64_t age_ms = (int64_t)(now.tv_sec - state->ctime.tv_sec) * 1000 +
+                     (now.tv_nsec - state->ctime.tv_nsec) / 1000000;
+    return state->exists && age_ms < FRESH_MS;
+}
+
 static void tell_error(void *arg, const char *finding)
 {
     struct file_source *source = source_of(arg);
@@ -107,6 +120,9 @@ int file_source_load_now(struct file_source *source)
                             : 0;
     /* Before reading: what changes meanwhile is another state, and read again. */
     look_at(source->path, &source->read_state);
+    if (is_fresh(&source->read_state)) {
+        source->read_state.size = -1; /* like no file: read again when it is older */
+    }
     source->waiting_since_ms = 0;
     int error = rules_file_load(source->path, source->store, unix_ms(), clock_ms, &report);
     source->stats.failing = error != 0;

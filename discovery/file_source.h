@@ -22,7 +22,8 @@
 struct file_source_options {
     /* A commit was made: disc_store_build() is due. */
     void (*on_commit)(void *owner);
-    /* "file:line:col: message" of what spoils the whole file; once per change of the file. */
+    /* "file:line:col: message" of what spoils the whole file; once per change of the file
+     * (twice where it was read in the moment of the change). */
     void (*on_error)(void *owner, const char *message);
     uint64_t (*store_clock_ms)(void *owner); /* for disc_store_commit() */
     void *owner;

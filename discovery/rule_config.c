@@ -94,7 +94,7 @@ static bool parse_cluster(const struct rule_field_row *row, const json_t *value,
     size_t len = json_string_length(value);
     /* "" is allowed: it takes a fallback of a less specific key back. */
     if (name == NULL || len > DISC_NAME_MAX_BYTES || strcmp(name, "-") == 0 ||
-        strchr(name, '@') != NULL) {
+        strcmp(name, "*") == 0 || strchr(name, '@') != NULL) {
         json_value_wrong(error, row->path, "a cluster's name of at most 256 bytes (no zone)",
                          value);
         return false;
@@ -244,7 +244,7 @@ static bool parse_object(struct rule_draft *draft, const char *prefix, const jso
                 return false;
             }
         } else if (known && is_object_of_fields(path, &built)) {
-            if (!built) {
+            if (!built && !json_is_object(value)) {
                 json_value_refuse(error, path, "not yet: %s", path);
                 return false;
             }

@@ -228,7 +228,9 @@ char *disc_yaml_to_json(const struct disc_yaml_node *node, struct disc_error *re
 {
     json_value_refuse(ret_error, "", "out of memory"); /* until another reason is known */
     json_t *json = to_json(node, ret_error);
-    char *text = json != NULL ? json_dumps(json, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    /* 15 digits: what people write comes out as they wrote it, and is the same number again. */
+    const size_t flags = JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15);
+    char *text = json != NULL ? json_dumps(json, flags) : NULL;
     json_decref(json);
     return text;
 }

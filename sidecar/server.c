@@ -26,8 +26,9 @@
 #include <sys/stat.h>
 #include <sysexits.h>
 
-/* Calls wait for rules that long after the start; then they are told that there is no endpoint. */
-#define SERVER_RULES_WAIT_MS 3000
+/* Calls wait for rules that long after the start (less than the default timeout_ms); then they are told
+ * that there is no endpoint. */
+#define SERVER_RULES_WAIT_MS 900
 /* How long one slice of compiling may keep the control loop (design, section 2). */
 #define SERVER_BUILD_SLICE_US 5000
 /* Housekeeping of the control thread. */
@@ -107,6 +108,7 @@ static void reclaim(struct server *server)
         seen = one < seen ? one : seen;
     }
     snapshots_reclaim(&server->snapshots, seen);
+    disc_store_reap(server->store);
     tuple_table_reclaim(server->env.tuples, seen);
 }
 
@@ -312,7 +314,8 @@ static void stop_control(struct server *server)
 static const struct disc_snapshot *admin_snapshot(void *owner)
 {
     struct server *server = owner;
-    return server->rules_ready ? snapshots_newest(&server->snapshots) : NULL;
+    bool known = !server->etcd || server->etcd_came || server->file_source;
+    return known && server->rules_ready ? snapshots_newest(&server->snapshots) : NULL;
 }
 
 static bool admin_draining(void *owner)
@@ -363,6 +366,7 @@ static void *attach_endpoint(void *owner, const char *key, const struct disc_end
 static void detach_endpoint(void *owner, void *state)
 {
     (void)owner;
+    atomic_store(&((struct endpoint_state *)state)->gone, true);
     endpoint_state_unref(state);
 }
 
@@ -410,6 +414,21 @@ static bool init_loop(struct server *server)
            uv_timer_start(&server->tick, on_tick, SERVER_TICK_MS, SERVER_TICK_MS) == 0;
 }
 
+static void on_rejected(void *owner, const struct disc_rejection *rejection)
+{
+    struct server *server = owner;
+    struct log_line line;
+    if (log_begin(server->log, &line, LOG_WARN, "discovery", "key_rejected",
+                  rejection->in_force ? "a value was refused, the last good one stays in force"
+                                      : "a value was refused, the key counts as absent")) {
+        log_str(&line, "key", rejection->key);
+        log_str(&line, "field", rejection->field);
+        log_str(&line, "reason", rejection->reason);
+        log_int(&line, "mod_revision", rejection->mod_revision);
+        log_end(server->log, &line);
+    }
+}
+
 static bool init_store(struct server *server)
 {
     const struct bootstrap *bootstrap = server->bootstrap;
@@ -418,6 +437,7 @@ static bool init_store(struct server *server)
         .templates = server->templates,
         .endpoint_attach = attach_endpoint,
         .endpoint_detach = detach_endpoint,
+        .rejected = on_rejected,
         .publish = on_publish,
         .owner = server,
     };
@@ -617,6 +637,7 @@ static void release(struct server *server)
     }
     for (size_t i = 0; i < server->bootstrap->listeners_len; i++) {
         listen_sockets_close(&server->sockets[i]);
+        listen_sockets_unlink(&server->bootstrap->listeners[i], &server->sockets[i]);
     }
     snapshots_free_all(&server->snapshots);
     disc_store_free(server->store);

@@ -33,6 +33,14 @@ void listen_sockets_close(struct listen_sockets *sockets)
     sockets->n = 0;
 }
 
+void listen_sockets_unlink(const struct bootstrap_listener *listener,
+                           const struct listen_sockets *sockets)
+{
+    if (listener->is_unix && sockets->address[0] && !sockets->inherited) {
+        (void)unlink(listener->host); /* somebody may have been there before us */
+    }
+}
+
 static bool fail(char *error, size_t cap, const char *listen, const char *what)
 {
     snprintf(error, cap, "%s: %s: %s", listen, what, strerror(errno));

@@ -26,6 +26,9 @@ struct listen_sockets {
 bool listen_sockets_open(const struct bootstrap_listener *listener, uint32_t workers,
                          struct listen_sockets *ret, char *error, size_t error_cap);
 void listen_sockets_close(struct listen_sockets *sockets);
+/* At the end: removes the file of a unix socket that was made here. */
+void listen_sockets_unlink(const struct bootstrap_listener *listener,
+                           const struct listen_sockets *sockets);
 
 /* Tells the service manager, where NOTIFY_SOCKET names one (sd_notify(3)): "READY=1", ... */
 void notify_service_manager(const char *state);

@@ -139,7 +139,7 @@ static int run_verb(int argc, char **argv)
             continue;
         }
         if (verbs[i].run == NULL) {
-            fprintf(stderr, "tside: \"%s\" is not built yet\n", name);
+            fprintf(stderr, "tside: \"%s\": not yet, see docs/not-yet.md\n", name);
             return CLI_USAGE;
         }
         (void)snprintf(called, sizeof called, "tside %s", name);

@@ -15,7 +15,8 @@
 #include <string.h>
 
 /* Reason, detail and address, then the tuple twice at most (encoded names). */
-#define ANSWER_TEXT_MAX (512 + 2 * DISC_TUPLE_ENCODED_MAX_BYTES)
+#define ANSWER_TUPLE_MAX (4 * DISC_NAMES * (DISC_NAME_MAX_BYTES + 1))
+#define ANSWER_TEXT_MAX  (512 + 2 * ANSWER_TUPLE_MAX)
 
 static const struct disc_tuple *tuple_of(const struct call *call, const struct disc_tuple *tuple)
 {
@@ -40,11 +41,19 @@ static size_t append(char *text, size_t len, const char *format, int64_t number)
     return n > 0 && len + (size_t)n < ANSWER_TEXT_MAX ? len + (size_t)n : len;
 }
 
+/* The tuple as commands take it; bytes outside UTF-8, which no client could read, as \xHH. */
+static void show_tuple(const struct disc_tuple *tuple, char out[ANSWER_TUPLE_MAX])
+{
+    char encoded[DISC_TUPLE_ENCODED_MAX_BYTES];
+    size_t len = disc_tuple_encode(tuple, encoded, sizeof encoded);
+    disc_name_display(disc_str_of(encoded, len), out, ANSWER_TUPLE_MAX);
+}
+
 static size_t write_text(const struct call *call, const struct disc_tuple *tuple, char *text)
 {
-    char names[DISC_TUPLE_ENCODED_MAX_BYTES];
+    char names[ANSWER_TUPLE_MAX];
     const struct endpoint_state *endpoint = call->attempt.endpoint;
-    disc_tuple_encode(tuple, names, sizeof names);
+    show_tuple(tuple, names);
 
     size_t len =
         (size_t)snprintf(text, ANSWER_TEXT_MAX, "[tside %s] %s: ", reason_str(call->reason), names);

@@ -181,6 +181,20 @@ void endpoint_pool_give_idle(struct worker *worker)
     }
 }
 
+void endpoint_pool_drop_gone(struct worker *worker)
+{
+    struct list *node = worker->upstreams.next;
+    while (node != &worker->upstreams) {
+        struct upstream_conn *conn = container_of(node, struct upstream_conn, all);
+        node = node->next;
+        if (atomic_load_explicit(&conn->pool->endpoint->gone, memory_order_relaxed) &&
+            (conn->counted_idle ||
+             (conn->state == UPSTREAM_STATE_ONEWAY && list_empty(&conn->oneways)))) {
+            upstream_conn_event(conn, UPSTREAM_EVENT_EXPIRED);
+        }
+    }
+}
+
 /* Idle connections hold permits, too: another worker's are asked for. */
 static void want_idle(struct endpoint_pool *pool)
 {

@@ -40,6 +40,8 @@ void endpoint_pool_park(struct endpoint_pool *pool, struct upstream_conn *conn);
 void endpoint_pool_closed(struct endpoint_pool *pool, struct upstream_conn *conn);
 /* Another worker's callers wait while connections are idle here: lets one go. */
 void endpoint_pool_give_idle(struct worker *worker);
+/* Closes idle connections to endpoints that are in no snapshot any more. */
+void endpoint_pool_drop_gone(struct worker *worker);
 /* Permits may have come free elsewhere: serves who waits here. */
 void endpoint_pool_retry(struct worker *worker);
 

@@ -237,7 +237,8 @@ static double median_of(double *values, uint32_t n)
             values[k] = v;
         }
     }
-    return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+    /* The lower middle: of two, the one that is well, not the one that fails. */
+    return values[(n - 1) / 2];
 }
 
 /* Above LOAD_SAMPLES_MAX endpoints every (n / samples)-th is looked at, from another start each

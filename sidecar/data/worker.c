@@ -141,6 +141,7 @@ static void housekeep(struct worker *worker)
     uint64_t now_ms = worker_now_ms(worker);
     feed_starved(worker);
     if (worker->snapshot && now_ms >= worker->next_tick_ms) {
+        endpoint_pool_drop_gone(worker);
         route_cache_sweep(worker->routes, worker->snapshot, WORKER_SWEEP_ROUTES, now_ms,
                           WORKER_ROUTE_IDLE_MS);
         worker->next_tick_ms = now_ms + WORKER_TICK_MS;

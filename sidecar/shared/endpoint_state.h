@@ -16,7 +16,8 @@
 
 struct endpoint_state {
     _Atomic uint32_t refs;
-    char *address; /* "10.0.0.1:8888" */
+    _Atomic bool gone; /* in no snapshot any more: nothing needs to be kept for it */
+    char *address;     /* "10.0.0.1:8888" */
     union {
         struct sockaddr any;
         struct sockaddr_in v4;

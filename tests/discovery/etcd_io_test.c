@@ -290,13 +290,40 @@ static void test_list_and_watch(void **state)
     revision = etcd_delete(&etcd, RULE);
     WAIT_FOR(&host, has_revision, revision);
     assert_false(has_rule(&host));
-    /* 5,001 deletes of one revision, in fragments: none of them or all. */
+    /* 5,001 deletes of one revision: none of them or all. */
     uint64_t snapshots = host.snapshots;
     revision = etcd_delete_prefix(&etcd, SVC);
     WAIT_FOR(&host, has_revision, revision);
     assert_int_equal(endpoints(&host, "example.service"), -1);
     assert_int_equal(host.snapshots, snapshots + 1);
     assert_int_equal(stats_of(&host).machine.lists, 1);
+    host_stop(&host);
+}
+
+/* Deletes of 2.9 MB of keys come in several messages: applied together all the same. */
+static void test_fragments(void **state)
+{
+    struct host host = {0};
+    char name[] = "____________________________________________________________________________"
+                  "____________________________________________________________________________"
+                  "____________________________________________________________________________"
+                  "___________________";
+    char prefix[600];
+    (void)state;
+    snprintf(prefix, sizeof prefix, "/tside/services/%s/%s/10.0.0.1:", name, name);
+    int64_t revision = etcd_put_many(&etcd, prefix, 10000, 5500, "");
+    host_start(&host);
+    WAIT_FOR(&host, has_revision, revision);
+    assert_int_equal(keys(&host, DISC_SPACE_SERVICES), 5500);
+    WAIT_FOR(&host, is_watching, true);
+    uint64_t snapshots = host.snapshots;
+    uint64_t messages = stats_of(&host).machine.messages;
+    revision = etcd_delete_prefix(&etcd, prefix);
+    WAIT_FOR(&host, has_revision, revision);
+    assert_int_equal(keys(&host, DISC_SPACE_SERVICES), 0);
+    assert_true(stats_of(&host).machine.messages - messages >= 2);
+    /* Up to the revision before, then all of it. */
+    assert_in_range(host.snapshots - snapshots, 1, stats_of(&host).machine.messages - messages);
     host_stop(&host);
 }
 
@@ -485,10 +512,15 @@ static void test_replaced_by_empty(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_list_and_watch),     cmocka_unit_test(test_kill_and_resume),
-        cmocka_unit_test(test_start_without_etcd), cmocka_unit_test(test_compacted_while_away),
-        cmocka_unit_test(test_dead_addresses),     cmocka_unit_test(test_stopped),
-        cmocka_unit_test(test_quiet_prefix),       cmocka_unit_test(test_empty_rules_prefix),
+        cmocka_unit_test(test_list_and_watch),
+        cmocka_unit_test(test_fragments),
+        cmocka_unit_test(test_kill_and_resume),
+        cmocka_unit_test(test_start_without_etcd),
+        cmocka_unit_test(test_compacted_while_away),
+        cmocka_unit_test(test_dead_addresses),
+        cmocka_unit_test(test_stopped),
+        cmocka_unit_test(test_quiet_prefix),
+        cmocka_unit_test(test_empty_rules_prefix),
         cmocka_unit_test(test_replaced_by_empty),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);

@@ -259,7 +259,7 @@ int64_t etcd_put_many(const struct etcd_process *etcd, const char *prefix, int f
     for (int i = from; i < from + n;) {
         char *p = stpcpy(body, "{\"success\":[");
         for (int k = 0; k < TXN_KEYS && i < from + n; k++, i++) {
-            char key[512];
+            char key[1024];
             snprintf(key, sizeof key, "%s%d", prefix, i);
             p = stpcpy(p, k > 0 ? ",{\"request_put\":" : "{\"request_put\":");
             p = stpcpy(put_request(p, key, value, 0), "}");
