@@ -28,7 +28,7 @@ from support.tside import Tside  # noqa: E402
 HAPROXY = """
 global
     nbthread 1
-    maxconn 20000
+    maxconn {connections}
 defaults
     mode tcp
     timeout connect 5s
@@ -40,10 +40,10 @@ listen thrift
 """
 
 
-def haproxy(folder: Path, callee: str) -> tuple[Process, str]:
+def haproxy(folder: Path, callee: str, connections: int) -> tuple[Process, str]:
     address = f"127.0.0.1:{free_port()}"
     config = folder / "haproxy.cfg"
-    config.write_text(HAPROXY.format(port=address.rsplit(":", 1)[1], callee=callee))
+    config.write_text(HAPROXY.format(port=address.rsplit(":", 1)[1], callee=callee, connections=connections + 100))
     process = Process(["haproxy", "-db", "-f", config], folder / "haproxy.log").start()
     wait_listening(address, process)
     return process, address
@@ -71,7 +71,7 @@ def main() -> None:
     echo = subprocess.Popen([helper("bench_echo")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     callee = echo.stdout.readline().strip()
     with tempfile.TemporaryDirectory(prefix="tside-bench-") as folder:
-        peer, peer_address = haproxy(Path(folder), callee)
+        peer, peer_address = haproxy(Path(folder), callee, options.connections)
         tside = Tside(workers=1, services={f"example.service/default/{callee}": {}}).start()
         systems = {"tside": (tside.address, tside.pid), "haproxy": (peer_address, peer.pid),
                    "direct": (callee, echo.pid)}

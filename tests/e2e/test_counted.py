@@ -1,18 +1,15 @@
 """What a call costs, counted and not timed: system calls, allocations, bytes of an idle connection."""
 
 import json
-import os
 import re
 import signal
-import struct
 import subprocess
-import tempfile
 import threading
 
 import pytest
 
 from support import wire
-from support.process import helper
+from support.process import Allocations, helper
 from support.tside import SERVICE
 from support.wait import wait_until
 
@@ -42,15 +39,11 @@ def result(child: subprocess.Popen) -> dict:
     return json.loads(out)
 
 
-def worker_threads(tside) -> set[int]:
-    """All threads but the control thread, which is the process's first one."""
-    return {int(tid) for tid in os.listdir(f"/proc/{tside.pid}/task")} - {tside.pid}
-
-
+@pytest.mark.parametrize("workers", [1], indirect=True)  # of more, each sleeps more often
 def test_system_calls_per_call(world):
     """64 connections, one worker, 1 KiB: at most 4.3 a call, and no kind that has no business there."""
     echo = Echo()
-    tside = world.tside(workers=1, default=[echo], rules={KEY: {"access_log": 0}})
+    tside = world.tside(default=[echo], rules={KEY: {"access_log": 0}})
     counts = tside.folder / "strace"
     try:
         generator = load(tside, connections=64, payload=1024, ms=6000, warm_ms=0)
@@ -85,17 +78,12 @@ def test_system_calls_per_call(world):
 
 def test_no_allocation_per_call(world):
     """In steady state carrying calls allocates nothing: the workers' counts stand still."""
-    echo = Echo()
-    handle, counts = tempfile.mkstemp(prefix="tside-malloc-")
-    os.close(handle)
-    tside = world.tside(default=[echo], rules={KEY: {"access_log": 0}},
-                        env={"LD_PRELOAD": str(helper("libmalloc_count.so")), "TSIDE_MALLOC_COUNT": counts})
+    echo, counter = Echo(), Allocations()
+    tside = world.tside(default=[echo], rules={KEY: {"access_log": 0}}, env=counter.env)
 
     def allocations() -> int:
-        with open(counts, "rb") as file:
-            words = struct.unpack("512Q", file.read())
-        workers = worker_threads(tside)
-        return sum(count for tid, count in zip(words[::2], words[1::2]) if tid in workers)
+        """Of all threads but the control thread, which is the process's first one."""
+        return sum(count for tid, count in counter.by_thread().items() if tid != tside.pid)
 
     try:
         generator = load(tside, connections=64, payload=1024, ms=4000, warm_ms=0)
@@ -109,7 +97,7 @@ def test_no_allocation_per_call(world):
         assert grown <= calls / 1000
     finally:
         echo.stop()
-        os.unlink(counts)
+        counter.remove()
 
 
 def test_idle_connections_are_small(world):

@@ -108,7 +108,7 @@ def test_pipelined_calls_pause_reading_at_their_limit(world):
 
 def test_half_read_frames_do_not_lock_each_other_out(world):
     """Twenty callers with 1 MB frames, begun all at once, under a cap of 4 MB: all are served."""
-    tside = world.tside(default=[world.callee("a")], limits={"buffered_bytes": 4 << 20},
+    tside = world.tside(default=[world.callee("a")], limits={"buffered_bytes": 4 << 20, "frame_bytes": 2 << 20},
                         rules={KEY: {"timeout_ms": 30000}})
     frame = wire.call("Visit", blob=b"x" * 1_000_000, caller="big.app")
     links = [world.link(tside, timeout=60) for _ in range(20)]
@@ -135,7 +135,7 @@ def test_half_read_frames_do_not_lock_each_other_out(world):
 def test_buffers_stay_within_their_limit(world):
     """Frames begun and left hold at most limits.buffered_bytes, and are given back."""
     limit = 2 << 20
-    tside = world.tside(default=[world.callee("a")], limits={"buffered_bytes": limit},
+    tside = world.tside(default=[world.callee("a")], limits={"buffered_bytes": limit, "frame_bytes": limit},
                         timeouts={"frame_timeout_ms": 2000})
     before = tside.memory_kib()
     links = [world.link(tside, timeout=20) for _ in range(64)]
@@ -154,6 +154,24 @@ def test_buffers_stay_within_their_limit(world):
         link.close()
     wait_until(lambda: tside.metric("tside_buffered_bytes") == 0)
     assert world.link(tside).call("Visit").server == "a"
+
+
+def test_calls_that_wait_are_left_unread_where_buffers_are_used_up(world):
+    """120 calls of 16 KB for one busy connection, under a cap of 1 MiB: the rest waits at its callers."""
+    callee = world.callee("a")
+    tside = world.tside(rules={KEY: {"pool": {"max_connections": 1, "wait_ms": 20000}, "timeout_ms": 30000}},
+                        default=[callee], limits={"buffered_bytes": 1 << 20, "frame_bytes": 1 << 20})
+    callee.gate.clear()
+    links = [world.link(tside, timeout=30) for _ in range(120)]
+    links[0].send(wire.call("Visit"))
+    wait_until(lambda: callee.count == 1)
+    for link in links[1:]:
+        link.send(wire.call("Visit", blob=b"x" * 16_000))  # 1.9 MB in all
+    wait_until(lambda: tside.metric("tside_read_pauses_total", cause="buffered_bytes") > 0)
+    assert tside.metric("tside_buffered_bytes") <= 1 << 20
+    assert tside.metric("tside_buffers_exhausted_total") > 0
+    callee.gate.set()
+    assert {link.message().server for link in links} == {"a"}
 
 
 def test_a_claimed_length_allocates_nothing(world):

@@ -220,7 +220,7 @@ def test_bad_bodies_of_replies_reach_no_caller(world, case):
     def script(link):
         if link.number > 0:
             return answer(link)
-        request = wire.read_message(link.frame())
+        request = link.message()
         link.send(wire.frame(header(0x80010002, seqid=request.seqid)[:-1] + BAD_BODIES[case]))
         assert link.frame() is None  # that connection goes
 
@@ -240,6 +240,18 @@ def test_bad_bodies_of_replies_reach_no_caller(world, case):
 def with_base(first: bytes) -> bytes:
     """These fields of the arguments, then Base."""
     return first + wire.field(*BASE) + b"\0"
+
+
+def blind(result: bytes):
+    """A callee that does not look into its requests: decoding 4,000,000 elements here takes seconds."""
+    def script(link):
+        while True:
+            request = link.frame()
+            if request is None:
+                return
+            link.send(wire.frame(header(0x80010002, seqid=struct.unpack_from(">i", request, 13)[0])[:-1] + result))
+
+    return script
 
 
 LEGAL = {
@@ -265,9 +277,7 @@ def test_unusual_and_legal_both_ways(world, case):
     """Forwarded byte for byte, and relayed byte for byte."""
     args = with_base(LEGAL[case])
     result = LEGAL[case] + b"\0"
-    callee = world.callee("a", lambda link: [
-        link.send(wire.frame(header(0x80010002, seqid=struct.unpack_from(">i", link.frame(), 13)[0])[:-1] + result))
-        for _ in range(2)])
+    callee = world.callee("a", blind(result))
     tside = world.tside(default=[callee], listeners=({"deadline": {"rewrite": False}},))
     link = world.link(tside, timeout=20)
     for seqid in (5, 6):
@@ -566,7 +576,7 @@ def test_wrong_replies_are_upstream_protocol(world, case):
     def script(link):
         if link.number > 0:
             return answer(link)
-        link.send(WRONG_REPLIES[case](wire.read_message(link.frame())))
+        link.send(WRONG_REPLIES[case](link.message()))
         assert link.frame() is None
 
     callee = world.callee("a", script)
@@ -584,7 +594,7 @@ def test_47_bytes_on_an_idle_connection(world):
     go = threading.Event()
 
     def script(link):
-        request = wire.read_message(link.frame())
+        request = link.message()
         link.send(visit(request))
         if link.number == 0:
             go.wait(10)
@@ -633,13 +643,41 @@ def test_51_a_reply_cut_by_the_end(world, cut):
     def script(link):
         if link.number > 0:
             return answer(link)
-        link.send(visit(wire.read_message(link.frame()))[:cut])
+        link.send(visit(link.message())[:cut])
 
     tside = world.tside(default=[world.callee("a", script)])
     link = world.link(tside)
     reply = link.call("Visit", seqid=5)
     assert (reply.reason, reply.seqid) == ("upstream_reset", 5)
     assert link.call("Visit").server == "a"
+
+
+SLOW_TO_PROVE = container_of(b"\x0f", b"\x0c", 4_000_000, b"\0" * 4_000_000)
+
+
+@pytest.mark.parametrize("result", [b"\0", wire.encode(wire.STRUCT, wire.response("a", blob=b"x" * 3_000_000)),
+                                    SLOW_TO_PROVE + b"\0"], ids=["small", "large", "slow_to_prove"])
+def test_51_a_whole_reply_then_the_end(world, result):
+    """The end behind a reply takes nothing of it away, however long its proof takes."""
+    def script(link):
+        request = link.message()
+        link.send(wire.frame(header(0x80010002, seqid=request.seqid)[:-1] + result))
+
+    tside = world.tside(default=[world.callee("a", script)], rules={KEY: {"timeout_ms": 20000}})
+    link = world.link(tside, timeout=20)
+    for seqid in range(5):
+        link.send(wire.call("Visit", seqid=seqid))
+        assert link.frame() == header(0x80010002, seqid=seqid)[:-1] + result
+
+
+def test_11_a_request_that_is_slow_to_prove_then_half_close(world):
+    tside = world.tside(default=[world.callee("a", blind(b"\0"))], rules={KEY: {"timeout_ms": 20000}})
+    for seqid in range(5):
+        link = world.link(tside, timeout=20)
+        link.send(wire.frame(header(0x80010001, seqid=seqid)[:-1] + with_base(SLOW_TO_PROVE)))
+        link.half_close()
+        assert link.message().seqid == seqid
+        closed_without_a_word(link)
 
 
 @pytest.mark.parametrize("length", [65537, 16384001, 0x7fffffff])

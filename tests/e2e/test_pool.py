@@ -161,7 +161,7 @@ def test_use_keeps_a_connection_from_idling(world):
 
 def test_what_was_edited_out_of_the_services_is_let_go(world):
     callee, other = world.callee("a"), world.callee("b")
-    tside = world.tside(default=[callee, other])
+    tside = world.tside(rules=pool(idle_ms=300), default=[callee, other])
     links = world.spread(tside, 4)
     for link in links * 3:
         link.call("Visit")
@@ -204,7 +204,7 @@ def test_a_reused_connection_that_dies_under_a_large_request(world):
     def script(link):
         if link.number > 0:
             return answer(link)
-        request = wire.read_message(link.frame())
+        request = link.message()
         link.send(wire.reply(request, wire.response("a")))
         link.sock.recv(4096)  # some of the next one, then the end
         link.reset()
@@ -222,7 +222,7 @@ def test_what_may_have_reached_the_callee_is_not_sent_again(world):
     """A reused connection that ends behind a whole request: upstream_reset, and only one sending."""
     def script(link):
         while True:
-            request = wire.read_message(link.frame())
+            request = link.message()
             if request.args.get(1, 1) == b"die":
                 return
             link.send(wire.reply(request, wire.response("a")))
@@ -239,7 +239,7 @@ def test_what_may_have_reached_the_callee_is_not_sent_again(world):
 def test_a_reset_ends_only_the_call_on_that_connection(world):
     def script(link):
         while True:
-            request = wire.read_message(link.frame())
+            request = link.message()
             link.callee.gate.wait()
             if request.args.get(1, 1) == b"die":
                 link.reset()

@@ -3,8 +3,10 @@
 import re
 import signal
 
+import pytest
+
 from support import deftable, wire
-from support.process import REPO
+from support.process import REPO, Allocations
 from support.raw import StuckListener, answer_with, closed_port, silent
 from support.tside import SERVICE, Tside
 from support.wait import wait_until
@@ -174,29 +176,20 @@ def test_reason_pool_exhausted(world):
     assert first.message().server == "a"
 
 
+@pytest.mark.counted
 def test_reason_internal(world):
-    """Calls that wait for a connection are held in owned buffers, and those are bounded."""
-    callee = world.callee("a")
-    tside = world.tside(
-        rules={KEY: {"pool": {"max_connections": 1, "wait_ms": 20000}, "timeout_ms": 30000}},
-        default=[callee], limits={"buffered_bytes": 1 << 20})
-    callee.gate.clear()
-    links = [world.link(tside, timeout=30) for _ in range(120)]
-    links[0].send(wire.call("Visit"))
-    wait_until(lambda: callee.count == 1)
-    for link in links[1:]:
-        link.send(wire.call("Visit", blob=b"x" * 16_000))  # 1.9 MB in all
-    wait_until(lambda: tside.calls(reason="internal") > 0)
-    assert tside.metric("tside_buffered_bytes") <= 1 << 20
-    callee.gate.set()
-    replies = [link.message() for link in links]
-    refused = [reply for reply in replies if reply.is_exception]
-    for reply in refused:
-        assert_message(reply, "internal")
-    assert 0 < len(refused) < 119
-    assert_counted(tside, "internal", count=len(refused))
-    assert_logged(tside, "internal")
-    assert tside.metric("tside_buffers_exhausted_total") > 0
+    """A call that has to wait is held in a buffer of its own, and memory for that one is not to be had."""
+    allocations = Allocations()
+    tside = world.tside(default=[world.callee("a")], env=allocations.env)
+    link = world.link(tside)
+    frame = wire.call("Visit", blob=b"x" * 20_000)
+    allocations.refuse(20_000, 24_000)
+    link.send(frame)
+    assert_seen(tside, link.message(), "internal")
+    allocations.refuse(0, 0)
+    link.send(frame)
+    assert link.message().server == "a"
+    allocations.remove()
 
 
 # ---- the callee fails ------------------------------------------------------------------------------

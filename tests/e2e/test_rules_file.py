@@ -405,7 +405,7 @@ BAD_VALUES = {
     "out of range": (CONFIG, {"timeout_ms": 0}), "an unknown enum": (CONFIG, {"lb": "fastest"}),
     "out of range, nested": (CONFIG, {"pool": {"max_connections": 0}}), "unknown, nested": (CONFIG, {"pool": {"size": 1}}),
     "no object": (CONFIG, 5), "ranges upside down": (CONFIG, {"failures": {"base_resp": [[5, 1]]}}),
-    "a cluster that is no name": (CONFIG, {"fallback_cluster": "*"}),
+    "a cluster that is no name": (CONFIG, {"fallback_cluster": "n" * 257}),
 }
 
 

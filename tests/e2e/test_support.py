@@ -1,7 +1,6 @@
 """The support package itself, without a tside in between: what the other tests rest on."""
 
 import os
-import struct
 import subprocess
 import sys
 
@@ -10,7 +9,7 @@ from thrift.Thrift import TApplicationException
 
 from support import deftable, wire
 from support.caller import Caller
-from support.process import helper
+from support.process import Allocations, helper
 from support.raw import Closed, Link, RawCallee, StuckListener, closed_port
 from support.tside import parse_metrics
 from support.wait import wait_until
@@ -155,16 +154,24 @@ def test_c_glib_client_and_server_speak(alpha):
     assert server.returncode == 0
 
 
-def test_allocations_are_counted(tmp_path):
-    counts = tmp_path / "counts"
+def test_allocations_are_counted():
+    told = []
     for times in (1, 5):
-        counts.unlink(missing_ok=True)
+        allocations = Allocations()
         # An isolated interpreter allocates about the same in every run, but for what is asked here.
         subprocess.run([sys.executable, "-I", "-S", "-c",
                         f"import ctypes; c = ctypes.CDLL(None); [c.malloc(99999) for _ in range({times * 1000})]"],
-                       env={**os.environ, "LD_PRELOAD": str(helper("libmalloc_count.so")),
-                            "TSIDE_MALLOC_COUNT": str(counts)}, check=True)
-        words = struct.unpack("512Q", counts.read_bytes())
-        if times == 1:
-            first = sum(words[1::2])
-    assert 3_900 < sum(words[1::2]) - first < 12_100
+                       env={**os.environ, **allocations.env}, check=True)
+        told.append(sum(allocations.by_thread().values()))
+        allocations.remove()
+    assert 3_900 < told[1] - told[0] < 12_100
+
+
+def test_allocations_are_refused():
+    allocations = Allocations()
+    allocations.refuse(90_000, 91_000)
+    code = "import ctypes; m = ctypes.CDLL(None).malloc; m.restype = ctypes.c_void_p; print(m(90500), bool(m(92000)))"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], env={**os.environ, **allocations.env},
+                          capture_output=True, text=True, check=True)
+    allocations.remove()
+    assert done.stdout == "None True\n"

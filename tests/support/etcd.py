@@ -111,6 +111,14 @@ class Etcd:
         coded = [base64.b64encode(part.encode()).decode() for part in (key, text(value))]
         self._http("POST", "/v3/kv/put", {"key": coded[0], "value": coded[1]})
 
+    def put_many(self, values: dict[str, Union[str, dict, int]]) -> None:
+        """In transactions of 100."""
+        puts = [{"request_put": {"key": base64.b64encode(key.encode()).decode(),
+                                 "value": base64.b64encode(text(value).encode()).decode()}}
+                for key, value in values.items()]
+        for at in range(0, len(puts), 100):
+            self._http("POST", "/v3/kv/txn", {"success": puts[at:at + 100]})
+
     def held(self, prefix: str) -> dict[str, tuple[str, int]]:
         """Everything below a prefix: key -> (value, mod_revision)."""
         kvs = json.loads(self.ctl("get", "--prefix", prefix, "-w", "json")).get("kvs", [])

@@ -1,11 +1,13 @@
 /*
- * malloc_count.c: an LD_PRELOAD library that counts allocations by thread, for the counted tests.
+ * malloc_count.c: an LD_PRELOAD library that counts allocations by thread, and refuses some.
  *
  * The counts stand in the file that TSIDE_MALLOC_COUNT names, mapped and shared: the test reads them
  * while the process runs. Slot i holds {thread id, number of allocations} as two 64-bit words of the
- * machine. free() is not counted: what is never allocated is never freed.
+ * machine; the last slot holds {smallest, largest} size that malloc() refuses (0, 0: none), set by
+ * the test. free() is not counted: what is never allocated is never freed.
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -60,7 +62,7 @@ static void count(void)
     }
     if (mine == NULL) {
         uint64_t tid = (uint64_t)syscall(SYS_gettid);
-        for (int i = 0; i < SLOTS && mine == NULL; i++) {
+        for (int i = 0; i < SLOTS - 1 && mine == NULL; i++) {
             uint64_t free_slot = 0;
             if (atomic_compare_exchange_strong(&slots[i].tid, &free_slot, tid)) {
                 mine = &slots[i];
@@ -73,9 +75,19 @@ static void count(void)
     atomic_fetch_add_explicit(&mine->count, 1, memory_order_relaxed);
 }
 
+static int refused(size_t size)
+{
+    return slots != NULL && size >= slots[SLOTS - 1].tid && size <= slots[SLOTS - 1].count &&
+           size > 0;
+}
+
 void *malloc(size_t size)
 {
     count();
+    if (refused(size)) {
+        errno = ENOMEM;
+        return NULL;
+    }
     return __libc_malloc(size);
 }
 
@@ -108,7 +120,7 @@ int posix_memalign(void **ret, size_t alignment, size_t size)
     count();
     void *p = __libc_memalign(alignment, size);
     if (p == NULL) {
-        return 12; /* ENOMEM */
+        return ENOMEM;
     }
     *ret = p;
     return 0;

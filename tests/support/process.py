@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import struct
 import subprocess
-import threading
+import tempfile
 from pathlib import Path
 from typing import Optional, Sequence
 
@@ -45,7 +47,6 @@ class Process:
         self.env = {**os.environ, **(env or {})}
         self.cwd = cwd
         self.child: Optional[subprocess.Popen] = None
-        self._guard = threading.Lock()
 
     def start(self) -> "Process":
         with open(self.stderr_path, "ab") as stderr:
@@ -111,9 +112,35 @@ class Process:
         return total
 
 
-def wait_listening(address: str, process: Process, timeout: float = 10.0) -> None:
-    import socket
+class Allocations:
+    """tests/support/malloc_count.c from outside: what a process allocates, and what it is refused."""
 
+    SLOTS = 256
+
+    def __init__(self) -> None:
+        handle, self.path = tempfile.mkstemp(prefix="tside-malloc-")
+        os.close(handle)
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {"LD_PRELOAD": str(helper("libmalloc_count.so")), "TSIDE_MALLOC_COUNT": self.path}
+
+    def by_thread(self) -> dict[int, int]:
+        data = Path(self.path).read_bytes().ljust(16 * self.SLOTS, b"\0")
+        words = struct.unpack(f"{2 * self.SLOTS}Q", data)
+        return {tid: count for tid, count in zip(words[:-2:2], words[1:-2:2]) if tid}
+
+    def refuse(self, smallest: int, largest: int) -> None:
+        """From now on, malloc() of these sizes returns NULL; 0, 0: none."""
+        with open(self.path, "r+b") as file:
+            file.seek(16 * (self.SLOTS - 1))
+            file.write(struct.pack("2Q", smallest, largest))
+
+    def remove(self) -> None:
+        os.unlink(self.path)
+
+
+def wait_listening(address: str, process: Process, timeout: float = 10.0) -> None:
     host, port = address.rsplit(":", 1)
 
     def reachable() -> bool:

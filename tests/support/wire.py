@@ -212,7 +212,7 @@ class Message:
     def exception(self) -> tuple[int, str]:
         """(type, message) of a TApplicationException."""
         assert self.type == EXCEPTION, f"no exception: {self}"
-        return self.args.get(2), (self.args.get(1) or b"").decode()
+        return self.args.get(2), (self.args.get(1) or b"").decode("utf-8", "surrogateescape")
 
     @property
     def reason(self) -> Optional[str]:

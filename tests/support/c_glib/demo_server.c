@@ -53,8 +53,8 @@ static gboolean nap(DemoDemoIf *iface, DemoResponse **response, const DemoReques
 static gboolean fail(DemoDemoIf *iface, DemoResponse **response, const DemoRequest *request,
                      DemoSorry **sorry, GError **error)
 {
+    /* Without a GError: that one stands for what is not declared. */
     *sorry = g_object_new(DEMO_TYPE_SORRY, "why", request->text, NULL);
-    g_set_error(error, g_quark_from_static_string("demo"), 0, "sorry");
     return FALSE;
 }
 
@@ -102,6 +102,7 @@ static gpointer serve(gpointer data)
 
     GError *error = NULL;
     while (thrift_processor_process(processor, protocol, protocol, &error)) {
+        g_clear_error(&error);
     }
     g_clear_error(&error);
 
