@@ -60,13 +60,15 @@ void intake_alloc(struct intake *intake, uv_buf_t *buf)
     /* Replies are what frees buffers: they may always be read, up to a piece that is not complete. */
     bool free_to_read = env.forced || intake->kind == CODEC_SCAN_REPLY ||
                         buffers_may_charge(&worker->buffers, WORKER_READ_BYTES);
-    if (len > 0 || !free_to_read) {
+    if (len > 0 || (!free_to_read && frame_reader_keeps(&intake->reader))) {
         intake->starving = true;
         return;
     }
-    char *piece = arena_take(&worker->arena, WORKER_READ_BYTES);
+    /* Who keeps nothing may read a little: small calls get through, whoever uses the buffers up. */
+    unsigned take = free_to_read ? WORKER_READ_BYTES : INTAKE_RESERVE_BYTES;
+    char *piece = arena_take(&worker->arena, take);
     if (piece) {
-        *buf = uv_buf_init(piece, WORKER_READ_BYTES);
+        *buf = uv_buf_init(piece, take);
     }
 }
 
