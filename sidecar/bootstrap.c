@@ -39,7 +39,6 @@ struct reader {
     struct finding *list; /* [findings] */
     bool short_of_memory;
     struct place etcd;
-    struct place buffered_bytes;
     struct place listeners[BOOTSTRAP_LISTENERS_MAX];
 };
 
@@ -217,8 +216,6 @@ static void note(struct reader *reader, const char *path, struct place place)
     struct bootstrap *bootstrap = reader->bootstrap;
     if (strcmp(path, "etcd") == 0) {
         reader->etcd = place;
-    } else if (strcmp(path, "limits.buffered_bytes") == 0) {
-        reader->buffered_bytes = place;
     } else if (strcmp(path, "limits.connections") == 0) {
         bootstrap->limits.connections_set = true;
     }
@@ -347,12 +344,6 @@ static void check_whole(struct reader *reader, const struct disc_yaml_node *root
     check_listeners(reader);
     if (reader->etcd.line != 0 && bootstrap->etcd.endpoints_len == 0 && no_findings) {
         find(reader, reader->etcd, "etcd.endpoints is missing");
-    }
-    if (bootstrap->limits.buffered_bytes < bootstrap->limits.frame_bytes) {
-        find(reader, reader->buffered_bytes.line != 0 ? reader->buffered_bytes : top,
-             "limits.buffered_bytes must be at least limits.frame_bytes, %" PRIu64
-             " is less than %" PRIu64,
-             bootstrap->limits.buffered_bytes, bootstrap->limits.frame_bytes);
     }
     /* A key that is misspelt has been found: no need to say that it is missing, too. */
     if (bootstrap->listeners_len == 0 && no_findings) {
