@@ -444,7 +444,8 @@ static void read_all(struct reader *reader)
     disc_yaml_free(root);
 }
 
-struct bootstrap *bootstrap_load(const char *path, bootstrap_finding_fn report, void *arg)
+struct bootstrap *bootstrap_read(const char *path, bootstrap_finding_fn report, void *arg,
+                                 bool *ret_good)
 {
     struct reader reader = {.path = path, .report = report, .arg = arg};
     reader.bootstrap = calloc(1, sizeof *reader.bootstrap);
@@ -459,8 +460,15 @@ struct bootstrap *bootstrap_load(const char *path, bootstrap_finding_fn report, 
     }
     report_findings(&reader);
     free(reader.folder);
-    return reader.findings == 0 && !reader.short_of_memory ? reader.bootstrap
-                                                           : bootstrap_free(reader.bootstrap);
+    *ret_good = reader.findings == 0 && !reader.short_of_memory;
+    return reader.bootstrap;
+}
+
+struct bootstrap *bootstrap_load(const char *path, bootstrap_finding_fn report, void *arg)
+{
+    bool good;
+    struct bootstrap *bootstrap = bootstrap_read(path, report, arg, &good);
+    return good ? bootstrap : bootstrap_free(bootstrap);
 }
 
 static void listener_clear(struct bootstrap_listener *listener)

@@ -393,6 +393,25 @@ static void test_no_such_file(void **state)
                         "/nonexistent/t.yaml:1:1: cannot be read: No such file or directory\n");
 }
 
+static void test_read_in_spite_of_findings(void **state)
+{
+    (void)state;
+    struct findings findings = {0};
+    char expected[128];
+    bool good = true;
+    assert_null(load("workers: 0\n" LEAST, &findings));
+    struct bootstrap *b = bootstrap_read(path, collect, &findings, &good);
+    assert_false(good);
+    assert_int_equal(findings.n, 2); /* one each time */
+    snprintf(expected, sizeof expected, "%s/r.yaml", folder);
+    assert_string_equal(b->rules_file, expected);
+    bootstrap_free(b);
+    b = bootstrap_read("/nonexistent/t.yaml", collect, &findings, &good);
+    assert_false(good);
+    assert_null(b->rules_file);
+    bootstrap_free(b);
+}
+
 static void test_too_many(void **state)
 {
     (void)state;
@@ -467,6 +486,7 @@ int main(void)
         cmocka_unit_test(test_bad_files),
         cmocka_unit_test(test_syntax_names_its_place),
         cmocka_unit_test(test_no_such_file),
+        cmocka_unit_test(test_read_in_spite_of_findings),
         cmocka_unit_test(test_too_many),
         cmocka_unit_test(test_fit),
         cmocka_unit_test(test_reference),
