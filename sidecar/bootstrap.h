@@ -92,6 +92,14 @@ struct bootstrap *bootstrap_free(struct bootstrap *bootstrap);
 struct bootstrap *bootstrap_read(const char *path, bootstrap_finding_fn report, void *arg,
                                  bool *ret_good);
 
+/* live: SIGHUP changes it. */
+typedef void (*bootstrap_diff_fn)(void *arg, const char *key, bool live);
+
+/* Every key whose value differs, in the order of options.def: "limits.calls",
+ * "listeners[0].replies"; "listeners" where their number differs. */
+void bootstrap_diff(const struct bootstrap *a, const struct bootstrap *b, bootstrap_diff_fn fn,
+                    void *arg);
+
 /* Whether the process can do with so many descriptors. limits.connections is lowered to what fits
  * where it is the default; where the file says it, or nothing fits, false, reported. */
 bool bootstrap_fit(struct bootstrap *bootstrap, uint64_t files, bootstrap_finding_fn report,
