@@ -26,6 +26,8 @@
 #define CALL_FRESH_LOG_ID_LEN 32
 /* Connections tried at most for one call while nothing of it, or not its last byte, has left. */
 #define CALL_TRIES_MAX 4
+/* A caller with so many calls under way may go over limits.buffered_bytes with a small one. */
+#define CALL_MODEST_CALLS 4
 
 /* Slots are the low bits of the seqid sent upstream, the generation tells late replies apart. */
 #define CALL_SLOT_BITS 18

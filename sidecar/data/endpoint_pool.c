@@ -155,9 +155,14 @@ static void connect_for(struct endpoint_pool *pool, struct call *call)
     }
 }
 
+/* The last quarter of an endpoint's connections is not for a session that has a quarter's worth of calls
+ * under way: who pipelines a thousand calls leaves room for the others. */
 static bool take_permit(struct endpoint_pool *pool, const struct call *call)
 {
-    return permit_take(&pool->endpoint->connections, 1, call->route->config.pool.max_connections);
+    uint32_t limit = call->route->config.pool.max_connections;
+    uint32_t quarter = limit / 4;
+    bool greedy = call->session && call->session->calls_len - call->session->queued > quarter;
+    return permit_take(&pool->endpoint->connections, 1, greedy ? limit - quarter : limit);
 }
 
 /* Whoever waits here gets a connection while permits are to be had, in order: the first may hold up

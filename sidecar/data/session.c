@@ -339,10 +339,10 @@ static bool keep_reply(struct call *call)
 static bool push_in_turn(struct session *session, struct call *call)
 {
     size_t held = call->reply && !call->reply_borrowed ? call->reply_len : 0;
+    account_call(call);
     if (!push_reply(session, call)) {
         return false;
     }
-    account_call(call);
     session->held_bytes -= held < session->held_bytes ? held : session->held_bytes;
     session->answered = true;
     session->last_byte_ms = worker_now_ms(session->worker);

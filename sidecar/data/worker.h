@@ -118,6 +118,7 @@ struct worker {
     struct list dirty;       /* struct stream.dirty */
     struct list spinning;    /* struct intake.spin: go on in the next turn */
     struct list starved;     /* struct intake.starved: wait for buffered_bytes */
+    size_t incomplete_bytes; /* held by frames begun */
     struct list incomplete;  /* struct intake.incomplete: frames begun, oldest first */
     struct list sessions;    /* struct session.all */
     struct list listeners;   /* struct listener.all */
