@@ -303,7 +303,7 @@ static void end_all(struct worker *worker)
     set_phase(worker, WORKER_ENDING);
     close_listeners(worker);
     call_fail_all(worker, REASON_DRAINING, "drain_timeout_ms %lld passed",
-                  (int64_t)worker->env->bootstrap->timeouts.drain_timeout_ms);
+                  (int64_t)worker->env->drain_timeout_ms);
     flush(worker);
     while ((node = list_first(&worker->sessions))) {
         session_event(container_of(node, struct session, all), SESSION_EVENT_ERROR);

@@ -44,6 +44,7 @@ struct session;
 /* What all workers share; made by server.c, outlives them. */
 struct worker_env {
     const struct bootstrap *bootstrap;
+    uint64_t drain_timeout_ms; /* in force: not written any more once workers are told to drain */
     const struct codec_templates *templates;
     struct tuple_table *tuples;
     struct permits connections; /* limits.connections */
