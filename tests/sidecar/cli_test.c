@@ -203,7 +203,7 @@ static void test_docs(void **state)
     assert_non_null(strstr(out, "| `timeout_ms` | integer 1..3600000 | `1000` | "));
     assert_non_null(strstr(out, "| `lb` | p2c, round_robin"));
     assert_int_equal(tside("docs bootstrap"), 0);
-    assert_non_null(strstr(out, "| `state_dir` |  | `/var/lib/tside` | "));
+    assert_non_null(strstr(out, "| `state_dir` | path | `/var/lib/tside` | "));
     assert_int_equal(tside("docs reasons"), 0);
     assert_non_null(strstr(out, "| `no_route` | tside | "));
     assert_int_equal(tside("docs metrics"), 0);
