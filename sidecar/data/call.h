@@ -115,6 +115,7 @@ struct call {
     uint32_t reply_len;
     bool reply_borrowed; /* valid until the end of the turn; else a block of reply_charged bytes */
     uint32_t reply_charged;
+    uint32_t held_len;    /* of it, in session->held_bytes */
     uint64_t upstream_us; /* of the last attempt */
 
     struct codec_rewrite rewrite; /* what the output queue points into while sending */

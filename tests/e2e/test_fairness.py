@@ -66,8 +66,9 @@ def test_a_caller_with_1000_connections(world):
             link.send(wire.call("Visit", caller="greedy.app"))
         others.unharmed()
         for link in links:
-            assert link.message().server == "a"
-    assert tside.calls(reason="ok") == tside.calls()
+            reply = link.message()  # 744 of its own calls wait for a connection, for 100 ms
+            assert reply.server == "a" or reply.reason == "pool_exhausted", reply
+    assert tside.calls(reason="ok") + tside.calls(reason="pool_exhausted") == tside.calls()
 
 
 def test_a_caller_that_pipelines_1000_calls_without_reading(world):
