@@ -244,7 +244,7 @@ static bool parse_object(struct rule_draft *draft, const char *prefix, const jso
                 return false;
             }
         } else if (known && is_object_of_fields(path, &built)) {
-            if (!built && !json_is_object(value)) {
+            if (!built && (!json_is_object(value) || json_object_size(value) == 0)) {
                 json_value_refuse(error, path, "not yet: %s", path);
                 return false;
             }

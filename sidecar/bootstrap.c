@@ -39,7 +39,6 @@ struct reader {
     struct finding *list; /* [findings] */
     bool short_of_memory;
     struct place etcd;
-    struct place buffered_bytes;
     struct place listeners[BOOTSTRAP_LISTENERS_MAX];
 };
 
@@ -217,8 +216,6 @@ static void note(struct reader *reader, const char *path, struct place place)
     struct bootstrap *bootstrap = reader->bootstrap;
     if (strcmp(path, "etcd") == 0) {
         reader->etcd = place;
-    } else if (strcmp(path, "limits.buffered_bytes") == 0) {
-        reader->buffered_bytes = place;
     } else if (strcmp(path, "limits.connections") == 0) {
         bootstrap->limits.connections_set = true;
     }
@@ -348,12 +345,6 @@ static void check_whole(struct reader *reader, const struct disc_yaml_node *root
     if (reader->etcd.line != 0 && bootstrap->etcd.endpoints_len == 0 && no_findings) {
         find(reader, reader->etcd, "etcd.endpoints is missing");
     }
-    if (bootstrap->limits.buffered_bytes < bootstrap->limits.frame_bytes) {
-        find(reader, reader->buffered_bytes.line != 0 ? reader->buffered_bytes : top,
-             "limits.buffered_bytes must be at least limits.frame_bytes, %" PRIu64
-             " is less than %" PRIu64,
-             bootstrap->limits.buffered_bytes, bootstrap->limits.frame_bytes);
-    }
     /* A key that is misspelt has been found: no need to say that it is missing, too. */
     if (bootstrap->listeners_len == 0 && no_findings) {
         find(reader, top, "listeners is missing: nobody could call");
@@ -453,7 +444,8 @@ static void read_all(struct reader *reader)
     disc_yaml_free(root);
 }
 
-struct bootstrap *bootstrap_load(const char *path, bootstrap_finding_fn report, void *arg)
+struct bootstrap *bootstrap_read(const char *path, bootstrap_finding_fn report, void *arg,
+                                 bool *ret_good)
 {
     struct reader reader = {.path = path, .report = report, .arg = arg};
     reader.bootstrap = calloc(1, sizeof *reader.bootstrap);
@@ -468,8 +460,15 @@ struct bootstrap *bootstrap_load(const char *path, bootstrap_finding_fn report, 
     }
     report_findings(&reader);
     free(reader.folder);
-    return reader.findings == 0 && !reader.short_of_memory ? reader.bootstrap
-                                                           : bootstrap_free(reader.bootstrap);
+    *ret_good = reader.findings == 0 && !reader.short_of_memory;
+    return reader.bootstrap;
+}
+
+struct bootstrap *bootstrap_load(const char *path, bootstrap_finding_fn report, void *arg)
+{
+    bool good;
+    struct bootstrap *bootstrap = bootstrap_read(path, report, arg, &good);
+    return good ? bootstrap : bootstrap_free(bootstrap);
 }
 
 static void listener_clear(struct bootstrap_listener *listener)

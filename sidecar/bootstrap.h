@@ -87,6 +87,18 @@ typedef void (*bootstrap_finding_fn)(void *arg, const char *finding);
 /* NULL where the file cannot be read or has a finding; each was reported. */
 struct bootstrap *bootstrap_load(const char *path, bootstrap_finding_fn report, void *arg);
 struct bootstrap *bootstrap_free(struct bootstrap *bootstrap);
+/* For `tside check` alone: what could be read is returned beside the findings, *ret_good is whether
+ * there were none. NULL: out of memory. */
+struct bootstrap *bootstrap_read(const char *path, bootstrap_finding_fn report, void *arg,
+                                 bool *ret_good);
+
+/* live: SIGHUP changes it. */
+typedef void (*bootstrap_diff_fn)(void *arg, const char *key, bool live);
+
+/* Every key whose value differs, in the order of options.def: "limits.calls",
+ * "listeners[0].replies"; "listeners" where their number differs. */
+void bootstrap_diff(const struct bootstrap *a, const struct bootstrap *b, bootstrap_diff_fn fn,
+                    void *arg);
 
 /* Whether the process can do with so many descriptors. limits.connections is lowered to what fits
  * where it is the default; where the file says it, or nothing fits, false, reported. */

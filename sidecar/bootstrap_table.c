@@ -24,14 +24,16 @@
 #define NO_MEMORY         "out of memory"
 
 const struct option bootstrap_options[] = {
+#define ROW(path, type, of_listener, live, min, max, words, def, offset, meaning)                  \
+    {path, OPTION_##type, of_listener, live, min, max, words, def, offset, meaning},
 #define OPTION(path, type, min, max, words, def, member, meaning)                                  \
-    {path, OPTION_##type, false, min, max, words, def, offsetof(struct bootstrap, member), meaning},
+    ROW(path, type, false, false, min, max, words, def, offsetof(struct bootstrap, member), meaning)
+#define LIVE(path, type, min, max, words, def, member, meaning)                                    \
+    ROW(path, type, false, true, min, max, words, def, offsetof(struct bootstrap, member), meaning)
 #define LISTENER(path, type, min, max, words, def, member, meaning)                                \
-    {                                                                                              \
-        path,   OPTION_##type, true, min,                                                          \
-        max,    words,         def,  offsetof(struct bootstrap_listener, member),                  \
-        meaning},
-#define LATER(path, meaning) {path, OPTION_LATER, false, 0, 0, "", NULL, 0, meaning},
+    ROW(path, type, true, false, min, max, words, def,                                             \
+        offsetof(struct bootstrap_listener, member), meaning)
+#define LATER(path, meaning) ROW(path, LATER, false, false, 0, 0, "", NULL, 0, meaning)
 #include "sidecar/options.def"
 };
 const size_t bootstrap_options_len = sizeof bootstrap_options / sizeof bootstrap_options[0];

@@ -36,6 +36,7 @@ struct option {
     const char *path;
     enum option_type type;
     bool of_listener;
+    bool live; /* SIGHUP changes it */
     int64_t min, max;
     const char *words;
     const char *def; /* NULL: none */

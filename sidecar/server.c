@@ -99,14 +99,21 @@ static void on_publish(void *owner, struct disc_snapshot *snapshot)
     offer(server);
 }
 
-/* Frees what no worker can hold any more. */
-static void reclaim(struct server *server)
+/* The oldest generation that a worker may hold. */
+static uint64_t seen_by_all(const struct server *server)
 {
     uint64_t seen = UINT64_MAX;
     for (uint32_t i = 0; i < server->env.workers_len; i++) {
         uint64_t one = atomic_load(&server->env.workers[i]->seen_generation);
         seen = one < seen ? one : seen;
     }
+    return seen;
+}
+
+/* Frees what no worker can hold any more. */
+static void reclaim(struct server *server)
+{
+    uint64_t seen = seen_by_all(server);
     snapshots_reclaim(&server->snapshots, seen);
     disc_store_reap(server->store);
     tuple_table_reclaim(server->env.tuples, seen);
@@ -311,11 +318,12 @@ static void stop_control(struct server *server)
 
 /* ---- admin's questions --------------------------------------------------------------------- */
 
+/* What admin shows decides calls already: every worker has taken it up. */
 static const struct disc_snapshot *admin_snapshot(void *owner)
 {
     struct server *server = owner;
     bool known = !server->etcd || server->etcd_came || server->file_source;
-    return known && server->rules_ready ? snapshots_newest(&server->snapshots) : NULL;
+    return known ? snapshots_in_force(&server->snapshots, seen_by_all(server)) : NULL;
 }
 
 static bool admin_draining(void *owner)

@@ -26,6 +26,16 @@ const struct disc_snapshot *snapshots_newest(const struct snapshots *snapshots)
     return snapshots->n ? snapshots->held[snapshots->n - 1] : NULL;
 }
 
+const struct disc_snapshot *snapshots_in_force(const struct snapshots *snapshots, uint64_t seen)
+{
+    for (uint32_t i = snapshots->n; i > 0; i--) {
+        if (disc_snapshot_generation(snapshots->held[i - 1]) <= seen) {
+            return snapshots->held[i - 1];
+        }
+    }
+    return NULL;
+}
+
 void snapshots_reclaim(struct snapshots *snapshots, uint64_t seen)
 {
     uint32_t gone = 0;

@@ -88,7 +88,8 @@ static void check_files(const struct args *args, struct findings *findings)
     const char *rules = args->rules;
     if (args->common.config != NULL || rules == NULL) {
         const char *path = args->common.config != NULL ? args->common.config : CLI_CONFIG_DEFAULT;
-        bootstrap = bootstrap_load(path, report, findings);
+        bool good; /* else counted among the findings */
+        bootstrap = bootstrap_read(path, report, findings, &good);
     }
     if (rules == NULL && bootstrap != NULL) {
         rules = bootstrap->rules_file;

@@ -363,11 +363,13 @@ static void account(struct call *call)
     }
 }
 
-/* The outcome stands: no more timers, counted; the answer goes when its turn comes. */
+/* The outcome stands: no more timers; the answer goes when its turn comes. */
 static void finish(struct call *call)
 {
     worker_timer_cancel(call->worker, &call->timer);
-    account(call);
+    if (call->oneway || !call->route) {
+        account(call); /* with the names at hand */
+    }
     call_drop_request(call);
     if (call->oneway) {
         call_event(call, CALL_EVENT_TURN);

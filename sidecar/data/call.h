@@ -63,6 +63,7 @@ struct call {
     struct list in_session;  /* the session's calls, in request order, or its oneways */
     struct list live;        /* worker->live */
     struct list waits;       /* worker->rule_waits, a pool's waiters, or a oneway connection's */
+    uint64_t queue_turn;     /* its place there: sessions take turns */
     bool in_pool_queue;      /* waits is a pool's, a permit of endpoint->waiting is held */
     struct worker_timer timer;
 

@@ -139,7 +139,7 @@ static const struct fsm_step table[CALL_STATE_MAX][CALL_EVENT_MAX] = {
             [CALL_EVENT_TIMEOUT] = NO, /* the timer stopped when the outcome was known */
             [CALL_EVENT_BACK_OFF] = NO,
             [CALL_EVENT_BACKOFF_OVER] = NO,
-            [CALL_EVENT_CALLER_GONE] = GO(DONE, RELEASE),
+            [CALL_EVENT_CALLER_GONE] = GO(DONE, END),
             [CALL_EVENT_TURN] = GO(DONE, RELEASE),
         },
     [CALL_STATE_DONE] =

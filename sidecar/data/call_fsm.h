@@ -10,7 +10,8 @@
  *                          BACKOFF                                            v             v
  *     any of them: ANSWER (tside answers itself) -> HELD                   ORPHAN -------> DONE
  *
- * HELD: the outcome is known and accounted, the reply waits for the replies in front of it.
+ * HELD: the outcome is known, the reply waits for the replies in front of it, and for a caller that takes
+ * what is sent already; accounted when it goes out (downstream_gone where it never does).
  * ORPHAN: sent, but the caller is gone: the connection is kept until the reply came or the deadline.
  * BACKOFF is for retries with a pause; no configuration leads there yet.
  * SPDX-License-Identifier: Apache-2.0
@@ -46,8 +47,8 @@
     X(SEND)         /* edit the frame and queue it */                                              \
     X(AWAIT)        /* start receive_timeout_ms, let go of the request */                          \
     X(FINISH_SENT)  /* a oneway is over: account it, keep the connection */                        \
-    X(FORWARD)      /* account, give the connection back, pass the reply on in its turn */         \
-    X(ANSWER)       /* account, answer in its turn; no connection is held */                       \
+    X(FORWARD)      /* give the connection back, pass the reply on in its turn */                  \
+    X(ANSWER)       /* answer in its turn; no connection is held */                                \
     X(ANSWER_LEAVE) /* the same; leave the pool's queue or the connection being made */            \
     X(ANSWER_DROP)  /* the same; the connection goes: a reply may still come on it */              \
     X(PAUSE)        /* start the backoff timer */                                                  \

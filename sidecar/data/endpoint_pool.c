@@ -4,6 +4,8 @@
  */
 #include "sidecar/data/endpoint_pool.h"
 
+#include "sidecar/data/session.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
@@ -51,10 +53,29 @@ static uint64_t others_waiting(const struct endpoint_pool *pool)
 
 /* ---- the queue ----------------------------------------------------------------------------- */
 
+static struct call *call_of_wait(struct list *node)
+{
+    return container_of(node, struct call, waits);
+}
+
+/* Sessions take turns: the n-th call of a session that waits stands behind the others' first n. So a
+ * caller that pipelines a thousand calls delays itself. */
+static void insert_fairly(struct endpoint_pool *pool, struct call *call)
+{
+    struct list *head = &pool->waiters;
+    struct list *at = head; /* goes in front of this */
+    call->queue_turn = pool->turn + (call->session ? call->session->queued++ : 0);
+    if (!list_empty(head) && call->queue_turn < call_of_wait(head->prev)->queue_turn) {
+        for (at = head->next; call_of_wait(at)->queue_turn <= call->queue_turn; at = at->next) {
+        }
+    }
+    list_push_back(at, &call->waits);
+}
+
 static void enqueue(struct endpoint_pool *pool, struct call *call)
 {
     struct worker *worker = pool->worker;
-    list_push_back(&pool->waiters, &call->waits);
+    insert_fairly(pool, call);
     call->in_pool_queue = true;
     if (!list_linked(&pool->waits)) {
         list_push_back(&worker->pool_waits, &pool->waits);
@@ -69,6 +90,10 @@ static void dequeue(struct endpoint_pool *pool, struct call *call)
 {
     list_remove(&call->waits);
     call->in_pool_queue = false;
+    pool->turn = call->queue_turn > pool->turn ? call->queue_turn : pool->turn;
+    if (call->session) {
+        call->session->queued--;
+    }
     permit_give(&pool->endpoint->waiting, 1);
     counter_sub(&pool->worker->counters, METRIC_POOL_WAITING, 1);
     if (list_empty(&pool->waiters)) {
@@ -80,7 +105,7 @@ static void dequeue(struct endpoint_pool *pool, struct call *call)
 static struct call *first_waiter(const struct endpoint_pool *pool)
 {
     struct list *node = list_first(&pool->waiters);
-    return node ? container_of(node, struct call, waits) : NULL;
+    return node ? call_of_wait(node) : NULL;
 }
 
 /* ---- handing connections to calls ---------------------------------------------------------- */

@@ -22,7 +22,8 @@ struct endpoint_pool {
     struct endpoint_state *endpoint; /* referenced */
     struct worker *worker;
     struct list idle;    /* upstream_conn.idle; the one used last in front */
-    struct list waiters; /* call.waits, oldest first */
+    struct list waiters; /* call.waits, by call.queue_turn */
+    uint64_t turn;       /* of the caller served last */
     struct list waits;   /* worker->pool_waits */
     struct upstream_conn *oneway;
     uint32_t conns;

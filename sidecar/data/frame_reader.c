@@ -22,7 +22,8 @@ struct frame_input {
     uint32_t pos;
     bool scanning;         /* scan belongs to the frame at pos */
     bool bad;              /* that frame failed: its rest is skipped, not kept */
-    uint32_t discard_left; /* bytes of it still to come */
+    uint32_t discard_left; /* bytes of it still to come... */
+    uint32_t bad_len;      /* ...and those that are kept */
     struct codec_scan scan;
 };
 
@@ -57,18 +58,8 @@ static struct frame_input *input_new(const struct frame_env *env, const uint8_t 
     in->scanning = false;
     in->bad = false;
     in->discard_left = 0;
+    in->bad_len = 0;
     return in;
-}
-
-void frame_reader_done(struct frame_reader *reader, const struct buffers *buffers)
-{
-    struct frame_input *in = reader->input;
-    if (in) {
-        buffers_free(buffers, in->buf, in->cap);
-        free(in);
-        reader->input = NULL;
-    }
-    reader->window_len = 0;
 }
 
 /* Lets go of the input; frames borrowed from its block live on until the end of the turn. */
@@ -78,6 +69,14 @@ static void input_retire(struct frame_reader *reader, const struct frame_env *en
     env->defer_free(env->defer_owner, in->buf, in->cap);
     free(in);
     reader->input = NULL;
+}
+
+void frame_reader_done(struct frame_reader *reader, const struct frame_env *env)
+{
+    if (reader->input) {
+        input_retire(reader, env);
+    }
+    reader->window_len = 0;
 }
 
 bool frame_reader_in_frame(const struct frame_reader *reader)
@@ -129,7 +128,7 @@ uint8_t *frame_reader_room(struct frame_reader *reader, const struct frame_env *
 void frame_reader_push(struct frame_reader *reader, uint8_t *bytes, size_t n)
 {
     struct frame_input *in = reader->input;
-    if (in && bytes == in->buf + in->len && !in->bad) {
+    if (in && bytes == in->buf + in->len && n <= in->cap - in->len && !in->bad) {
         in->len += (uint32_t)n;
         return;
     }
@@ -142,6 +141,45 @@ void frame_reader_push(struct frame_reader *reader, uint8_t *bytes, size_t n)
         reader->window += skip;
         reader->window_len -= skip;
     }
+}
+
+/* Frames in front of the one under way were taken up: gives it a block of its own, with room for
+ * `more` bytes, so that reads can go behind it. (Neither moved within the block nor realloc'ed: the
+ * others may still be borrowed.) */
+static enum frame_verdict input_split_off(struct frame_reader *reader, const struct frame_env *env,
+                                          uint32_t more)
+{
+    struct frame_input *old = reader->input;
+    uint32_t n = old->len - old->pos;
+    if (old->pos == 0) {
+        return FRAME_NONE;
+    }
+    if (n + more == 0) {
+        input_retire(reader, env);
+        return FRAME_NONE;
+    }
+    uint32_t cap = n + more < INPUT_MIN_BYTES ? INPUT_MIN_BYTES : n + more;
+    struct frame_input *in = input_new(env, old->buf + old->pos, n, cap);
+    if (!in) {
+        return FRAME_NO_MEMORY;
+    }
+    in->scanning = old->scanning;
+    in->bad = old->bad;
+    in->discard_left = old->discard_left;
+    in->bad_len = old->bad_len;
+    in->scan = old->scan;
+    input_retire(reader, env);
+    reader->input = in;
+    return FRAME_NONE;
+}
+
+static bool input_make_room(struct frame_reader *reader, const struct frame_env *env, uint32_t n)
+{
+    struct frame_input *in = reader->input;
+    if (in->pos > 0) {
+        return input_split_off(reader, env, n) == FRAME_NONE;
+    }
+    return input_grow(in, env, in->len + n, true);
 }
 
 bool frame_reader_keep(struct frame_reader *reader, const struct frame_env *env)
@@ -159,9 +197,10 @@ bool frame_reader_keep(struct frame_reader *reader, const struct frame_env *env)
         }
         reader->input = in;
     } else {
-        if (in->cap - in->len < n && !input_grow(in, env, in->len + n, true)) {
+        if (in->cap - in->len < n && !input_make_room(reader, env, n)) {
             return false;
         }
+        in = reader->input;
         memcpy(in->buf + in->len, reader->window, n);
         in->len += n;
     }
@@ -209,8 +248,8 @@ static enum frame_verdict next_in_window(struct frame_reader *reader, const stru
 {
     uint32_t total = WIRE_FRAME_LEN_BYTES + body_len;
     codec_scan_begin(env->scan, env->kind, body_len);
-    enum codec_scan_status status =
-        codec_scan_run(env->scan, reader->window + WIRE_FRAME_LEN_BYTES, body_len, SIZE_MAX);
+    enum codec_scan_status status = codec_scan_run(env->scan, reader->window + WIRE_FRAME_LEN_BYTES,
+                                                   body_len, body_len); /* never yields */
 
     ret->bytes = reader->window;
     ret->len = total;
@@ -227,33 +266,6 @@ static enum frame_verdict next_in_window(struct frame_reader *reader, const stru
     reader->window += total;
     reader->window_len -= total;
     return FRAME_BAD;
-}
-
-/* Frames in front of the one under way were taken up: gives it a block of its own, so that reads can
- * go behind it. (Not moved within the block: the others may still be borrowed.) */
-static enum frame_verdict input_split_off(struct frame_reader *reader, const struct frame_env *env)
-{
-    struct frame_input *old = reader->input;
-    uint32_t n = old->len - old->pos;
-    if (old->pos == 0) {
-        return FRAME_NONE;
-    }
-    if (n == 0) {
-        input_retire(reader, env);
-        return FRAME_NONE;
-    }
-    uint32_t cap = n < INPUT_MIN_BYTES ? INPUT_MIN_BYTES : n;
-    struct frame_input *in = input_new(env, old->buf + old->pos, n, cap);
-    if (!in) {
-        return FRAME_NO_MEMORY;
-    }
-    in->scanning = old->scanning;
-    in->bad = old->bad;
-    in->discard_left = old->discard_left;
-    in->scan = old->scan;
-    input_retire(reader, env);
-    reader->input = in;
-    return FRAME_NONE;
 }
 
 /* The frame at pos is complete and judged: hands it out. */
@@ -273,7 +285,7 @@ static enum frame_verdict input_emit(struct frame_reader *reader, const struct f
         reader->input = NULL;
         return verdict;
     }
-    in->pos += at_most(total, in->len - in->pos); /* less is there of a frame that was skipped */
+    in->pos += in->bad ? in->bad_len : total;
     in->scanning = false;
     in->bad = false;
     if (in->pos == in->len) {
@@ -296,7 +308,8 @@ static enum frame_verdict input_bad(struct frame_reader *reader, const struct fr
     }
     in->bad = true;
     in->discard_left = total - avail;
-    return input_split_off(reader, env);
+    in->bad_len = avail;
+    return input_split_off(reader, env, 0);
 }
 
 static enum frame_verdict next_in_input(struct frame_reader *reader, const struct frame_env *env,
@@ -311,7 +324,7 @@ static enum frame_verdict next_in_input(struct frame_reader *reader, const struc
                                     : input_emit(reader, env, input_total(in), FRAME_BAD, ret);
     }
     if (avail < WIRE_FRAME_LEN_BYTES) {
-        return input_split_off(reader, env);
+        return input_split_off(reader, env, 0);
     }
     enum frame_verdict verdict = check_length(in->buf + in->pos, avail, env, &body_len, ret);
     if (verdict != FRAME_NONE) {
@@ -332,7 +345,7 @@ static enum frame_verdict next_in_input(struct frame_reader *reader, const struc
     case CODEC_SCAN_YIELD:
         return FRAME_YIELD;
     default:
-        return input_split_off(reader, env);
+        return input_split_off(reader, env, 0);
     }
 }
 

@@ -94,7 +94,7 @@ enum frame_verdict frame_reader_next(struct frame_reader *reader, const struct f
  * no read begins without room). False where memory is short. */
 bool frame_reader_keep(struct frame_reader *reader, const struct frame_env *env);
 
-/* Frees what is kept. */
-void frame_reader_done(struct frame_reader *reader, const struct buffers *buffers);
+/* Lets go of what is kept; at the turn's end, for frames may be borrowed from it. */
+void frame_reader_done(struct frame_reader *reader, const struct frame_env *env);
 
 #endif

@@ -13,14 +13,6 @@ void intake_init(struct intake *intake, struct worker *worker, enum codec_scan_k
     list_init(&intake->spin);
 }
 
-void intake_done(struct intake *intake)
-{
-    list_remove(&intake->incomplete);
-    list_remove(&intake->starved);
-    list_remove(&intake->spin);
-    frame_reader_done(&intake->reader, &intake->worker->buffers);
-}
-
 static struct frame_env env_of(const struct intake *intake)
 {
     struct worker *worker = intake->worker;
@@ -35,6 +27,15 @@ static struct frame_env env_of(const struct intake *intake)
     };
 }
 
+void intake_done(struct intake *intake)
+{
+    struct frame_env env = env_of(intake);
+    list_remove(&intake->incomplete);
+    list_remove(&intake->starved);
+    list_remove(&intake->spin);
+    frame_reader_done(&intake->reader, &env);
+}
+
 void intake_alloc(struct intake *intake, uv_buf_t *buf)
 {
     struct worker *worker = intake->worker;
@@ -47,7 +48,8 @@ void intake_alloc(struct intake *intake, uv_buf_t *buf)
         intake->turn = worker->turn;
         intake->reads = 0;
     }
-    if (++intake->reads > WORKER_READS_PER_TURN) {
+    /* What is being proved comes first: a peer may send faster than slow frames are proved. */
+    if (++intake->reads > WORKER_READS_PER_TURN || list_linked(&intake->spin)) {
         return;
     }
     uint8_t *room = frame_reader_room(&intake->reader, &env, &len);
@@ -58,13 +60,15 @@ void intake_alloc(struct intake *intake, uv_buf_t *buf)
     /* Replies are what frees buffers: they may always be read, up to a piece that is not complete. */
     bool free_to_read = env.forced || intake->kind == CODEC_SCAN_REPLY ||
                         buffers_may_charge(&worker->buffers, WORKER_READ_BYTES);
-    if (len > 0 || !free_to_read) {
+    if (len > 0 || (!free_to_read && frame_reader_keeps(&intake->reader))) {
         intake->starving = true;
         return;
     }
-    char *piece = arena_take(&worker->arena, WORKER_READ_BYTES);
+    /* Who keeps nothing may read a little: small calls get through, whoever uses the buffers up. */
+    unsigned take = free_to_read ? WORKER_READ_BYTES : INTAKE_RESERVE_BYTES;
+    char *piece = arena_take(&worker->arena, take);
     if (piece) {
-        *buf = uv_buf_init(piece, WORKER_READ_BYTES);
+        *buf = uv_buf_init(piece, take);
     }
 }
 

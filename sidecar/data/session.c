@@ -342,6 +342,7 @@ static bool push_in_turn(struct session *session, struct call *call)
     if (!push_reply(session, call)) {
         return false;
     }
+    account_call(call);
     session->held_bytes -= held < session->held_bytes ? held : session->held_bytes;
     session->answered = true;
     session->last_byte_ms = worker_now_ms(session->worker);
@@ -355,24 +356,48 @@ static struct call *first_call(const struct session *session)
     return node ? container_of(node, struct call, in_session) : NULL;
 }
 
-void session_answered(struct session *session, struct call *call)
+/* Whether more may be queued for a caller that has not taken what was queued before. */
+static bool may_push(const struct session *session)
 {
-    bool fits;
-    if (session->doomed) {
-        return; /* it goes down with the session */
-    }
-    if (session->listener->any_order) {
-        fits = push_in_turn(session, call);
-    } else if (call != first_call(session)) {
-        fits = keep_reply(call);
-    } else {
-        fits = push_in_turn(session, call);
-        while (fits && (call = first_call(session)) && call->ready) {
-            fits = push_in_turn(session, call);
+    return !session->doomed && stream_unsent(&session->stream) <= SESSION_UNSENT_HIGH;
+}
+
+/* The first call that may be answered: the oldest or, in any order, the oldest that is ready. */
+static struct call *next_ready(const struct session *session)
+{
+    for (struct list *n = session->calls.next; n != &session->calls; n = n->next) {
+        struct call *call = container_of(n, struct call, in_session);
+        if (call->ready) {
+            return call;
+        }
+        if (!session->listener->any_order) {
+            return NULL;
         }
     }
-    if (!fits) {
+    return NULL;
+}
+
+static void push_ready(struct session *session)
+{
+    struct call *call;
+    while (may_push(session) && (call = next_ready(session))) {
+        if (!push_in_turn(session, call)) {
+            doom(session);
+        }
+    }
+}
+
+void session_answered(struct session *session, struct call *call)
+{
+    bool in_turn = session->listener->any_order || call == first_call(session);
+    if (!in_turn || !may_push(session)) {
+        if (!keep_reply(call)) {
+            doom(session);
+        }
+    } else if (!push_in_turn(session, call)) {
         doom(session);
+    } else if (!session->listener->any_order) {
+        push_ready(session);
     }
 }
 
@@ -387,6 +412,7 @@ static void on_progress(struct stream *stream)
     struct session *session = session_of_stream(stream);
     session->unsent_since_ms = stream_unsent(stream) > 0 ? worker_now_ms(session->worker) : 0;
     session->unsent_seen = stream_taken_total(stream);
+    push_ready(session);
     session_settle(session);
 }
 

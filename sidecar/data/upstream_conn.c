@@ -44,6 +44,14 @@ static void lost(struct upstream_conn *conn, int status)
     upstream_conn_event(conn, UPSTREAM_EVENT_LOST);
 }
 
+static void stop_reading(struct upstream_conn *conn)
+{
+    if (conn->reading) {
+        (void)uv_read_stop(&conn->stream.uv.stream); /* always 0 */
+        conn->reading = false;
+    }
+}
+
 static void on_read(uv_stream_t *handle, ssize_t nread, const uv_buf_t *buf)
 {
     struct upstream_conn *conn = conn_of_handle((uv_handle_t *)handle);
@@ -62,6 +70,9 @@ static void on_read(uv_stream_t *handle, ssize_t nread, const uv_buf_t *buf)
                 upstream_conn_pause(conn);
                 intake_starve(&conn->intake);
             }
+        } else if (nread < 0 && list_linked(&conn->intake.spin)) {
+            conn->ended = (int)nread; /* what came whole counts first */
+            stop_reading(conn);
         } else if (nread < 0) {
             lost(conn, (int)nread);
         }
@@ -77,14 +88,6 @@ static void start_reading(struct upstream_conn *conn)
         if (r) {
             lost(conn, r);
         }
-    }
-}
-
-static void stop_reading(struct upstream_conn *conn)
-{
-    if (conn->reading) {
-        (void)uv_read_stop(&conn->stream.uv.stream); /* always 0 */
-        conn->reading = false;
     }
 }
 
@@ -151,7 +154,8 @@ static void take_reply(struct upstream_conn *conn, struct frame *frame)
         bad(conn, REASON_UPSTREAM_PROTOCOL, why, 0);
         return;
     }
-    conn->tainted = conn->intake.reader.window_len > 0 || frame_reader_keeps(&conn->intake.reader);
+    conn->tainted = conn->ended || conn->intake.reader.window_len > 0 ||
+                    frame_reader_keeps(&conn->intake.reader);
     call_reply(call, frame);
 }
 
@@ -201,7 +205,11 @@ static void on_resume(struct intake *intake)
     if (conn->state == UPSTREAM_STATE_BUSY) {
         take_frames(conn);
     }
-    if (conn->state == UPSTREAM_STATE_BUSY && conn->call &&
+    if (conn->ended && conn->state != UPSTREAM_STATE_CLOSED && !list_linked(&intake->spin)) {
+        lost(conn, conn->ended);
+        return;
+    }
+    if (conn->state == UPSTREAM_STATE_BUSY && conn->call && !conn->ended &&
         (!conn->call->session || session_takes_reply(conn->call->session, conn->call))) {
         start_reading(conn);
     }

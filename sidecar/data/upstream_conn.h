@@ -33,6 +33,7 @@ struct upstream_conn {
     bool reading;
     bool counted_idle; /* holds a permit of endpoint->idle */
     bool tainted;      /* more came than was asked for: not to be used again */
+    int ended;         /* EOF or an error that was read while a reply is still being proved */
     bool reset;        /* to be closed with a reset */
     uint32_t idle_ms;  /* of the last call's pool configuration; likewise max_idle */
     uint32_t max_idle;

@@ -241,7 +241,8 @@ static void test_whole_values(void **state)
         {"{\"pool\":5}", "pool", "must be an object, is 5"},
         {"{\"retry\":{}}", "retry", "not yet: retry"},
         {"{\"breaker\":{\"enable\":false}}", "breaker", "not yet: breaker"},
-        {"{\"timeout_ms\":5,\"retry\":{\"attempts\":0}}", "retry", "not yet: retry"},
+        {"{\"timeout_ms\":5,\"retry\":{\"attempts\":0}}", "retry.attempts",
+         "not yet: retry.attempts"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct disc_error error;

@@ -114,7 +114,7 @@ static void test_findings_have_their_place(void **state)
         "8:3: d%2f/*/s/*/*/config: From: \"%\" must be followed by two upper-case hex digits\n"
         "9:24: e/*/s/*/*/degrade: line 9, column 24: JSON has no such number: write it in "
         "decimals, or quote it\n"
-        "10:24: f/*/s/*/*/config: retry: not yet: retry\n"
+        "10:32: f/*/s/*/*/config: retry.attempts: not yet: retry.attempts\n"
         "13:3: s/default/localhost:80: host names: not yet, give an IP address\n"
         "14:30: s/default/127.0.0.1:80: wieght: unknown field, did you mean \"weight\"?\n");
     /* Only these keys are out. */

@@ -245,6 +245,91 @@ static void test_a_push_that_fails_changes_nothing(void **state)
     outq_done(&q);
 }
 
+/* A seal keeps what belongs to two owners in two segments, so that one of them can be moved. */
+static void test_a_seal_ends_a_segment(void **state)
+{
+    static const char text[] = "onetwothree";
+    struct outq q;
+    struct iovec iov[8];
+
+    (void)state;
+    outq_init(&q);
+    outq_seal(&q); /* of nothing */
+    assert_int_equal(outq_push_borrowed(&q, text, 2), 0);
+    assert_int_equal(outq_push_borrowed(&q, text + 2, 1), 0);
+    assert_int_equal(outq_fill_iov(&q, iov, 8), 1);
+    outq_seal(&q);
+    outq_seal(&q);
+    assert_int_equal(outq_push_borrowed(&q, text + 3, 0), 0); /* breaks nothing */
+    assert_int_equal(outq_push_borrowed(&q, text + 3, 2), 0);
+    assert_int_equal(outq_push_borrowed(&q, text + 5, 1), 0); /* grows the new one again */
+    assert_int_equal(outq_fill_iov(&q, iov, 8), 2);
+    assert_int_equal(iov[1].iov_len, 3);
+    outq_seal(&q);
+    outq_consumed(&q, 6);
+    assert_int_equal(outq_push_borrowed(&q, text + 6, 5), 0);
+    assert_content(&q, "three");
+    outq_done(&q);
+}
+
+static void test_rebase_moves_one_range(void **state)
+{
+    char turn[] = "..request.other..";
+    struct outq q;
+    struct iovec iov[8];
+
+    (void)state;
+    for (size_t sent = 0; sent <= 9; sent++) {
+        char *moved = malloc(7);
+        memcpy(turn, "..request.other..", sizeof turn);
+        memcpy(moved, turn + 2, 7);
+        outq_init(&q);
+        assert_int_equal(outq_push_borrowed(&q, turn, 2), 0); /* right in front of it */
+        outq_seal(&q);
+        assert_int_equal(outq_push_borrowed(&q, turn + 2, 3), 0); /* with something put in */
+        assert_int_equal(outq_push_borrowed(&q, "<id>", 4), 0);
+        assert_int_equal(outq_push_borrowed(&q, turn + 5, 4), 0);
+        outq_seal(&q);
+        assert_int_equal(outq_push_borrowed(&q, turn + 9, 6), 0); /* right behind it */
+        assert_int_equal(outq_push_owned(&q, block_of("!"), 0, 1), 0);
+        outq_consumed(&q, sent);
+        size_t n = outq_fill_iov(&q, iov, 8);
+
+        outq_rebase(&q, turn + 2, 7, moved);
+        memset(turn + 2, '#', 7);
+        assert_content(&q, &"..req<id>uest.other!"[sent]);
+        assert_int_equal(outq_fill_iov(&q, iov, 8), n);
+        assert_int_equal(outq_charged(&q), 1); /* what was moved is its owner's */
+        outq_rebase(&q, turn, 0, moved);       /* no range at all */
+        assert_content(&q, &"..req<id>uest.other!"[sent]);
+        outq_done(&q);
+        free(moved);
+    }
+}
+
+/* A range that was moved is still borrowed: the rest of a turn may be copied later. */
+static void test_rebase_then_own_rest(void **state)
+{
+    char turn[] = "abcdef";
+    char moved[] = "bcd";
+    struct outq q;
+
+    (void)state;
+    outq_init(&q);
+    assert_int_equal(outq_push_borrowed(&q, turn, 1), 0);
+    outq_seal(&q);
+    assert_int_equal(outq_push_borrowed(&q, turn + 1, 3), 0);
+    outq_seal(&q);
+    assert_int_equal(outq_push_borrowed(&q, turn + 4, 2), 0);
+    outq_consumed(&q, 2);
+    outq_rebase(&q, turn + 1, 3, moved);
+    assert_int_equal(outq_own_rest(&q), 4);
+    memset(turn, '#', sizeof(turn));
+    memset(moved, '#', sizeof(moved));
+    assert_content(&q, "cdef");
+    outq_done(&q);
+}
+
 /* The model: everything ever pushed and not taken back, as one string. */
 #define STREAM_BYTES (1u << 20)
 #define TURN_BYTES   4096u
@@ -379,6 +464,9 @@ int main(void)
         cmocka_unit_test(test_takes_back_what_was_not_sent),
         cmocka_unit_test(test_a_long_queue_goes_back_to_small),
         cmocka_unit_test(test_a_push_that_fails_changes_nothing),
+        cmocka_unit_test(test_a_seal_ends_a_segment),
+        cmocka_unit_test(test_rebase_moves_one_range),
+        cmocka_unit_test(test_rebase_then_own_rest),
         cmocka_unit_test(test_against_the_model),
     };
 
