@@ -59,7 +59,8 @@ class Others:
 
 
 def test_a_caller_with_1000_connections(world):
-    tside = world.tside(default=[world.callee("a")])
+    tside = world.tside(default=[world.callee("a")],
+                        rules={f"greedy.app/*/{SERVICE}/*/*/config": {"timeout_ms": 30000, "pool": {"wait_ms": 20000}}})
     with Others(world, tside) as others:
         links = [world.link(tside, timeout=30) for _ in range(1000)]
         for link in links:

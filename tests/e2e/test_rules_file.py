@@ -100,7 +100,7 @@ def test_weight_0_is_none_at_all(world):
 
 def test_an_endpoint_of_weight_0_gets_no_call(world):
     callees = [world.callee(name) for name in ("a1", "a2", "a3")]
-    tside = world.tside(default=callees)
+    tside = world.tside(rules={CONFIG: {"lb": "round_robin"}}, default=callees)
     links = world.spread(tside)
     assert set(served(links, 90)) == {"a1", "a2", "a3"}
     tside.change(services={f"{SERVICE}/default/{callees[1].address}": {"weight": 0}})
@@ -300,7 +300,8 @@ def test_zones_and_their_spilling(world):
     lf, hl, none = (world.callee(name) for name in ("lf", "hl", "none"))
     services = {f"{SERVICE}/default/{lf.address}": {"zone": "lf"}, f"{SERVICE}/default/{hl.address}": {"zone": "hl"},
                 f"{SERVICE}/default/{none.address}": {}}
-    tside = world.tside(rules={TRAFFIC: {"default@lf": 70, "default@hl": 30}}, services=services)
+    tside = world.tside(rules={TRAFFIC: {"default@lf": 70, "default@hl": 30}, CONFIG: {"lb": "round_robin"}},
+                        services=services)
     links = world.spread(tside)
     count = served(links, 500)
     assert set(count) == {"lf", "hl"} and 280 <= count["lf"] <= 420, count

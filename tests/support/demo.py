@@ -89,7 +89,7 @@ def run(demo: Demo) -> None:
     demo.edit("traffic {default: 100, canary: 0}", rules={TRAFFIC: {"default": 100, "canary": 0}})
     told = demo.many(200)
     demo.show("the next calls", told)
-    expect(share(told, *DEFAULT) == 100 and len(told) == 3, "back, spread over the three of default")
+    expect(share(told, *DEFAULT) == 100 and len(told) > 1, "back, spread over default")
 
     demo.edit("degrade 30 %, answered with BaseResp 1003",
               rules={DEGRADE: {"percent": 30, "reply": {"base_resp": {"code": 1003, "message": "degraded"}}}})

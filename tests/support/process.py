@@ -94,8 +94,8 @@ class Process:
     def assert_clean(self) -> None:
         """Nothing that a sanitizer, an assert or the C library had to say."""
         said = self.stderr()
-        found = [word for word in SANITIZERS if word in said]
-        assert not found, f"{found} of {self.argv[0]}: {said[-8000:]}"
+        found = [said.index(word) for word in SANITIZERS if word in said]
+        assert not found, f"{self.argv[0]}: {said[max(0, min(found) - 200):][:12000]}"
 
     def memory_kib(self) -> int:
         """Resident anonymous memory: what the process itself keeps."""
