@@ -79,7 +79,8 @@ void disc_store_commit(struct disc_store *store, enum disc_layer layer, int64_t 
                        enum disc_origin origin, uint64_t now_ms);
 
 /* Compiles for about budget_us; true when all commits so far are published (at once where nothing
- * changed but the revision: then a snapshot with the new revision is published too). */
+ * changed but the revision: then a snapshot with the new revision is published too; where nothing at all
+ * changed there is none). */
 bool disc_store_build(struct disc_store *store, uint64_t budget_us);
 
 /* Frees what readers have let go since: build does the same, this is for quiet times. */

@@ -58,6 +58,7 @@ void store_callee_remove_rule(struct store_callee *callee, struct store_record *
 
 void store_callee_dirty(struct disc_store *store, struct store_callee *callee)
 {
+    store->changed = true;
     if (!callee->dirty) {
         callee->dirty = true;
         callee->next_dirty = store->dirty;

@@ -220,8 +220,21 @@ static bool step_bucket(struct disc_store *store)
     return true;
 }
 
+/* A file that was read again without a change, say, is no news to the workers. */
+static bool is_news(const struct disc_store *store)
+{
+    return store->changed || store->generation == 0 ||
+           store->revision != store->published_revision || store->origin != store->published_origin;
+}
+
 static void publish(struct disc_store *store)
 {
+    if (!is_news(store)) {
+        return;
+    }
+    store->changed = false;
+    store->published_revision = store->revision;
+    store->published_origin = store->origin;
     struct disc_snapshot *snapshot = memory_zalloc(sizeof *snapshot);
     snapshot->generation = ++store->generation;
     snapshot->revision = store->revision;

@@ -141,6 +141,9 @@ struct disc_store {
     uint32_t callees_len;
     struct store_callee *star; /* `To = *`, never removed */
     struct store_callee *dirty;
+    bool changed;               /* something was dirty since the last snapshot */
+    int64_t published_revision; /* what the last snapshot said; likewise origin */
+    enum disc_origin published_origin;
 
     struct graveyard graveyard;
     struct snapshot_bucket *buckets[SNAPSHOT_BUCKETS]; /* as last built */

@@ -7,9 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+static uint64_t limit_of(const struct buffers *buffers)
+{
+    uint64_t reserve =
+        buffers->connections ? permit_taken(buffers->connections) * BUFFERS_RESERVE_BYTES : 0;
+    return buffers->limit - (reserve < buffers->limit / 2 ? reserve : buffers->limit / 2);
+}
+
 bool buffers_charge(const struct buffers *buffers, size_t bytes)
 {
-    if (!permit_take(buffers->permits, bytes, buffers->limit)) {
+    if (!permit_take(buffers->permits, bytes, limit_of(buffers))) {
         counter_add(buffers->counters, METRIC_BUFFERS_EXHAUSTED, 1);
         return false;
     }
@@ -20,7 +27,8 @@ bool buffers_charge(const struct buffers *buffers, size_t bytes)
 bool buffers_may_charge(const struct buffers *buffers, size_t bytes)
 {
     uint64_t taken = permit_taken(buffers->permits);
-    if (bytes > buffers->limit || taken > buffers->limit - bytes) {
+    uint64_t limit = limit_of(buffers);
+    if (bytes > limit || taken > limit - bytes) {
         counter_add(buffers->counters, METRIC_BUFFERS_EXHAUSTED, 1);
         return false;
     }

@@ -13,9 +13,14 @@
 
 #include <stddef.h>
 
+/* Set aside for every connection, up to half of the limit: what one that keeps nothing yet may read and keep
+ * when the rest is used up. */
+#define BUFFERS_RESERVE_BYTES 4096
+
 struct buffers {
     struct permits *permits; /* shared by all workers */
     uint64_t limit;
+    struct permits *connections; /* each has BUFFERS_RESERVE_BYTES set aside; NULL: none */
     struct counters *counters;
 };
 

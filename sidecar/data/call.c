@@ -138,7 +138,7 @@ static void call_release(struct call *call)
 /* A small call of a caller with few under way gets through when others have used the buffers up. */
 static bool is_modest(const struct call *call)
 {
-    return call->frame_len <= INTAKE_RESERVE_BYTES && call->session &&
+    return call->frame_len <= BUFFERS_RESERVE_BYTES && call->session &&
            call->session->calls_len <= CALL_MODEST_CALLS;
 }
 

@@ -104,12 +104,6 @@ static void dequeue(struct endpoint_pool *pool, struct call *call)
     }
 }
 
-static struct call *first_waiter(const struct endpoint_pool *pool)
-{
-    struct list *node = list_first(&pool->waiters);
-    return node ? call_of_wait(node) : NULL;
-}
-
 /* ---- handing connections to calls ---------------------------------------------------------- */
 
 static void assign(struct upstream_conn *conn, struct call *call)
@@ -166,10 +160,23 @@ static bool greedy(const struct call *call)
            session->calls_len - session->queued > call->route->config.pool.max_connections / 4;
 }
 
-static bool take_permit(struct endpoint_pool *pool, const struct call *call)
+static uint32_t share_of(const struct call *call)
 {
     uint32_t limit = call->route->config.pool.max_connections;
-    return permit_take(&pool->endpoint->connections, 1, greedy(call) ? limit - limit / 4 : limit);
+    return greedy(call) ? limit - limit / 4 : limit;
+}
+
+static bool take_permit(struct endpoint_pool *pool, const struct call *call)
+{
+    return permit_take(&pool->endpoint->connections, 1, share_of(call));
+}
+
+/* The same of a connection that is there already. */
+static bool may_use(const struct endpoint_pool *pool, const struct call *call)
+{
+    uint64_t open = permit_taken(&pool->endpoint->connections);
+    uint64_t idle = permit_taken(&pool->endpoint->idle);
+    return !greedy(call) || open <= idle + share_of(call);
 }
 
 /* The first waiters, in order: one that may not have a permit does not hold up those close behind it, who
@@ -286,10 +293,10 @@ static void wait_for_permit(struct endpoint_pool *pool, struct call *call)
         return;
     }
     enqueue(pool, call);
-    struct upstream_conn *spare = spare_conn(pool);
+    struct upstream_conn *spare = greedy(call) ? NULL : spare_conn(pool);
     if (spare) {
-        upstream_conn_event(spare,
-                            UPSTREAM_EVENT_EXPIRED); /* its permit goes to the first waiter */
+        /* Its permit goes to the first waiter. */
+        upstream_conn_event(spare, UPSTREAM_EVENT_EXPIRED);
         return;
     }
     want_idle(pool);
@@ -309,7 +316,7 @@ void endpoint_pool_get(struct call *call)
         return;
     }
     struct list *idle = call->tries < FRESH_FROM_TRY ? list_first(&pool->idle) : NULL;
-    if (idle && !call->oneway) {
+    if (idle && !call->oneway && may_use(pool, call)) {
         assign(container_of(idle, struct upstream_conn, idle), call);
         return;
     }
@@ -365,9 +372,22 @@ static bool keep_idle(struct endpoint_pool *pool, struct upstream_conn *conn)
     return true;
 }
 
+/* Who may have a connection that comes free: the first waiter or, where that is greedy, one close behind
+ * it. NULL: nobody may. */
+static struct call *waiter_for(const struct endpoint_pool *pool)
+{
+    struct list *node = pool->waiters.next;
+    for (int i = 0; i < POOL_LOOK_AHEAD && node != &pool->waiters; i++, node = node->next) {
+        if (may_use(pool, call_of_wait(node))) {
+            return call_of_wait(node);
+        }
+    }
+    return NULL;
+}
+
 void endpoint_pool_park(struct endpoint_pool *pool, struct upstream_conn *conn)
 {
-    struct call *waiter = first_waiter(pool);
+    struct call *waiter = waiter_for(pool);
     bool ours = others_waiting(pool) == 0 || pool->local_turns < POOL_LOCAL_TURNS_MAX;
     if (waiter && !waiter->oneway && !conn->tainted && ours) {
         pool->local_turns++;

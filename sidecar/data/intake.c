@@ -90,7 +90,7 @@ void intake_alloc(struct intake *intake, uv_buf_t *buf)
         return;
     }
     /* Who keeps nothing may read a little: small calls get through, whoever uses the buffers up. */
-    unsigned take = free_to_read ? WORKER_READ_BYTES : INTAKE_RESERVE_BYTES;
+    unsigned take = free_to_read ? WORKER_READ_BYTES : BUFFERS_RESERVE_BYTES;
     char *piece = arena_take(&worker->arena, take);
     if (piece) {
         *buf = uv_buf_init(piece, take);

@@ -13,9 +13,6 @@
 #include "sidecar/data/frame_reader.h"
 #include "sidecar/data/worker.h"
 
-/* What a connection that keeps nothing may read, and perhaps keep, over limits.buffered_bytes. */
-#define INTAKE_RESERVE_BYTES 4096
-
 struct intake {
     struct frame_reader reader;
     struct worker *worker;

@@ -446,6 +446,7 @@ struct worker *worker_new(struct worker_env *env, uint32_t index, uint64_t seed)
     worker->armed_ms = UINT64_MAX;
     worker->buffers = (struct buffers){.permits = &env->buffered,
                                        .limit = env->bootstrap->limits.buffered_bytes,
+                                       .connections = &env->connections,
                                        .counters = &worker->counters};
     worker->housekeeping.kind = WORKER_TIMER_HOUSEKEEPING;
     init_lists(worker);

@@ -88,8 +88,9 @@ def test_a_caller_that_pipelines_1000_calls_without_reading(world):
         # 50 MB were asked for; unsent are 256 KiB, a call each of the pool, and what the kernel holds.
         assert tside.memory_kib() - before < 24 * 1024 * ROOM
         for i in range(1000):
-            reply = greedy.message()
-            assert (reply.seqid, len(reply.args.get(0, 4))) == (i, 50_000)
+            reply = greedy.message()  # in order; some of its own calls waited too long for a connection
+            assert reply.seqid == i
+            assert reply.reason == "pool_exhausted" or len(reply.args.get(0, 4)) == 50_000, reply
         sender.join(10)
     wait_until(lambda: tside.metric("tside_buffered_bytes") == 0)
 

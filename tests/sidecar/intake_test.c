@@ -272,15 +272,15 @@ static void test_requests_wait_and_replies_do_not(void **state)
     (void)state;
     script_init(&request, CODEC_SCAN_REQUEST);
     script_init(&reply, CODEC_SCAN_REPLY);
-    script_add_call(&request, "echo", 3 * INTAKE_RESERVE_BYTES);
+    script_add_call(&request, "echo", 3 * BUFFERS_RESERVE_BYTES);
     script_add_call(&reply, "echo", 10);
     struct world *world = world_new(100000);
     peer_init(&older, world, &request);
     peer_init(&caller, world, &request);
     peer_init(&callee, world, &reply);
     buffers_charge_forced(&world->worker->buffers, 100000);
-    assert_int_equal(read_some(&older, SIZE_MAX), INTAKE_RESERVE_BYTES);
-    assert_int_equal(read_some(&caller, SIZE_MAX), INTAKE_RESERVE_BYTES);
+    assert_int_equal(read_some(&older, SIZE_MAX), BUFFERS_RESERVE_BYTES);
+    assert_int_equal(read_some(&caller, SIZE_MAX), BUFFERS_RESERVE_BYTES);
     assert_int_equal(read_some(&caller, SIZE_MAX), 0);
     assert_true(caller.intake.starving);
     assert_int_equal(read_some(&callee, SIZE_MAX), reply.wire.len);
