@@ -106,6 +106,12 @@ double lb_ewma_now(double ewma_us, double idle_ms)
     return ewma_us * fade(idle_ms);
 }
 
+double lb_success_sample(double latency_us, double ewma_us)
+{
+    double most = ewma_us * LB_STEP_MAX;
+    return ewma_us > 0 && latency_us > most ? most : latency_us;
+}
+
 double lb_failure_sample(double latency_us, double timeout_us, double ewma_us, double median_us)
 {
     double sample = fmax(latency_us, timeout_us);

@@ -45,6 +45,11 @@ double lb_ewma_next(double ewma_us, double sample_us, double elapsed_ms);
 /* What an EWMA is worth idle_ms after its last sample: the value for struct lb_load. */
 double lb_ewma_now(double ewma_us, double idle_ms);
 
+/* What an answered call is recorded as: its latency, but at most LB_STEP_MAX times the EWMA so far. One
+ * slow answer is noise and must not move traffic; a second one is news. */
+#define LB_STEP_MAX 1.9
+double lb_success_sample(double latency_us, double ewma_us);
+
 /* What a failed call is recorded as. median_us 0: max(latency, timeout). */
 double lb_failure_sample(double latency_us, double timeout_us, double ewma_us, double median_us);
 

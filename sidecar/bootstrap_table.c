@@ -487,6 +487,21 @@ bool option_set(struct option_value *value)
 
 /* ---- the manual --------------------------------------------------------------------------- */
 
+/* Of those without words and numbers. */
+static const char *const shown_types[OPTION_TYPE_MAX] = {
+    [OPTION_TEXT] = "text",
+    [OPTION_NAME] = "name",
+    [OPTION_PREFIX] = "`/prefix`",
+    [OPTION_FILE] = "path",
+    [OPTION_SOCKET] = "path",
+    [OPTION_LISTEN] = "address",
+    [OPTION_ADMIN_LISTEN] = "address",
+    [OPTION_MODE] = "octal",
+    [OPTION_URLS] = "list of URLs",
+    [OPTION_HOSTS] = "list of names",
+    [OPTION_LATER] = "not yet",
+};
+
 static void print_values(FILE *out, const struct option *option)
 {
     struct words words;
@@ -497,8 +512,8 @@ static void print_values(FILE *out, const struct option *option)
     }
     if (option->type == OPTION_UINT || option->type == OPTION_COUNT) {
         fprintf(out, "%" PRId64 "..%" PRId64, option->min, option->max);
-    } else if (option->type == OPTION_LATER) {
-        fputs("not yet", out);
+    } else if (shown_types[option->type] != NULL) {
+        fputs(shown_types[option->type], out);
     }
 }
 
@@ -507,10 +522,10 @@ void bootstrap_print_reference(FILE *out)
     fputs("| key | values | default | meaning |\n| --- | --- | --- | --- |\n", out);
     for (size_t i = 0; i < bootstrap_options_len; i++) {
         const struct option *option = &bootstrap_options[i];
-        bool shown = option->def != NULL && option->def[0] != '\0';
+        const char *def = option->def == NULL ? "" : option->def[0] == '\0' ? "\"\"" : option->def;
         fprintf(out, "| `%s` | ", option->path);
         print_values(out, option);
-        fprintf(out, " | %s%s%s | %s |\n", shown ? "`" : "", shown ? option->def : "",
-                shown ? "`" : "", option->meaning);
+        fprintf(out, " | %s%s%s | %s%s |\n", def[0] != '\0' ? "`" : "", def,
+                def[0] != '\0' ? "`" : "", option->meaning, option->live ? " (SIGHUP)" : "");
     }
 }

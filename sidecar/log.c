@@ -73,6 +73,11 @@ void log_set_level(struct log *log, enum log_level level)
     log->level = level;
 }
 
+void log_set_text(struct log *log, bool text)
+{
+    log->text = text;
+}
+
 uint64_t log_dropped(const struct log *log)
 {
     return log->dropped;

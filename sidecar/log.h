@@ -39,6 +39,7 @@ struct log_line {
 struct log *log_new(int fd, enum log_level level, bool text, const char *node);
 struct log *log_free(struct log *log);
 void log_set_level(struct log *log, enum log_level level);
+void log_set_text(struct log *log, bool text); /* between two lines */
 uint64_t log_dropped(const struct log *log);
 
 /* False where the level is switched off. event is a stable id, message a sentence. */

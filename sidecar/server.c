@@ -4,7 +4,7 @@
  * Start: log, state directory, sources, sockets, admin, workers. The workers are offered their first
  * snapshot when the rules are there: at once from files and disk, with the first list from etcd, or
  * after SERVER_RULES_WAIT_MS without any. End: SIGTERM drains the workers, the last one to stop ends
- * the control loop.
+ * the control loop. SIGHUP: reload.c.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/server.h"
@@ -14,6 +14,7 @@
 #include "discovery/state_dir_lock.h"
 #include "sidecar/admin/admin.h"
 #include "sidecar/data/worker.h"
+#include "sidecar/reload.h"
 #include "sidecar/shared/record.h"
 #include "sidecar/snapshots.h"
 #include "sidecar/sockets.h"
@@ -46,6 +47,7 @@ struct server {
     struct etcd_io *etcd;
     struct admin *admin;
     struct snapshots snapshots;
+    struct reload reload;
     struct worker_env env;
 
     uv_loop_t loop;
@@ -56,6 +58,8 @@ struct server {
     uv_timer_t drain_timeout;
     uv_signal_t sigterm;
     uv_signal_t sigint;
+    uv_signal_t sighup;
+    uv_signal_t sigusr2;
 
     struct listen_sockets sockets[BOOTSTRAP_LISTENERS_MAX];
     struct admin_listener_info listener_info[BOOTSTRAP_LISTENERS_MAX];
@@ -248,7 +252,7 @@ static void on_drain_timeout(uv_timer_t *handle)
     struct server *server = handle->data;
     log_printf(server->log, LOG_WARN, "server", "drain_timeout",
                "drain_timeout_ms %llu passed: ending with calls under way",
-               (unsigned long long)server->bootstrap->timeouts.drain_timeout_ms);
+               (unsigned long long)server->env.drain_timeout_ms);
     want_phase(server, WORKER_ENDING);
 }
 
@@ -263,8 +267,7 @@ static void begin_drain(void *owner)
                "no new connections; calls under way finish");
     notify_service_manager("STOPPING=1");
     want_phase(server, WORKER_DRAINING);
-    (void)uv_timer_start(&server->drain_timeout, on_drain_timeout,
-                         server->bootstrap->timeouts.drain_timeout_ms, 0);
+    (void)uv_timer_start(&server->drain_timeout, on_drain_timeout, server->env.drain_timeout_ms, 0);
 }
 
 /* The first signal drains, the second one ends at once. */
@@ -277,6 +280,35 @@ static void on_signal(uv_signal_t *handle, int signum)
     } else {
         begin_drain(server);
     }
+}
+
+static void on_reload(uv_signal_t *handle, int signum)
+{
+    struct server *server = handle->data;
+    (void)signum;
+    if (server->draining) { /* what it would change is in use or closed */
+        log_printf(server->log, LOG_WARN, "server", "reload_rejected",
+                   "draining: the bootstrap file is not read again");
+        return;
+    }
+    reload_now(&server->reload, server->admin, server->file_source);
+    server->env.drain_timeout_ms = reload_newest(&server->reload)->timeouts.drain_timeout_ms;
+}
+
+static void on_handover(uv_signal_t *handle, int signum)
+{
+    struct server *server = handle->data;
+    (void)signum;
+    log_printf(server->log, LOG_WARN, "server", "handover_not_yet",
+               "not yet: SIGUSR2 is to hand over to a new process; nothing was done");
+}
+
+/* Where nobody listens, before and after the loop. */
+static void ignore_signals(void)
+{
+    (void)signal(SIGPIPE, SIG_IGN); /* a peer that is gone is an error of its write, not of ours */
+    (void)signal(SIGHUP, SIG_IGN);
+    (void)signal(SIGUSR2, SIG_IGN);
 }
 
 static void close_handle(uv_handle_t *handle)
@@ -314,6 +346,9 @@ static void stop_control(struct server *server)
     close_handle((uv_handle_t *)&server->drain_timeout);
     close_handle((uv_handle_t *)&server->sigterm);
     close_handle((uv_handle_t *)&server->sigint);
+    close_handle((uv_handle_t *)&server->sighup);
+    close_handle((uv_handle_t *)&server->sigusr2);
+    ignore_signals(); /* libuv has given them back: they would kill us on the last steps */
 }
 
 /* ---- admin's questions --------------------------------------------------------------------- */
@@ -402,6 +437,14 @@ static void init_timer(struct server *server, uv_timer_t *timer)
     timer->data = server;
 }
 
+static bool catch_signal(struct server *server, uv_signal_t *handle, uv_signal_cb callback,
+                         int signum)
+{
+    (void)uv_signal_init(&server->loop, handle); /* fails with the loop alone */
+    handle->data = server;
+    return uv_signal_start(handle, callback, signum) == 0;
+}
+
 static bool init_loop(struct server *server)
 {
     if (uv_loop_init(&server->loop) || uv_async_init(&server->loop, &server->notify, on_notify)) {
@@ -413,12 +456,10 @@ static bool init_loop(struct server *server)
     init_timer(server, &server->tick);
     init_timer(server, &server->rules_wait);
     init_timer(server, &server->drain_timeout);
-    (void)uv_signal_init(&server->loop, &server->sigterm);
-    (void)uv_signal_init(&server->loop, &server->sigint);
-    server->sigterm.data = server;
-    server->sigint.data = server;
-    return uv_signal_start(&server->sigterm, on_signal, SIGTERM) == 0 &&
-           uv_signal_start(&server->sigint, on_signal, SIGINT) == 0 &&
+    return catch_signal(server, &server->sigterm, on_signal, SIGTERM) &&
+           catch_signal(server, &server->sigint, on_signal, SIGINT) &&
+           catch_signal(server, &server->sighup, on_reload, SIGHUP) &&
+           catch_signal(server, &server->sigusr2, on_handover, SIGUSR2) &&
            uv_timer_start(&server->tick, on_tick, SERVER_TICK_MS, SERVER_TICK_MS) == 0;
 }
 
@@ -655,6 +696,7 @@ static void release(struct server *server)
         state_dir_unlock(server->state_lock);
     }
     (void)uv_loop_close(&server->loop);
+    reload_done(&server->reload);
     log_free(server->log);
 }
 
@@ -664,11 +706,12 @@ int server_run(const struct bootstrap *bootstrap)
     if (!server) {
         return EX_OSERR;
     }
-    (void)signal(SIGPIPE, SIG_IGN); /* a peer that is gone is an error of its write, not of ours */
+    ignore_signals();
     server->bootstrap = bootstrap;
     server->state_lock = -1;
     server->started_unix_ms = unix_ms();
     server->env.bootstrap = bootstrap;
+    server->env.drain_timeout_ms = bootstrap->timeouts.drain_timeout_ms;
     server->env.workers_len = bootstrap->workers;
     server->env.notify_control = notify_control;
     server->env.owner = server;
@@ -678,6 +721,7 @@ int server_run(const struct bootstrap *bootstrap)
         free(server);
         return EX_OSERR;
     }
+    reload_init(&server->reload, bootstrap, server->log);
     if (!start(server)) {
         stop_control(server);
     }

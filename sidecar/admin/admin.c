@@ -223,6 +223,7 @@ struct admin *admin_new(const struct admin_context *context)
         return NULL;
     }
     admin->context = *context;
+    admin_set_hosts(admin, context->bootstrap->admin.hosts, context->bootstrap->admin.hosts_len);
     admin->windows = windows;
     uv_timer_init(context->loop, &admin->sample);
     uv_timer_init(context->loop, &admin->drain);
@@ -239,6 +240,12 @@ struct admin *admin_new(const struct admin_context *context)
 const char *admin_address(const struct admin *admin)
 {
     return admin->address;
+}
+
+void admin_set_hosts(struct admin *admin, char *const hosts[], size_t hosts_len)
+{
+    admin->hosts = hosts;
+    admin->hosts_len = hosts_len;
 }
 
 static void on_closed(void *arg)

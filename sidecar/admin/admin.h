@@ -53,6 +53,8 @@ struct admin;
 struct admin *admin_new(const struct admin_context *context);
 /* Address of the TCP listener as bound ("127.0.0.1:43121"), "" where none. */
 const char *admin_address(const struct admin *admin);
+/* admin.hosts from now on; borrowed until they are set again or admin is closed. */
+void admin_set_hosts(struct admin *admin, char *const hosts[], size_t hosts_len);
 void admin_close(struct admin *admin, void (*closed)(void *owner), void *owner);
 
 /* Writes the access log's line of one record (shared/record.h). */

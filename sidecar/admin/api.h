@@ -26,6 +26,8 @@ struct admin_door {
 struct admin {
     struct admin_context context;
     struct admin_door tcp, local;
+    char *const *hosts; /* admin.hosts: SIGHUP changes them */
+    size_t hosts_len;
     char address[80];
     ino_t socket_inode; /* of admin.socket as bound; 0: none */
     struct windows *windows;

@@ -142,9 +142,8 @@ static bool check_method(const struct path *path, const struct admin_door *door,
 void api_dispatch(void *arg, const struct http_request *request, struct http_reply *reply)
 {
     const struct admin_door *door = arg;
-    const struct bootstrap *bootstrap = door->admin->context.bootstrap;
-    if (!door->local &&
-        !router_host_allowed(request->host, bootstrap->admin.hosts, bootstrap->admin.hosts_len)) {
+    const struct admin *admin = door->admin;
+    if (!door->local && !router_host_allowed(request->host, admin->hosts, admin->hosts_len)) {
         api_error(reply, 403, "forbidden_host", "the Host header is not one of this sidecar's",
                   "use an IP address or localhost, or list the name in admin.hosts");
         return;

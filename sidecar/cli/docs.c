@@ -1,7 +1,8 @@
 /*
- * sidecar/cli/docs.c: tside docs, the tables of the manual; not shown by --help.
+ * sidecar/cli/docs.c: tside docs, the reference pages of the manual; not shown by --help.
  *
  * Printed from the tables that the program itself reads, so that the manual cannot say otherwise.
+ * What stands here in words (other_metrics too) is held to the truth by tests/e2e/test_docs.py.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/bootstrap.h"
@@ -79,6 +80,83 @@ static void print_type(const struct field_row *field)
     }
 }
 
+/* In front of each page; its table follows. */
+static const char keys_head[] =
+    "# Rules and endpoints\n\n"
+    "A rule is a key with a JSON value, in etcd below `etcd.rules_prefix` or in the rules file "
+    "without\n"
+    "prefix:\n\n"
+    "```text\n"
+    "From/FromCluster/To/ToCluster/Method/traffic\n"
+    "From/FromCluster/To/ToCluster/Method/degrade\n"
+    "From/FromCluster/To/ToCluster/Method/config\n"
+    "```\n\n"
+    "Each of the five names may be `*`; [call.md](call.md) says which rule wins. Within a name "
+    "`/`, `%`, "
+    "`*`\n"
+    "and control bytes are percent-encoded, and nothing else is. A value with an unknown field, a "
+    "wrong\n"
+    "type or a number out of range is refused as a whole: its last good value stays in force, and\n"
+    "`/api/v1/config/errors` lists it. What is marked `not yet` is refused, too.\n\n"
+    "## traffic\n\n"
+    "Weights per cluster, integers from 0 to 1000000, not all 0:\n\n"
+    "```json\n"
+    "{\"default\": 90, \"canary\": 10}\n"
+    "{\"clusters\": {\"default@lf\": 70, \"default\": 30}, \"by\": \"log_id\"}\n"
+    "```\n\n"
+    "`cluster@zone` takes the endpoints of one zone. `by` is what the draw hangs on: `random` "
+    "(default),\n"
+    "`log_id`, `caller`, or `extra:<key>` for an entry of `Base.Extra`.\n\n"
+    "## degrade\n\n"
+    "The percentage of calls that tside answers itself, in steps of 0.01:\n\n"
+    "```json\n"
+    "30\n"
+    "{\"percent\": 30, \"by\": \"random\", \"reply\": {\"exception\": \"closed for today\"}}\n"
+    "```\n\n"
+    "`reply` is one of `{\"exception\": \"text\"}`, `{\"base_resp\": {\"code\": 1003, \"message\": "
+    "\"text\"}}`,\n"
+    "`{\"void\": true}` and `{\"result\": \"<base64 of the result struct>\"}`.\n\n"
+    "## config\n\n"
+    "Every field is optional; `pool.max_idle` is written `{\"pool\": {\"max_idle\": 128}}`.\n\n";
+
+static const char keys_tail[] = "\n## Endpoints\n\n"
+                                "An endpoint is a key `Service/Cluster/IP:port`, in etcd below "
+                                "`etcd.services_prefix` or under\n"
+                                "`services` in the rules file. Its value may be empty:\n\n"
+                                "```json\n"
+                                "{\"weight\": 10, \"zone\": \"lf\", \"tags\": {}}\n"
+                                "```\n\n"
+                                "Weight 0 drains: no new call.\n";
+
+static const char bootstrap_head[] = "# The bootstrap file\n\n"
+                                     "YAML, read at start. The least that says something:\n\n"
+                                     "```yaml\n"
+                                     "listeners:\n"
+                                     "  - listen: 127.0.0.1:9090\n"
+                                     "etcd: {endpoints: [\"http://127.0.0.1:2379\"]}\n"
+                                     "```\n\n"
+                                     "`limits.calls` is written `limits: {calls: 1000}`; "
+                                     "`listeners[]` is a list. Relative paths start from\n"
+                                     "the file's folder. `tside check -c FILE` tells every finding "
+                                     "at once; what is marked `not yet` is\n"
+                                     "refused. SIGHUP reads the file again: keys marked so apply "
+                                     "at once, the others at the next start, and\n"
+                                     "the log names those that differ.\n\n";
+
+static const char reasons_head[] = "# Reasons\n\n"
+                                   "What can become of a call, the same word in the message of an "
+                                   "exception, in the label `reason` of\n"
+                                   "`tside_calls_total`, in the access log and in `tside explain`. "
+                                   "What tside answers itself is a\n"
+                                   "TApplicationException whose message begins with `[tside "
+                                   "REASON]`; a degrade rule may say another "
+                                   "reply.\n\n";
+
+static const char metrics_head[] = "# Metrics\n\n"
+                                   "At `/metrics` of the admin port, in Prometheus' text format; "
+                                   "sums over all workers. A label with its\n"
+                                   "values behind it has no others.\n\n";
+
 static void print_default(const struct field_row *field)
 {
     for (size_t i = 0; i < LEN(enums); i++) {
@@ -95,6 +173,7 @@ static void print_default(const struct field_row *field)
 
 static void print_keys(void)
 {
+    fputs(keys_head, stdout);
     puts("| field | values | default | meaning |\n| --- | --- | --- | --- |");
     for (size_t i = 0; i < LEN(fields); i++) {
         printf("| `%s` | ", fields[i].path);
@@ -103,30 +182,121 @@ static void print_keys(void)
         print_default(&fields[i]);
         printf(" | %s%s |\n", fields[i].meaning, is_later(fields[i].state) ? " (not yet)" : "");
     }
+    fputs(keys_tail, stdout);
 }
 
 static void print_bootstrap(void)
 {
+    fputs(bootstrap_head, stdout);
     bootstrap_print_reference(stdout);
+}
+
+static const char *answered_by(const char *id, bool own)
+{
+    return own ? "tside" : strcmp(id, "DOWNSTREAM_GONE") == 0 ? "nobody" : "the callee";
 }
 
 static void print_reasons(void)
 {
+    fputs(reasons_head, stdout);
     puts("| reason | answered by | meaning |\n| --- | --- | --- |");
 #define REASON(id, text, own, test, meaning)                                                       \
-    printf("| `%s` | %s | %s |\n", text, own ? "tside" : "the callee", meaning);
+    printf("| `%s` | %s | %s |\n", text, answered_by(#id, own), meaning);
 #include "sidecar/reason.def"
 }
 
-/* Rows of one name stand together; the first has the help. */
+struct metric_line {
+    const char *name;
+    const char *kind;
+    const char *labels;
+    const char *help;
+};
+
+/* Rows of one name stand together and differ in the value of one label; the first has the help. */
+static const struct metric_line metrics[] = {
+#define METRIC(id, kind, name, labels, help) {name, #kind, labels, help},
+#include "sidecar/metric.def"
+};
+
+/* What sidecar/admin/prometheus.c writes beside the table; labels as the page shows them. */
+static const struct metric_line other_metrics[] = {
+    {"tside_calls_total", "counter",
+     "`from`, `from_cluster`, `to`, `to_cluster`, `method`, `reason` ([reasons](reasons.md))",
+     "Calls by what became of them."},
+    {"tside_call_duration_seconds", "histogram", "`to`, `to_cluster`",
+     "From a call's last byte read to its reply."},
+    {"tside_tuples", "gauge", "", "Tuples counted on their own."},
+    {"tside_tuples_overflow_total", "counter", "",
+     "Times that a tuple was counted as _other: limits.metric_routes."},
+    {"tside_keys", "gauge", "`source`, `kind`: rules, services",
+     "Keys held, by source and kind, rejected ones included."},
+    {"tside_keys_foreign", "gauge", "", "Keys below a prefix that are not tside's."},
+    {"tside_rules_rejected", "gauge", "", "Keys listed as rejected now."},
+    {"tside_rules_rejections_total", "counter", "", "Values rejected."},
+    {"tside_views_built_total", "counter", "", "Views compiled: one per changed callee."},
+    {"tside_snapshots_total", "counter", "", "Snapshots published."},
+    {"tside_config_revision", "gauge", "", "etcd's revision that is in force; 0: none."},
+    {"tside_config_source", "gauge", "`source`", "Where the rules in force came from last."},
+    {"tside_etcd_watching", "gauge", "", "1 while the watch stands."},
+    {"tside_etcd_revision", "gauge", "", "etcd's revision that was applied last."},
+    {"tside_etcd_sync_age_seconds", "gauge", "", "Since the last proof of being up to date."},
+    {"tside_etcd_reconnects_total", "counter", "", "Watch streams after the first."},
+    {"tside_etcd_events_total", "counter", "", "Changes received."},
+    {"tside_etcd_lists_total", "counter", "", "Full lists completed."},
+    {"tside_etcd_empty_lists_total", "counter", "",
+     "Lists without a key of what is held: not believed."},
+    {"tside_etcd_endpoint_up", "gauge", "`endpoint`",
+     "1 where the endpoint's last answer was one."},
+    {"tside_state_writes_total", "counter", "", "Last good states written to disk."},
+    {"tside_state_write_failures_total", "counter", "",
+     "Last good states that could not be written."},
+    {"tside_build_info", "gauge", "`version`", "The version that runs."},
+    {"tside_workers", "gauge", "", "Event loops that carry calls."},
+    {"tside_draining", "gauge", "", "1 while draining."},
+    {"tside_log_lines_dropped_total", "counter", "", "Lines dropped: standard error took no more."},
+    {"process_start_time_seconds", "gauge", "", "Start time since the epoch in seconds."},
+    {"process_cpu_seconds_total", "counter", "", "User and system CPU time in seconds."},
+    {"process_virtual_memory_bytes", "gauge", "", "Virtual memory size in bytes."},
+    {"process_resident_memory_bytes", "gauge", "", "Resident memory size in bytes."},
+    {"process_open_fds", "gauge", "", "Open file descriptors."},
+    {"process_max_fds", "gauge", "", "The limit of open file descriptors."},
+};
+
+static void print_metric(const struct metric_line *metric)
+{
+    printf("| `%s` | %s | %s | %s |\n", metric->name, metric->kind, metric->labels, metric->help);
+}
+
+/* The rows of one name as one line: `cause`: empty, too_large. Returns how many there were. */
+static size_t print_metric_rows(const struct metric_line *first, size_t len)
+{
+    size_t n = 0;
+    printf("| `%s` | %s | ", first->name, strcmp(first->kind, "GAUGE") == 0 ? "gauge" : "counter");
+    for (; n < len && strcmp(first[n].name, first->name) == 0; n++) {
+        const char *labels = first[n].labels; /* label="value" */
+        size_t label = strcspn(labels, "=");
+        if (labels[0] != '\0') {
+            if (n == 0) {
+                printf("`%.*s`: ", (int)label, labels);
+            }
+            printf("%s%.*s", n > 0 ? ", " : "", (int)strcspn(labels + label + 2, "\""),
+                   labels + label + 2);
+        }
+    }
+    printf(" | %s |\n", first->help);
+    return n;
+}
+
 static void print_metrics(void)
 {
+    fputs(metrics_head, stdout);
     puts("| metric | kind | labels | meaning |\n| --- | --- | --- | --- |");
-#define METRIC(id, kind, name, labels, help)                                                       \
-    printf("| `%s` | %s | %s%s%s | %s |\n", name,                                                  \
-           strcmp(#kind, "GAUGE") == 0 ? "gauge" : "counter", labels[0] != '\0' ? "`" : "",        \
-           labels, labels[0] != '\0' ? "`" : "", help);
-#include "sidecar/metric.def"
+    for (size_t i = 0; i < LEN(other_metrics); i++) {
+        print_metric(&other_metrics[i]);
+    }
+    for (size_t i = 0; i < LEN(metrics);) {
+        i += print_metric_rows(&metrics[i], LEN(metrics) - i);
+    }
 }
 
 static const struct {
@@ -161,7 +331,7 @@ int cli_docs(int argc, char **argv)
 {
     static const struct argp argp = {.parser = parse,
                                      .args_doc = "keys|bootstrap|reasons|metrics",
-                                     .doc = "Prints a table of the manual as Markdown."};
+                                     .doc = "Prints a reference page of the manual as Markdown."};
     const char *name = NULL;
     cli_parse(&argp, argc, argv, &name);
     for (size_t i = 0; i < LEN(tables); i++) {

@@ -328,7 +328,9 @@ static void record(struct call *call, bool success)
     if (success && !call->attempt.reused && endpoint_ewma_us(endpoint) == 0) {
         return; /* the first answer of all over a fresh connection measures how callees start up */
     }
-    if (!success) {
+    if (success) {
+        sample = lb_success_sample(sample, endpoint_ewma_us(endpoint));
+    } else {
         const struct lb_set_load *load = target_set_load(call->set, now_ms);
         sample = lb_failure_sample(sample, call->route->config.timeout_ms * 1000.0,
                                    endpoint_ewma_us(endpoint), load->median_ewma_us);

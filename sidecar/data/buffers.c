@@ -41,7 +41,7 @@ void buffers_credit(const struct buffers *buffers, size_t bytes)
 
 void *buffers_alloc(const struct buffers *buffers, size_t bytes)
 {
-    if (!buffers_charge(buffers, bytes)) {
+    if (bytes > PTRDIFF_MAX || !buffers_charge(buffers, bytes)) {
         return NULL;
     }
     void *block = malloc(bytes ? bytes : 1);

@@ -135,12 +135,24 @@ static void call_release(struct call *call)
 
 /* ---- the request's bytes ------------------------------------------------------------------- */
 
+/* A small call of a caller with few under way gets through when others have used the buffers up. */
+static bool is_modest(const struct call *call)
+{
+    return call->frame_len <= INTAKE_RESERVE_BYTES && call->session &&
+           call->session->calls_len <= CALL_MODEST_CALLS;
+}
+
 bool call_own_request(struct call *call)
 {
     if (call->block) {
         return true;
     }
-    uint8_t *block = buffers_copy(&call->worker->buffers, call->frame, call->frame_len);
+    const struct buffers *buffers = &call->worker->buffers;
+    uint8_t *block = buffers_copy(buffers, call->frame, call->frame_len);
+    if (!block && is_modest(call) && (block = malloc(call->frame_len))) {
+        memcpy(block, call->frame, call->frame_len);
+        buffers_charge_forced(buffers, call->frame_len);
+    }
     if (!block) {
         return false;
     }

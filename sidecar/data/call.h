@@ -26,6 +26,8 @@
 #define CALL_FRESH_LOG_ID_LEN 32
 /* Connections tried at most for one call while nothing of it, or not its last byte, has left. */
 #define CALL_TRIES_MAX 4
+/* A caller with so many calls under way may go over limits.buffered_bytes with a small one. */
+#define CALL_MODEST_CALLS 4
 
 /* Slots are the low bits of the seqid sent upstream, the generation tells late replies apart. */
 #define CALL_SLOT_BITS 18
@@ -113,6 +115,7 @@ struct call {
     uint32_t reply_len;
     bool reply_borrowed; /* valid until the end of the turn; else a block of reply_charged bytes */
     uint32_t reply_charged;
+    uint32_t held_len;    /* of it, in session->held_bytes */
     uint64_t upstream_us; /* of the last attempt */
 
     struct codec_rewrite rewrite; /* what the output queue points into while sending */

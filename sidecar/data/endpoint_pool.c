@@ -11,6 +11,8 @@
 
 /* From this try on a call wants a connection of its own making: idle ones have died under it. */
 #define FRESH_FROM_TRY 3
+/* How many waiters are looked at for one that may have a permit. */
+#define POOL_LOOK_AHEAD 16
 
 static struct endpoint_pool *pool_of(struct worker *worker, struct endpoint_state *endpoint)
 {
@@ -155,27 +157,47 @@ static void connect_for(struct endpoint_pool *pool, struct call *call)
     }
 }
 
-static bool take_permit(struct endpoint_pool *pool, const struct call *call)
+/* The last quarter of an endpoint's connections is not for a session that has a quarter's worth of calls
+ * under way: who pipelines a thousand calls leaves room for the others. */
+static bool greedy(const struct call *call)
 {
-    return permit_take(&pool->endpoint->connections, 1, call->route->config.pool.max_connections);
+    const struct session *session = call->session;
+    return session &&
+           session->calls_len - session->queued > call->route->config.pool.max_connections / 4;
 }
 
-/* Whoever waits here gets a connection while permits are to be had, in order: the first may hold up
- * others whose rules allow more connections, for pool.wait_ms at most. May free the pool. */
-static void retry(struct endpoint_pool *pool)
+static bool take_permit(struct endpoint_pool *pool, const struct call *call)
 {
-    struct call *call;
-    pool->conns++; /* keeps the pool alive meanwhile */
-    while ((call = first_waiter(pool))) {
+    uint32_t limit = call->route->config.pool.max_connections;
+    return permit_take(&pool->endpoint->connections, 1, greedy(call) ? limit - limit / 4 : limit);
+}
+
+/* The first waiters, in order: one that may not have a permit does not hold up those close behind it, who
+ * may (greedy() and rules with larger limits). */
+static bool serve_one(struct endpoint_pool *pool)
+{
+    struct list *node = pool->waiters.next;
+    for (int i = 0; i < POOL_LOOK_AHEAD && node != &pool->waiters; i++, node = node->next) {
+        struct call *call = call_of_wait(node);
         if (call->oneway && pool->oneway) {
             dequeue(pool, call);
             join_oneway(pool, call);
-        } else if (take_permit(pool, call)) {
+            return true;
+        }
+        if (take_permit(pool, call)) {
             dequeue(pool, call);
             connect_for(pool, call);
-        } else {
-            break;
+            return true;
         }
+    }
+    return false;
+}
+
+/* Whoever waits here gets a connection while permits are to be had. May free the pool. */
+static void retry(struct endpoint_pool *pool)
+{
+    pool->conns++; /* keeps the pool alive meanwhile */
+    while (serve_one(pool)) {
     }
     pool->conns--;
     free_if_unused(pool);
@@ -193,16 +215,28 @@ static struct upstream_conn *spare_conn(const struct endpoint_pool *pool)
     return unused ? oneway : NULL;
 }
 
+/* A spare connection of a pool where others wait, and that has not given as many as wait. */
+static struct upstream_conn *next_to_give(struct worker *worker)
+{
+    for (struct list *n = worker->upstreams.next; n != &worker->upstreams; n = n->next) {
+        struct endpoint_pool *pool = container_of(n, struct upstream_conn, all)->pool;
+        if (others_waiting(pool) && pool->given < permit_taken(&pool->endpoint->waiting) &&
+            spare_conn(pool)) {
+            pool->given++;
+            return spare_conn(pool);
+        }
+    }
+    return NULL;
+}
+
 void endpoint_pool_give_idle(struct worker *worker)
 {
-    struct list *node = worker->upstreams.next;
-    while (node != &worker->upstreams) {
-        struct upstream_conn *conn = container_of(node, struct upstream_conn, all);
-        node = node->next;
-        if (others_waiting(conn->pool) && spare_conn(conn->pool) == conn) {
-            upstream_conn_event(conn, UPSTREAM_EVENT_EXPIRED); /* one a pool: the oldest */
-            break;
-        }
+    struct upstream_conn *conn;
+    for (struct list *n = worker->upstreams.next; n != &worker->upstreams; n = n->next) {
+        container_of(n, struct upstream_conn, all)->pool->given = 0;
+    }
+    while ((conn = next_to_give(worker))) {
+        upstream_conn_event(conn, UPSTREAM_EVENT_EXPIRED);
     }
 }
 
@@ -210,12 +244,13 @@ void endpoint_pool_drop_gone(struct worker *worker)
 {
     struct list *node = worker->upstreams.next;
     while (node != &worker->upstreams) {
-        struct upstream_conn *conn = container_of(node, struct upstream_conn, all);
+        struct endpoint_pool *pool = container_of(node, struct upstream_conn, all)->pool;
+        bool gone = atomic_load_explicit(&pool->endpoint->gone, memory_order_relaxed);
+        struct upstream_conn *spare = gone ? spare_conn(pool) : NULL;
         node = node->next;
-        if (atomic_load_explicit(&conn->pool->endpoint->gone, memory_order_relaxed) &&
-            (conn->counted_idle ||
-             (conn->state == UPSTREAM_STATE_ONEWAY && list_empty(&conn->oneways)))) {
-            upstream_conn_event(conn, UPSTREAM_EVENT_EXPIRED);
+        if (spare) {
+            upstream_conn_event(spare, UPSTREAM_EVENT_EXPIRED);
+            node = worker->upstreams.next; /* what it told may have changed the list */
         }
     }
 }
@@ -224,6 +259,9 @@ void endpoint_pool_drop_gone(struct worker *worker)
 static void want_idle(struct endpoint_pool *pool)
 {
     const struct worker_env *env = pool->worker->env;
+    if (permit_taken(&pool->endpoint->idle) == 0) {
+        return;
+    }
     for (uint32_t i = 0; i < env->workers_len; i++) {
         if (i != pool->worker->index) {
             worker_idle_wanted(env->workers[i]);

@@ -28,6 +28,7 @@ struct endpoint_pool {
     struct upstream_conn *oneway;
     uint32_t conns;
     uint32_t local_turns;
+    uint64_t given; /* idle connections given up in one go, to another worker's callers */
 };
 
 /* Finds a connection for the call: reports CONN (at once or later), or fails it. */

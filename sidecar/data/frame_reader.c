@@ -79,6 +79,11 @@ void frame_reader_done(struct frame_reader *reader, const struct frame_env *env)
     reader->window_len = 0;
 }
 
+size_t frame_reader_kept_bytes(const struct frame_reader *reader)
+{
+    return reader->input ? reader->input->cap : 0;
+}
+
 bool frame_reader_in_frame(const struct frame_reader *reader)
 {
     const struct frame_input *in = reader->input;

@@ -79,6 +79,9 @@ static inline bool frame_reader_keeps(const struct frame_reader *reader)
     return reader->input != NULL;
 }
 
+/* What is kept holds so many bytes. */
+size_t frame_reader_kept_bytes(const struct frame_reader *reader);
+
 /* Room behind the frame that is being kept, to read into directly; 0: read into the arena. NULL with
  * a length of 1: limits.buffered_bytes forbids it for now. */
 uint8_t *frame_reader_room(struct frame_reader *reader, const struct frame_env *env,

@@ -72,25 +72,23 @@ static void find_extras(const struct call *call, const uint8_t *body, struct ext
 }
 
 /* dest_service and dest_cluster out of the JSON text in user_extra. */
-static bool find_user_extra(struct disc_str text, struct identity *identity,
+static void find_user_extra(struct disc_str text, struct identity *identity,
                             struct disc_str *ret_service, struct disc_str *ret_cluster)
 {
     struct json_wanted wanted[2] = {{.name = "dest_service", .name_len = 12},
                                     {.name = "dest_cluster", .name_len = 12}};
     struct disc_str *ret[2] = {ret_service, ret_cluster};
     if (is_absent(text) || !json_find((const uint8_t *)text.p, text.len, 2, wanted)) {
-        return true;
+        return;
     }
     for (int i = 0; i < 2; i++) {
-        if (wanted[i].found && wanted[i].too_long) {
-            return false;
-        }
         if (wanted[i].found) {
-            memcpy(identity->text[i], wanted[i].value, wanted[i].len);
-            *ret[i] = disc_str_of(identity->text[i], wanted[i].len);
+            /* One that is too long is refused where it is the one that counts (check_lengths). */
+            size_t len = wanted[i].too_long ? DISC_NAME_MAX_BYTES + 1 : wanted[i].len;
+            memcpy(identity->text[i], wanted[i].value, wanted[i].too_long ? 0 : len);
+            *ret[i] = disc_str_of(identity->text[i], len);
         }
     }
-    return true;
 }
 
 /* A decimal number of at most 15 digits; -1 where it is none (then it counts as absent). */
@@ -196,11 +194,9 @@ bool identify(struct call *call, struct identity *ret, const char **ret_error)
     struct disc_str *name = ret->tuple.name;
     struct disc_str user_service = {0}, user_cluster = {0}, prefix, method;
     struct extras extras;
-    bool user_extra_fits;
 
     find_extras(call, body, &extras);
-    user_extra_fits =
-        find_user_extra(extras.value[EXTRA_USER_EXTRA], ret, &user_service, &user_cluster);
+    find_user_extra(extras.value[EXTRA_USER_EXTRA], ret, &user_service, &user_cluster);
     split_name(call, body, &prefix, &method);
     read_budget(call, &extras);
     read_log_id(call, body);
@@ -228,12 +224,9 @@ bool identify(struct call *call, struct identity *ret, const char **ret_error)
         *ret_error = "the message has no method name";
         return false;
     }
-    if (!user_extra_fits || prefix.len > WIRE_NAME_MAX_BYTES) {
-        *ret_error = "a name is longer than 256 bytes";
-        return false;
-    }
-    memcpy(call->prefix, prefix.p ? prefix.p : "", prefix.len);
-    call->prefix_len = (uint16_t)prefix.len;
-    call->has_prefix = prefix.p != NULL;
+    /* For the reply, which may come under the name as sent; a longer prefix names nobody. */
+    call->has_prefix = prefix.p != NULL && prefix.len <= WIRE_NAME_MAX_BYTES;
+    call->prefix_len = call->has_prefix ? (uint16_t)prefix.len : 0;
+    memcpy(call->prefix, call->has_prefix ? prefix.p : "", call->prefix_len);
     return true;
 }

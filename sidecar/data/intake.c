@@ -13,6 +13,14 @@ void intake_init(struct intake *intake, struct worker *worker, enum codec_scan_k
     list_init(&intake->spin);
 }
 
+/* Half-read frames hold so much that they may be waiting for each other, and this is the oldest. */
+static bool may_go_over(const struct intake *intake)
+{
+    const struct worker *worker = intake->worker;
+    return list_first(&worker->incomplete) == &intake->incomplete &&
+           worker->incomplete_bytes >= worker->buffers.limit / (2 * worker->env->workers_len);
+}
+
 static struct frame_env env_of(const struct intake *intake)
 {
     struct worker *worker = intake->worker;
@@ -21,7 +29,7 @@ static struct frame_env env_of(const struct intake *intake)
         .max_bytes = (uint32_t)worker->env->bootstrap->limits.frame_bytes,
         .scan = &worker->scan,
         .buffers = &worker->buffers,
-        .forced = list_first(&worker->incomplete) == &intake->incomplete,
+        .forced = may_go_over(intake),
         .defer_free = worker_defer_free,
         .defer_owner = worker,
     };
@@ -34,6 +42,22 @@ void intake_done(struct intake *intake)
     list_remove(&intake->starved);
     list_remove(&intake->spin);
     frame_reader_done(&intake->reader, &env);
+    intake->worker->incomplete_bytes -= intake->kept_bytes;
+    intake->kept_bytes = 0;
+}
+
+/* Keeps the list of incomplete frames in the order in which they began. */
+static void note_incomplete(struct intake *intake)
+{
+    bool in_frame = intake_in_frame(intake);
+    size_t kept = in_frame ? frame_reader_kept_bytes(&intake->reader) : 0;
+    intake->worker->incomplete_bytes += kept - intake->kept_bytes;
+    intake->kept_bytes = kept;
+    if (in_frame && !list_linked(&intake->incomplete)) {
+        list_push_back(&intake->worker->incomplete, &intake->incomplete);
+    } else if (!in_frame) {
+        list_remove(&intake->incomplete);
+    }
 }
 
 void intake_alloc(struct intake *intake, uv_buf_t *buf)
@@ -52,7 +76,8 @@ void intake_alloc(struct intake *intake, uv_buf_t *buf)
     if (++intake->reads > WORKER_READS_PER_TURN || list_linked(&intake->spin)) {
         return;
     }
-    uint8_t *room = frame_reader_room(&intake->reader, &env, &len);
+    uint8_t *room = frame_reader_room(&intake->reader, &env, &len); /* may grow what is kept */
+    note_incomplete(intake);
     if (room) {
         *buf = uv_buf_init((char *)room, (unsigned)len);
         return;
@@ -85,17 +110,6 @@ void intake_filled(struct intake *intake, const uv_buf_t *buf, size_t nread)
         arena_shrink(&intake->worker->arena, buf->base, buf->len, nread);
     }
     frame_reader_push(&intake->reader, (uint8_t *)buf->base, nread);
-}
-
-/* Keeps the list of incomplete frames in the order in which they began. */
-static void note_incomplete(struct intake *intake)
-{
-    bool in_frame = intake_in_frame(intake);
-    if (in_frame && !list_linked(&intake->incomplete)) {
-        list_push_back(&intake->worker->incomplete, &intake->incomplete);
-    } else if (!in_frame) {
-        list_remove(&intake->incomplete);
-    }
 }
 
 enum frame_verdict intake_next(struct intake *intake, struct frame *ret_frame)

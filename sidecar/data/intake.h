@@ -2,8 +2,9 @@
  * sidecar/data/intake.h: the receiving half of a connection, on either side.
  *
  * A frame reader and its place among the worker's others: reads per turn are bounded, a frame that is
- * too long for one turn goes on in the next, and who cannot have buffers waits for them. The oldest
- * incomplete frame of a worker may always go on, or half-read frames would lock each other out.
+ * too long for one turn goes on in the next, and who cannot have buffers waits for them. Where half-read
+ * frames hold half of a worker's share of the buffers, the oldest of them may go on over the limit, or
+ * they would lock each other out.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_SIDECAR_DATA_INTAKE_H
@@ -19,9 +20,10 @@ struct intake {
     struct frame_reader reader;
     struct worker *worker;
     enum codec_scan_kind kind;
-    uint32_t reads; /* in this turn */
-    uint64_t turn;  /* that reads counts in */
-    bool starving;  /* the last alloc was refused for want of buffers */
+    uint32_t reads;    /* in this turn */
+    uint64_t turn;     /* that reads counts in */
+    size_t kept_bytes; /* of an incomplete frame, in worker->incomplete_bytes */
+    bool starving;     /* the last alloc was refused for want of buffers */
     struct list incomplete;
     struct list starved;
     struct list spin;

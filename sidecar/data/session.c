@@ -58,7 +58,10 @@ static uint64_t next_deadline(const struct session *session)
     uint64_t at = UINT64_MAX;
     bool reads = may_parse(session);
     if (session->unsent_since_ms) {
-        at = session->unsent_since_ms + bootstrap->timeouts.write_stall_ms;
+        /* Looked at four times a stall, so that it is found not much later than it is one. */
+        uint64_t stall_ms = bootstrap->timeouts.write_stall_ms;
+        at = earlier(session->unsent_since_ms + stall_ms,
+                     worker_now_ms(session->worker) + stall_ms / 4 + 1);
     }
     if (reads && session->frame_begun_ms) {
         at = earlier(at, session->frame_begun_ms + bootstrap->timeouts.frame_timeout_ms);
@@ -332,18 +335,16 @@ static bool keep_reply(struct call *call)
     call->reply = block;
     call->reply_borrowed = false;
     call->reply_charged = call->reply_len;
-    call->session->held_bytes += block ? call->reply_len : 0;
     return block != NULL;
 }
 
 static bool push_in_turn(struct session *session, struct call *call)
 {
-    size_t held = call->reply && !call->reply_borrowed ? call->reply_len : 0;
+    account_call(call);
     if (!push_reply(session, call)) {
         return false;
     }
-    account_call(call);
-    session->held_bytes -= held < session->held_bytes ? held : session->held_bytes;
+    session->held_bytes -= call->held_len;
     session->answered = true;
     session->last_byte_ms = worker_now_ms(session->worker);
     call_event(call, CALL_EVENT_TURN);
@@ -391,6 +392,8 @@ void session_answered(struct session *session, struct call *call)
 {
     bool in_turn = session->listener->any_order || call == first_call(session);
     if (!in_turn || !may_push(session)) {
+        call->held_len = call->reply ? call->reply_len : 0;
+        session->held_bytes += call->held_len;
         if (!keep_reply(call)) {
             doom(session);
         }
@@ -428,6 +431,7 @@ static bool on_pin(struct stream *stream)
     struct session *session = session_of_stream(stream);
     if (!session->unsent_since_ms) {
         session->unsent_since_ms = worker_now_ms(session->worker);
+        session->unsent_seen = stream_taken_total(stream);
     }
     arm(session);
     return false;
@@ -482,8 +486,12 @@ static void weigh_pauses(struct session *session)
               METRIC_READ_PAUSES_PIPELINE);
     set_pause(session, SESSION_PAUSE_UNSENT, is_unsent, METRIC_READ_PAUSES_UNSENT);
     set_pause(session, SESSION_PAUSE_BUFFERS, session->intake.starving, METRIC_READ_PAUSES_BUFFERS);
+    struct call *head = first_call(session);
     if (is_unsent != was_unsent) {
         hold_upstreams(session);
+    } else if (is_unsent && head && head->state == CALL_STATE_SENT &&
+               session_takes_reply(session, head)) {
+        upstream_conn_resume(head->attempt.conn); /* it became the head meanwhile */
     }
 }
 
@@ -656,6 +664,28 @@ static struct session *session_new(struct worker *worker, bool is_unix,
     return session;
 }
 
+static void on_refused_closed(uv_handle_t *handle)
+{
+    *(bool *)handle->data = false;
+}
+
+/* libuv stops listening until somebody accepts: the worker's own handles do, and close again. Two at once
+ * leave the second to the next connection's turn. */
+static void refuse(struct worker *worker, uv_stream_t *server, bool is_unix)
+{
+    uv_handle_t *handle =
+        is_unix ? (uv_handle_t *)&worker->refused_pipe : (uv_handle_t *)&worker->refused_tcp;
+    bool *busy = &worker->refusing[is_unix];
+    if (*busy || (is_unix ? uv_pipe_init(&worker->loop, &worker->refused_pipe, 0)
+                          : uv_tcp_init(&worker->loop, &worker->refused_tcp))) {
+        return;
+    }
+    *busy = true;
+    handle->data = busy;
+    (void)uv_accept(server, (uv_stream_t *)handle); /* closed either way */
+    uv_close(handle, on_refused_closed);
+}
+
 static bool open_handle(struct session *session, uv_stream_t *server, int fd)
 {
     struct stream *stream = &session->stream;
@@ -672,10 +702,12 @@ void session_accept(struct worker *worker, uv_stream_t *server, int fd,
     struct session *session = session_new(worker, listener->is_unix, listener);
     if (!session) {
         counter_add(&worker->counters, METRIC_CONNECTIONS_REFUSED, 1);
-        if (!server) {
+        if (server) {
+            refuse(worker, server, listener->is_unix);
+        } else {
             close(fd);
         }
-        return; /* libuv keeps the connection and offers it again */
+        return;
     }
     bool accepted = open_handle(session, server, fd);
     if (!accepted && !server) {

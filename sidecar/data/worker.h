@@ -44,6 +44,7 @@ struct session;
 /* What all workers share; made by server.c, outlives them. */
 struct worker_env {
     const struct bootstrap *bootstrap;
+    uint64_t drain_timeout_ms; /* in force: not written any more once workers are told to drain */
     const struct codec_templates *templates;
     struct tuple_table *tuples;
     struct permits connections; /* limits.connections */
@@ -111,6 +112,9 @@ struct worker {
     struct codec_scan scan; /* scratch of all frame readers */
     uint64_t turn;          /* counts turns; reads per turn hang on it */
     uint64_t next_tick_ms;
+    uv_tcp_t refused_tcp; /* takes connections that there is no memory for, to be closed */
+    uv_pipe_t refused_pipe;
+    bool refusing[2]; /* is_unix: the handle is in use */
     bool has_loop;
     bool started;
     bool ran;
@@ -118,6 +122,7 @@ struct worker {
     struct list dirty;       /* struct stream.dirty */
     struct list spinning;    /* struct intake.spin: go on in the next turn */
     struct list starved;     /* struct intake.starved: wait for buffered_bytes */
+    size_t incomplete_bytes; /* held by frames begun */
     struct list incomplete;  /* struct intake.incomplete: frames begun, oldest first */
     struct list sessions;    /* struct session.all */
     struct list listeners;   /* struct listener.all */

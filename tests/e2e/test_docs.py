@@ -57,6 +57,32 @@ def test_references_are_whole():
         assert row[2] in metrics, row[2]
 
 
+def test_every_metric_that_is_shown_is_told(world):
+    page = (DOCS / "metrics.md").read_text()
+    tside = world.tside(etcd={"endpoints": ["http://127.0.0.1:1"]})
+    text = tside.get("/metrics")[1]
+    helps = dict(re.findall(r"^# HELP (\S+) (.+)$", text, flags=re.M))
+    kinds = dict(re.findall(r"^# TYPE (\S+) (.+)$", text, flags=re.M))
+    told = {name: (kind, meaning) for name, kind, meaning in
+            re.findall(r"^\| `(\w+)` \| (\w+) \| .*\| (.+) \|$", page, flags=re.M)}
+    assert {name: (kinds[name], helps[name]) for name in helps}.items() <= told.items()
+    assert set(told) - set(helps) <= {"tside_etcd_sync_age_seconds"}  # known only after the first list
+
+
+def test_json_examples_are_good_rules(tmp_path):
+    """The values shown under each heading of the keys' page are taken for what it says they are."""
+    page = (DOCS / "keys.md").read_text()
+    lines = []
+    for kind, key in (("traffic", "a/b/c/d/{}/traffic"), ("degrade", "a/b/c/d/{}/degrade"), ("Endpoints", "s/c/127.0.0.1:{}")):
+        [(language, text)] = BLOCK.findall(re.split(rf"^## {kind}$", page, flags=re.M)[1].split("\n## ")[0])
+        assert language == "json"
+        lines += ["services:" if kind == "Endpoints" else "rules:"] if kind != "degrade" else []
+        lines += [f'  "{key.format(n)}": {value}' for n, value in enumerate(text.splitlines(), 1)]
+    (tmp_path / "rules.yaml").write_text("\n".join(lines))
+    done = cli("check", "--rules", tmp_path / "rules.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_not_yet_lists_what_the_table_says():
     page = (DOCS / "not-yet.md").read_text()
     listed = set(re.findall(r"^\| `([a-z_.]+)` \|", page.split("## Keys of")[0], flags=re.M))

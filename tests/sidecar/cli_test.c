@@ -125,7 +125,7 @@ static void test_verbs(void **state)
                                         "register", "deregister", "status", "stats",  "top",
                                         "log",      "override"};
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
-        char arguments[64], expected[64];
+        char arguments[64], expected[96];
         snprintf(arguments, sizeof arguments, "%s --whatever x", later[i]);
         snprintf(expected, sizeof expected, "tside: \"%s\": not yet, see docs/not-yet.md\n",
                  later[i]);
@@ -203,7 +203,7 @@ static void test_docs(void **state)
     assert_non_null(strstr(out, "| `timeout_ms` | integer 1..3600000 | `1000` | "));
     assert_non_null(strstr(out, "| `lb` | p2c, round_robin"));
     assert_int_equal(tside("docs bootstrap"), 0);
-    assert_non_null(strstr(out, "| `state_dir` |  | `/var/lib/tside` | "));
+    assert_non_null(strstr(out, "| `state_dir` | path | `/var/lib/tside` | "));
     assert_int_equal(tside("docs reasons"), 0);
     assert_non_null(strstr(out, "| `no_route` | tside | "));
     assert_int_equal(tside("docs metrics"), 0);

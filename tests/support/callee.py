@@ -57,6 +57,19 @@ class Callee:
         self.record.unlink(missing_ok=True)
 
 
+class Echo:
+    """The callee of the benchmarks: quick, in C; answers with the text that the request brought."""
+
+    def __init__(self) -> None:
+        from support.process import helper
+
+        self.child = subprocess.Popen([helper("bench_echo")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.address = self.child.stdout.readline().strip()
+
+    def stop(self) -> None:
+        self.child.communicate("", timeout=10)
+
+
 class Handler:
     """The demo service."""
 
