@@ -19,6 +19,7 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from support import thriftgen  # noqa: E402
+from support.process import helper  # noqa: E402
 
 
 class Callee:
@@ -61,8 +62,6 @@ class Echo:
     """The callee of the benchmarks: quick, in C; answers with the text that the request brought."""
 
     def __init__(self) -> None:
-        from support.process import helper
-
         self.child = subprocess.Popen([helper("bench_echo")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.address = self.child.stdout.readline().strip()
 
