@@ -6,8 +6,7 @@
 
 #include <math.h>
 
-#define DRAWS_MAX   8   /* before the set is walked */
-#define VETO_FACTOR 2.0 /* the first is kept unless it is worse by this */
+#define DRAWS_MAX 8 /* before the set is walked */
 
 /* By weight among those that remain, by walking the set: exact, and slow only where a set is large
  * and nearly all its weight is excluded. */
@@ -82,7 +81,7 @@ uint32_t lb_p2c_pick(const struct lb_draw *draw, lb_load_fn load, const void *ow
     if (limit < set->median_ewma_us) {
         limit = set->median_ewma_us;
     }
-    bool veto = score(draw, first, load(owner, first), set) > VETO_FACTOR * limit;
+    bool veto = score(draw, first, load(owner, first), set) > LB_VETO_FACTOR * limit;
     return veto ? second : first;
 }
 
@@ -98,6 +97,7 @@ double lb_ewma_next(double ewma_us, double sample_us, double elapsed_ms)
         return sample_us;
     }
     double kept = fade(elapsed_ms);
+    kept = kept < LB_EWMA_KEPT_MAX ? kept : LB_EWMA_KEPT_MAX;
     return ewma_us * kept + sample_us * (1 - kept);
 }
 

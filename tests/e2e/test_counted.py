@@ -9,23 +9,13 @@ import threading
 import pytest
 
 from support import wire
+from support.callee import Echo
 from support.process import Allocations, helper
 from support.tside import SERVICE
 from support.wait import wait_until
 
 KEY = f"*/*/{SERVICE}/*/*/config"
 pytestmark = pytest.mark.counted  # of a build without a sanitizer: those allocate and call on their own
-
-
-class Echo:
-    """The benchmark's callee."""
-
-    def __init__(self) -> None:
-        self.child = subprocess.Popen([helper("bench_echo")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.address = self.child.stdout.readline().strip()
-
-    def stop(self) -> None:
-        self.child.communicate("", timeout=10)
 
 
 def load(tside, **options) -> subprocess.Popen:

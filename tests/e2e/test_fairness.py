@@ -4,6 +4,7 @@ import threading
 import time
 
 from support import wire
+from support.callee import Echo
 from support.process import instrumented
 from support.raw import answer_with
 from support.tside import SERVICE
@@ -33,7 +34,7 @@ class Others:
                 self.wrong.append(error)
                 return
             self.took.append(time.monotonic() - begun)
-            if reply.server != "a":
+            if reply.type != wire.REPLY:
                 self.wrong.append(reply)
 
     def __enter__(self) -> "Others":
@@ -67,20 +68,22 @@ def test_a_caller_with_1000_connections(world):
             link.send(wire.call("Visit", caller="greedy.app"))
         others.unharmed()
         for link in links:
-            reply = link.message()  # 744 of its own calls wait for a connection, for 100 ms
-            assert reply.server == "a" or reply.reason == "pool_exhausted", reply
-    assert tside.calls(reason="ok") + tside.calls(reason="pool_exhausted") == tside.calls()
+            reply = link.message()
+            # 256 connections at once are much for a callee in Python: the greedy caller's own problem.
+            assert reply.server == "a" or reply.reason == "connect_timeout", reply
+    assert tside.calls(**{"from": "good.app", "reason": "ok"}) == tside.calls(**{"from": "good.app"})
 
 
 def test_a_caller_that_pipelines_1000_calls_without_reading(world):
     """Its replies are large: what it does not take is bounded, what others ask is answered."""
-    callee = world.callee("a", answer_with(lambda r: wire.reply(
-        r, wire.response("a", blob=b"x" * (50_000 if r.args.get(1, 2) == 1 else 10)))))
-    tside = world.tside(default=[callee])
+    echo = Echo()
+    tside = world.tside(default=[echo])
     before = tside.memory_kib()
     greedy = world.link(tside, timeout=60)
-    frames = b"".join(wire.call("Visit", caller="greedy.app", number=1, seqid=i) for i in range(1000))
+    text = "x" * 50_000
+    frames = b"".join(wire.call("Visit", caller="greedy.app", say=text, seqid=i) for i in range(1000))
     sender = threading.Thread(target=greedy.send, args=(frames,))
+<<<<<<< HEAD
     with Others(world, tside) as others:
         sender.start()
         wait_until(lambda: tside.metric("tside_read_pauses_total") > 0, 10)
@@ -93,6 +96,22 @@ def test_a_caller_that_pipelines_1000_calls_without_reading(world):
             assert reply.reason == "pool_exhausted" or len(reply.args.get(0, 4)) == 50_000, reply
         sender.join(10)
     wait_until(lambda: tside.metric("tside_buffered_bytes") == 0)
+=======
+    try:
+        with Others(world, tside) as others:
+            sender.start()
+            wait_until(lambda: tside.metric("tside_read_pauses_total") > 0, 10)
+            others.unharmed()
+            # 50 MB were asked for; unsent are 256 KiB, a call each of the pool, and what the kernel holds.
+            assert tside.memory_kib() - before < 24 * 1024 * ROOM
+            for i in range(1000):
+                reply = greedy.message()
+                assert (reply.seqid, len(reply.args.get(0))) == (i, 50_000)
+            sender.join(10)
+        wait_until(lambda: tside.metric("tside_buffered_bytes") == 0)
+    finally:
+        echo.stop()
+>>>>>>> e2e
 
 
 def test_pipelined_calls_pause_reading_at_their_limit(world):
@@ -171,7 +190,8 @@ def test_calls_that_wait_are_left_unread_where_buffers_are_used_up(world):
     for link in links[1:]:
         link.send(wire.call("Visit", blob=b"x" * 16_000))  # 1.9 MB in all
     wait_until(lambda: tside.metric("tside_read_pauses_total", cause="buffered_bytes") > 0)
-    assert tside.metric("tside_buffered_bytes") <= 1 << 20
+    # A connection that keeps nothing may go on with 4 KiB: else small calls would pay for large ones.
+    assert tside.metric("tside_buffered_bytes") <= (1 << 20) + 120 * 4096
     assert tside.metric("tside_buffers_exhausted_total") > 0
     callee.gate.set()
     assert {link.message().server for link in links} == {"a"}

@@ -167,18 +167,18 @@ static void test_ten_thousand(void **state)
     end();
 }
 
-static void test_the_veto_needs_more_than_a_factor_of_two(void **state)
+static void test_the_veto_needs_more_than_the_factor(void **state)
 {
     (void)state;
     begin((uint32_t[]){1, 1}, 2);
-    loads[0].ewma_us = 2000; /* exactly twice: kept */
+    loads[0].ewma_us = 4000; /* exactly the factor: kept */
     pick_many(100000, NULL);
     assert_in_range(f.counts[0], 49000, 51000);
-    loads[0].ewma_us = 2001; /* both draws must differ, so it loses every time */
+    loads[0].ewma_us = 4001; /* both draws must differ, so it loses every time */
     pick_many(100000, NULL);
     assert_int_equal(f.counts[0], 0);
     loads[1].ewma_us = 1; /* the other is far better, but the first is not bad for this set */
-    loads[0].ewma_us = 2000;
+    loads[0].ewma_us = 4000;
     pick_many(100000, NULL);
     assert_in_range(f.counts[0], 49000, 51000);
     end();
@@ -189,10 +189,10 @@ static void test_calls_in_flight_count_beyond_chance(void **state)
     (void)state;
     begin((uint32_t[]){1, 1}, 2);
     f.set.inflight = 16; /* 8 expected: 8 + 3 * sqrt(9) = 17 are within chance */
-    loads[0].inflight = 18;
-    pick_many(10000, NULL); /* a score of exactly twice */
+    loads[0].inflight = 20;
+    pick_many(10000, NULL); /* a score of exactly the factor */
     assert_in_range(f.counts[0], 4700, 5300);
-    loads[0].inflight = 19;
+    loads[0].inflight = 21;
     pick_many(10000, NULL);
     assert_int_equal(f.counts[0], 0);
     end();
@@ -235,8 +235,8 @@ static void test_ewma(void **state)
     (void)state;
     assert_near(lb_ewma_next(0, 500, 0), 500);      /* the first */
     assert_near(lb_ewma_next(500, 900, 1), 900);    /* a peak, at once */
-    assert_near(lb_ewma_next(900, 500, 0), 900);    /* no time: no news */
-    assert_near(lb_ewma_next(900, 500, -5), 900);   /* nor when a clock goes back */
+    assert_near(lb_ewma_next(900, 500, 0), 896);    /* no time: a hundredth of the way */
+    assert_near(lb_ewma_next(900, 500, -5), 896);   /* the same where a clock goes back */
     assert_near(lb_ewma_next(900, 500, 1e12), 500); /* an age */
     assert_near(lb_ewma_next(1000, 0, LB_EWMA_TAU_MS), 1000 * exp(-1));
     assert_near(lb_ewma_next(1000, 500, LB_EWMA_TAU_MS), 500 + 500 * exp(-1));
@@ -270,7 +270,7 @@ int main(void)
         cmocka_unit_test(test_excluded_shares_go_to_the_others_by_weight),
         cmocka_unit_test(test_all_but_one_excluded),
         cmocka_unit_test(test_ten_thousand),
-        cmocka_unit_test(test_the_veto_needs_more_than_a_factor_of_two),
+        cmocka_unit_test(test_the_veto_needs_more_than_the_factor),
         cmocka_unit_test(test_calls_in_flight_count_beyond_chance),
         cmocka_unit_test(test_unmeasured_counts_as_the_median),
         cmocka_unit_test(test_ewma),

@@ -4,6 +4,8 @@
  */
 #include "sidecar/shared/endpoint_state.h"
 
+#include "lb/p2c.h"
+
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -76,9 +78,9 @@ static void test_ewma(void **state)
     endpoint_ewma_record(endpoint, 1000, now_ms + 1); /* a peak at once */
     assert_true(about(endpoint_ewma_us(endpoint), 1000));
     endpoint_ewma_record(endpoint, 0, now_ms); /* from the past: nothing has elapsed */
-    assert_true(about(endpoint_ewma_us(endpoint), 1000));
+    assert_true(about(endpoint_ewma_us(endpoint), 1000 * LB_EWMA_KEPT_MAX));
     endpoint_ewma_record(endpoint, 0, now_ms + 1 + 10000); /* one time constant */
-    assert_true(about(endpoint_ewma_us(endpoint), 1000 / 2.718));
+    assert_true(about(endpoint_ewma_us(endpoint), 1000 * LB_EWMA_KEPT_MAX / 2.718));
     /* 30 days later, beyond half of what 32 bits of milliseconds hold. */
     endpoint_ewma_record(endpoint, 5, now_ms + UINT64_C(30) * 86400 * 1000);
     assert_true(about(endpoint_ewma_us(endpoint), 5));

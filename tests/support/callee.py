@@ -19,6 +19,7 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from support import thriftgen  # noqa: E402
+from support.process import helper  # noqa: E402
 
 
 class Callee:
@@ -55,6 +56,17 @@ class Callee:
         self.kill()
         self.child.stdout.close()
         self.record.unlink(missing_ok=True)
+
+
+class Echo:
+    """The callee of the benchmarks: quick, in C; answers with the text that the request brought."""
+
+    def __init__(self) -> None:
+        self.child = subprocess.Popen([helper("bench_echo")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.address = self.child.stdout.readline().strip()
+
+    def stop(self) -> None:
+        self.child.communicate("", timeout=10)
 
 
 class Handler:

@@ -132,7 +132,10 @@ class Tside(Process):
         self.rules.update(rules or {})
         self.services.update(services or {})
         taken = self.metric("tside_snapshots_taken_total")
+        before = self.rules_path.read_text()
         self.write_rules()
+        if self.rules_path.read_text() == before:
+            return  # no news, no snapshot
         wait_until(lambda: self.metric("tside_snapshots_taken_total") >= taken + self.workers, 3,
                    "every worker took the edited rules up")
 
