@@ -70,7 +70,7 @@ def test_a_caller_with_1000_connections(world):
         for link in links:
             reply = link.message()
             # 256 connections at once are much for a callee in Python: the greedy caller's own problem.
-            assert reply.server == "a" or reply.reason == "connect_timeout", reply
+            assert reply.server == "a" or reply.reason in ("connect_timeout", "pool_exhausted"), reply
     assert tside.calls(**{"from": "good.app", "reason": "ok"}) == tside.calls(**{"from": "good.app"})
 
 
@@ -83,20 +83,6 @@ def test_a_caller_that_pipelines_1000_calls_without_reading(world):
     text = "x" * 50_000
     frames = b"".join(wire.call("Visit", caller="greedy.app", say=text, seqid=i) for i in range(1000))
     sender = threading.Thread(target=greedy.send, args=(frames,))
-<<<<<<< HEAD
-    with Others(world, tside) as others:
-        sender.start()
-        wait_until(lambda: tside.metric("tside_read_pauses_total") > 0, 10)
-        others.unharmed()
-        # 50 MB were asked for; unsent are 256 KiB, a call each of the pool, and what the kernel holds.
-        assert tside.memory_kib() - before < 24 * 1024 * ROOM
-        for i in range(1000):
-            reply = greedy.message()  # in order; some of its own calls waited too long for a connection
-            assert reply.seqid == i
-            assert reply.reason == "pool_exhausted" or len(reply.args.get(0, 4)) == 50_000, reply
-        sender.join(10)
-    wait_until(lambda: tside.metric("tside_buffered_bytes") == 0)
-=======
     try:
         with Others(world, tside) as others:
             sender.start()
@@ -105,13 +91,13 @@ def test_a_caller_that_pipelines_1000_calls_without_reading(world):
             # 50 MB were asked for; unsent are 256 KiB, a call each of the pool, and what the kernel holds.
             assert tside.memory_kib() - before < 24 * 1024 * ROOM
             for i in range(1000):
-                reply = greedy.message()
-                assert (reply.seqid, len(reply.args.get(0))) == (i, 50_000)
+                reply = greedy.message()  # in order; some of its own calls wait too long
+                assert reply.seqid == i
+                assert reply.reason == "pool_exhausted" or len(reply.args.get(0)) == 50_000
             sender.join(10)
         wait_until(lambda: tside.metric("tside_buffered_bytes") == 0)
     finally:
         echo.stop()
->>>>>>> e2e
 
 
 def test_pipelined_calls_pause_reading_at_their_limit(world):
