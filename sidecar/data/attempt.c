@@ -222,6 +222,7 @@ void attempt_route(struct call *call)
 static void count_inflight(struct call *call)
 {
     atomic_fetch_add_explicit(&call->attempt.endpoint->inflight, 1, memory_order_relaxed);
+    call->route->attempts++;
     call->attempt.counted = true;
 }
 
@@ -229,6 +230,7 @@ static void uncount_inflight(struct call *call)
 {
     if (call->attempt.counted) {
         atomic_fetch_sub_explicit(&call->attempt.endpoint->inflight, 1, memory_order_relaxed);
+        call->route->attempts--;
         call->attempt.counted = false;
     }
 }

@@ -4,13 +4,13 @@
  */
 #include "sidecar/data/endpoint_pool.h"
 
-#include "sidecar/data/session.h"
-
 #include <assert.h>
 #include <stdlib.h>
 
 /* From this try on a call wants a connection of its own making: idle ones have died under it. */
 #define FRESH_FROM_TRY 3
+/* How long a second tuple's call makes an endpoint a shared one. */
+#define POOL_SHARED_MS 10000
 /* How many waiters are looked at for one that may have a permit. */
 #define POOL_LOOK_AHEAD 16
 
@@ -60,13 +60,13 @@ static struct call *call_of_wait(struct list *node)
     return container_of(node, struct call, waits);
 }
 
-/* Sessions take turns: the n-th call of a session that waits stands behind the others' first n. So a
- * caller that pipelines a thousand calls delays itself. */
+/* Tuples take turns: the n-th call of a tuple that waits stands behind the others' first n. So a caller that
+ * pipelines a thousand calls, or opens a thousand connections, delays itself. */
 static void insert_fairly(struct endpoint_pool *pool, struct call *call)
 {
     struct list *head = &pool->waiters;
     struct list *at = head; /* goes in front of this */
-    call->queue_turn = pool->turn + (call->session ? call->session->queued++ : 0);
+    call->queue_turn = pool->turn + call->route->queued++;
     if (!list_empty(head) && call->queue_turn < call_of_wait(head->prev)->queue_turn) {
         for (at = head->next; call_of_wait(at)->queue_turn <= call->queue_turn; at = at->next) {
         }
@@ -93,9 +93,7 @@ static void dequeue(struct endpoint_pool *pool, struct call *call)
     list_remove(&call->waits);
     call->in_pool_queue = false;
     pool->turn = call->queue_turn > pool->turn ? call->queue_turn : pool->turn;
-    if (call->session) {
-        call->session->queued--;
-    }
+    call->route->queued--;
     permit_give(&pool->endpoint->waiting, 1);
     counter_sub(&pool->worker->counters, METRIC_POOL_WAITING, 1);
     if (list_empty(&pool->waiters)) {
@@ -151,24 +149,34 @@ static void connect_for(struct endpoint_pool *pool, struct call *call)
     }
 }
 
-/* The last quarter of an endpoint's connections is not for a session that has a quarter's worth of calls
- * under way: who pipelines a thousand calls leaves room for the others. */
-static bool greedy(const struct call *call)
+/* Whether several tuples have called this endpoint lately: then the connections are shared fairly. */
+static void note_caller(struct endpoint_pool *pool, const struct call *call)
 {
-    const struct session *session = call->session;
-    return session &&
-           session->calls_len - session->queued > call->route->config.pool.max_connections / 4;
+    if (pool->last_route != call->route) {
+        pool->shared_ms = pool->last_route ? worker_now_ms(pool->worker) : pool->shared_ms;
+        pool->last_route = call->route;
+    }
 }
 
-static uint32_t share_of(const struct call *call)
+/* The last quarter of a shared endpoint's connections is not for a tuple that has a quarter's worth of calls
+ * under way (as many on the other workers assumed as here): there is room for other callers. */
+static bool greedy(const struct endpoint_pool *pool, const struct call *call)
+{
+    bool shared = pool->shared_ms && worker_now_ms(pool->worker) - pool->shared_ms < POOL_SHARED_MS;
+    uint64_t held = call->route->attempts - call->route->queued;
+    return shared &&
+           held * call->worker->env->workers_len > call->route->config.pool.max_connections / 4;
+}
+
+static uint32_t share_of(const struct endpoint_pool *pool, const struct call *call)
 {
     uint32_t limit = call->route->config.pool.max_connections;
-    return greedy(call) ? limit - limit / 4 : limit;
+    return greedy(pool, call) ? limit - limit / 4 : limit;
 }
 
 static bool take_permit(struct endpoint_pool *pool, const struct call *call)
 {
-    return permit_take(&pool->endpoint->connections, 1, share_of(call));
+    return permit_take(&pool->endpoint->connections, 1, share_of(pool, call));
 }
 
 /* The same of a connection that is there already. */
@@ -176,7 +184,7 @@ static bool may_use(const struct endpoint_pool *pool, const struct call *call)
 {
     uint64_t open = permit_taken(&pool->endpoint->connections);
     uint64_t idle = permit_taken(&pool->endpoint->idle);
-    return !greedy(call) || open <= idle + share_of(call);
+    return !greedy(pool, call) || open <= idle + share_of(pool, call);
 }
 
 /* The first waiters, in order: one that may not have a permit does not hold up those close behind it, who
@@ -293,7 +301,7 @@ static void wait_for_permit(struct endpoint_pool *pool, struct call *call)
         return;
     }
     enqueue(pool, call);
-    struct upstream_conn *spare = greedy(call) ? NULL : spare_conn(pool);
+    struct upstream_conn *spare = greedy(pool, call) ? NULL : spare_conn(pool);
     if (spare) {
         /* Its permit goes to the first waiter. */
         upstream_conn_event(spare, UPSTREAM_EVENT_EXPIRED);
@@ -311,6 +319,7 @@ void endpoint_pool_get(struct call *call)
         call_fail(call, CALL_EVENT_ANSWER, REASON_INTERNAL, "out of memory", 0);
         return;
     }
+    note_caller(pool, call);
     if (call->oneway && pool->oneway && pool->oneway->state == UPSTREAM_STATE_ONEWAY) {
         join_oneway(pool, call);
         return;

@@ -60,6 +60,9 @@ struct route {
     struct target_set *fallback; /* NULL: none configured */
     struct tuple_state *state;   /* counted; NULL in explain's routes */
     struct tuple_counts *counts; /* this worker's */
+    /* Kept by the call path. */
+    uint32_t attempts; /* calls that have a connection, or are about to */
+    uint32_t queued;   /* of them: that wait for one */
     char names[];
 };
 

@@ -35,7 +35,6 @@ struct session {
     struct list all;     /* worker->sessions */
     struct list calls;   /* answers due, oldest first */
     struct list oneways; /* under way, no answer due */
-    uint32_t queued;     /* of them: in pools' queues */
     uint32_t calls_len;  /* of both */
     uint32_t pauses;     /* enum session_pause bits */
     bool reading;
