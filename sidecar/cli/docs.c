@@ -271,6 +271,7 @@ static void print_metric(const struct metric_line *metric)
 static size_t print_metric_rows(const struct metric_line *first, size_t len)
 {
     size_t n = 0;
+    const char *help = first->help ? first->help : "";
     printf("| `%s` | %s | ", first->name, strcmp(first->kind, "GAUGE") == 0 ? "gauge" : "counter");
     for (; n < len && strcmp(first[n].name, first->name) == 0; n++) {
         const char *labels = first[n].labels; /* label="value" */
@@ -283,7 +284,7 @@ static size_t print_metric_rows(const struct metric_line *first, size_t len)
                    labels + label + 2);
         }
     }
-    printf(" | %s |\n", first->help);
+    printf(" | %s |\n", help);
     return n;
 }
 
