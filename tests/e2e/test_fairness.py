@@ -61,7 +61,8 @@ class Others:
 
 def test_a_caller_with_1000_connections(world):
     tside = world.tside(default=[world.callee("a")],
-                        rules={f"greedy.app/*/{SERVICE}/*/*/config": {"timeout_ms": 30000, "pool": {"wait_ms": 20000}}})
+                        rules={f"greedy.app/*/{SERVICE}/*/*/config": {"timeout_ms": 30000, "connect_timeout_ms": 9000,
+                                                                     "pool": {"wait_ms": 20000}}})
     with Others(world, tside) as others:
         links = [world.link(tside, timeout=30) for _ in range(1000)]
         for link in links:
@@ -117,7 +118,7 @@ def test_pipelined_calls_pause_reading_at_their_limit(world):
 def test_half_read_frames_do_not_lock_each_other_out(world):
     """Twenty callers with 1 MB frames, begun all at once, under a cap of 4 MB: all are served."""
     tside = world.tside(default=[world.callee("a")], limits={"buffered_bytes": 4 << 20, "frame_bytes": 2 << 20},
-                        rules={KEY: {"timeout_ms": 30000}})
+                        rules={KEY: {"timeout_ms": 30000, "connect_timeout_ms": 9000, "pool": {"wait_ms": 20000}}})
     frame = wire.call("Visit", blob=b"x" * 1_000_000, caller="big.app")
     links = [world.link(tside, timeout=60) for _ in range(20)]
     for link in links:

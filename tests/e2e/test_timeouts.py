@@ -42,7 +42,7 @@ def test_the_whole_call(world):
 
 def test_timeouts_fire_in_time_for_many_at_once(world):
     """300 calls that end at once end within a few turns, each exactly once."""
-    tside = world.tside(rules={KEY: {"timeout_ms": 200, "pool": {"max_connections": 1000}}},
+    tside = world.tside(rules={KEY: {"timeout_ms": 200, "connect_timeout_ms": 9000, "pool": {"max_connections": 1000}}},
                         default=[world.callee("a", silent)])
     links = world.spread(tside, 30)
     begun = time.monotonic()
