@@ -135,27 +135,19 @@ static void call_release(struct call *call)
 
 /* ---- the request's bytes ------------------------------------------------------------------- */
 
-/* A small call of a caller with few under way gets through when others have used the buffers up. */
-static bool is_modest(const struct call *call)
-{
-    return call->frame_len <= BUFFERS_RESERVE_BYTES && call->session &&
-           call->session->calls_len <= CALL_MODEST_CALLS;
-}
-
 bool call_own_request(struct call *call)
 {
     if (call->block) {
         return true;
     }
-    const struct buffers *buffers = &call->worker->buffers;
-    uint8_t *block = buffers_copy(buffers, call->frame, call->frame_len);
-    if (!block && is_modest(call) && (block = malloc(call->frame_len))) {
-        memcpy(block, call->frame, call->frame_len);
-        buffers_charge_forced(buffers, call->frame_len);
-    }
+    uint8_t *block = malloc(call->frame_len);
     if (!block) {
         return false;
     }
+    /* The read that brought it began with room for it (intake_alloc): no call is refused for want of
+     * buffers, callers are left unread. */
+    buffers_charge_forced(&call->worker->buffers, call->frame_len);
+    memcpy(block, call->frame, call->frame_len);
     call->frame = block;
     call->block = block;
     call->block_len = call->frame_len;
@@ -407,7 +399,7 @@ static void end_gone(struct call *call)
 static void hold(struct call *call)
 {
     if (!call_own_request(call)) {
-        call_fail(call, CALL_EVENT_ANSWER, REASON_INTERNAL, "limits.buffered_bytes is used up", 0);
+        call_fail(call, CALL_EVENT_ANSWER, REASON_INTERNAL, "out of memory", 0);
         return;
     }
     list_push_back(&call->worker->rule_waits, &call->waits);

@@ -26,8 +26,6 @@
 #define CALL_FRESH_LOG_ID_LEN 32
 /* Connections tried at most for one call while nothing of it, or not its last byte, has left. */
 #define CALL_TRIES_MAX 4
-/* A caller with so many calls under way may go over limits.buffered_bytes with a small one. */
-#define CALL_MODEST_CALLS 4
 
 /* Slots are the low bits of the seqid sent upstream, the generation tells late replies apart. */
 #define CALL_SLOT_BITS 18
@@ -153,7 +151,7 @@ static inline int32_t call_wire_seqid(const struct call *call)
 /* Arms the timer for the deadline or, where it is earlier, the wait. */
 void call_arm(struct call *call, enum call_wait wait, uint32_t wait_ms);
 
-/* Makes the request's bytes the call's own (once). False where limits.buffered_bytes forbids it. */
+/* Makes the request's bytes the call's own (once). False where memory is short. */
 bool call_own_request(struct call *call);
 void call_drop_request(struct call *call);
 

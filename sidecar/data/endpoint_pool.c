@@ -331,7 +331,7 @@ void endpoint_pool_get(struct call *call)
     }
     if (!call_own_request(call)) { /* it will not leave within this turn */
         free_if_unused(pool);
-        call_fail(call, CALL_EVENT_ANSWER, REASON_INTERNAL, "limits.buffered_bytes is used up", 0);
+        call_fail(call, CALL_EVENT_ANSWER, REASON_INTERNAL, "out of memory", 0);
         return;
     }
     if (call->oneway && pool->oneway) {
