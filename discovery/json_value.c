@@ -4,6 +4,8 @@
  */
 #include "discovery/json_value.h"
 
+#include "discovery/closest.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,8 +13,6 @@
 #include <string.h>
 
 #define SHOWN_MAX_BYTES 80
-#define CLOSEST_MAX     2  /* typing errors */
-#define WORD_MAX        64 /* longer words have no suggestion */
 
 void json_value_refuse(struct disc_error *error, const char *field, const char *fmt, ...)
 {
@@ -73,46 +73,6 @@ bool json_value_int(const json_t *value, const char *field, int64_t min, int64_t
     return false;
 }
 
-/* Levenshtein's distance, by rows. */
-static size_t distance(const char *a, size_t a_len, const char *b, size_t b_len)
-{
-    size_t row[WORD_MAX + 1];
-    for (size_t j = 0; j <= b_len; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 1; i <= a_len; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b_len; j++) {
-            size_t best = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            best = row[j] + 1 < best ? row[j] + 1 : best;
-            row[j] = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-        }
-    }
-    return row[b_len];
-}
-
-const char *json_value_closest(const char *name, const char *const known[], size_t n)
-{
-    const char *closest = NULL;
-    size_t closest_distance = CLOSEST_MAX + 1;
-    size_t len = strlen(name);
-    for (size_t i = 0; len <= WORD_MAX && i < n; i++) {
-        size_t known_len = strlen(known[i]);
-        if (known_len > WORD_MAX) {
-            continue;
-        }
-        size_t d = distance(name, len, known[i], known_len);
-        /* A word of two letters is two errors away from any other. */
-        if (d < closest_distance && d < known_len && d < len) {
-            closest = known[i];
-            closest_distance = d;
-        }
-    }
-    return closest;
-}
-
 int json_value_index(const char *name, const char *const known[], size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -126,7 +86,7 @@ int json_value_index(const char *name, const char *const known[], size_t n)
 void json_value_unknown(struct disc_error *error, const char *field, const char *name,
                         const char *const known[], size_t n)
 {
-    const char *closest = json_value_closest(name, known, n);
+    const char *closest = disc_closest(name, known, n);
     if (closest != NULL) {
         json_value_refuse(error, field, "unknown field, did you mean \"%s\"?", closest);
     } else {

@@ -32,7 +32,4 @@ int json_value_index(const char *name, const char *const known[], size_t n);
 void json_value_unknown(struct disc_error *error, const char *field, const char *name,
                         const char *const known[], size_t n);
 
-/* Of n names the one at most two typing errors (Levenshtein) away from name; NULL: none. */
-const char *json_value_closest(const char *name, const char *const known[], size_t n);
-
 #endif
