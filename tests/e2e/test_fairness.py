@@ -3,6 +3,8 @@
 import threading
 import time
 
+import pytest
+
 from support import wire
 from support.callee import Echo
 from support.process import instrumented
@@ -207,3 +209,23 @@ def test_a_large_frame_of_tiny_elements_delays_nobody(world):
             link.send(frame)
             assert link.message(60).reason == "bad_request"
         others.unharmed(50)
+
+
+@pytest.mark.counted
+def test_a_hundred_thousand_keys_load_beside_the_calls(world):
+    """100,000 rules and 10,000 endpoints come into force while others call, each call within its 300 ms."""
+    tside = world.tside(default=[world.callee("a")], rules={KEY: {"timeout_ms": 300}})
+    for i in range(100_000):
+        tside.rules[f"*/*/svc{i % 9000}/c{i // 9000}/*/config"] = {"timeout_ms": 1 + i % 1000}
+    for i in range(10_000):
+        tside.services[f"svc{i % 9000}/default/127.{i // 250 % 250}.0.{1 + i % 250}:9"] = {}
+    aside = tside.folder / "rules.yaml.new"
+    aside.write_text(tside.rules_text())  # beforehand: the callee lives in this process, too
+    with Others(world, tside) as others:
+        aside.rename(tside.rules_path)
+        wait_until(lambda: tside.metric("tside_keys", source="file", kind="rules") >= 100_000, 30)
+        wait_until(lambda: tside.explain("x/default/svc8999/c5/m")["effective"]["timeout_ms"]["from"] != "default", 30)
+        others.unharmed()
+    assert others.wrong == []
+    assert tside.metric("tside_keys", source="file", kind="services") == 10_001
+    assert tside.errors() == []
