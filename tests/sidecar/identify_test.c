@@ -82,9 +82,10 @@ static void asked_init(struct asked *a)
                                               .callee_cluster = a->none,
                                               .fill_log_id = true,
                                               .deadline_entry = ENTRY};
-    a->worker = calloc(1, sizeof *a->worker);
+    a->worker = aligned_alloc(_Alignof(struct worker), sizeof *a->worker);
     a->call = calloc(1, sizeof *a->call);
     assert_true(a->worker && a->call);
+    memset(a->worker, 0, sizeof *a->worker);
     lb_random_init(&a->worker->random, 5);
 }
 
