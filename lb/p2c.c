@@ -78,9 +78,7 @@ uint32_t lb_p2c_pick(const struct lb_draw *draw, lb_load_fn load, const void *ow
     }
 
     double limit = score(draw, second, load(owner, second), set);
-    if (limit < set->median_ewma_us) {
-        limit = set->median_ewma_us;
-    }
+    limit = fmax(fmax(limit, set->median_ewma_us), LB_FLOOR_US);
     bool veto = score(draw, first, load(owner, first), set) > LB_VETO_FACTOR * limit;
     return veto ? second : first;
 }
@@ -117,7 +115,7 @@ double lb_failure_sample(double latency_us, double timeout_us, double ewma_us, d
     double sample = fmax(latency_us, timeout_us);
 
     if (median_us > 0) {
-        sample = fmin(fmax(sample, 2 * ewma_us), LB_FAILURE_CLAMP * median_us);
+        sample = fmin(fmax(sample, 2 * ewma_us), LB_FAILURE_CLAMP * fmax(median_us, LB_FLOOR_US));
     }
     return fmin(sample, LB_SAMPLE_MAX_US);
 }

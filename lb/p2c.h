@@ -26,7 +26,10 @@
 /* With two times, as first simulated, the noise of a busy host bars a healthy endpoint for seconds: its
  * share, measured with weights of 9:1, was anything from 36 to 97 %. Four keeps the weights, and still
  * tells the twenty times slower, and the failing (LB_FAILURE_CLAMP). */
-#define LB_VETO_FACTOR   4.0
+#define LB_VETO_FACTOR 4.0
+/* Latencies below this are all the same: one hiccup of the host among calls of 0.1 ms must not bar an
+ * endpoint, which then gets no calls that could clear it. */
+#define LB_FLOOR_US      1000.0
 #define LB_EWMA_TAU_MS   10000
 #define LB_FAILURE_CLAMP 20
 /* A faster answer pulls the EWMA down by a hundredth at least, however soon it came: at a thousand calls a
