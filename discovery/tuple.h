@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum disc_name {
     DISC_FROM = 0,
@@ -41,6 +42,12 @@ const char *disc_name_str(enum disc_name name);
 static inline struct disc_str disc_str_of(const char *p, size_t len)
 {
     return (struct disc_str){p, (uint32_t)len};
+}
+
+/* NULL gives the empty string. */
+static inline struct disc_str disc_str_of_z(const char *z)
+{
+    return disc_str_of(z ? z : "", z ? strlen(z) : 0);
 }
 
 bool disc_str_eq(struct disc_str a, struct disc_str b);

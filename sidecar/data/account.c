@@ -27,11 +27,6 @@ static bool wants_record(struct call *call)
     return worker->log_in_window++ < LOGGED_FAILURES_PER_S;
 }
 
-static struct disc_str str_of_z(const char *z)
-{
-    return disc_str_of(z ? z : "", z ? strlen(z) : 0);
-}
-
 static void gather_strings(const struct call *call, const struct disc_tuple *tuple,
                            struct disc_str strings[RECORD_STRINGS])
 {
@@ -40,18 +35,13 @@ static void gather_strings(const struct call *call, const struct disc_tuple *tup
         strings[RECORD_FROM + i] = tuple->name[i];
     }
     strings[RECORD_UPSTREAM] =
-        str_of_z(call->attempt.endpoint ? call->attempt.endpoint->address : NULL);
+        disc_str_of_z(call->attempt.endpoint ? call->attempt.endpoint->address : NULL);
     strings[RECORD_CLUSTER] = call->cluster;
     const struct route *route = call->route;
-    strings[RECORD_RULE_TRAFFIC] = str_of_z(route && route->traffic ? route->traffic->key : NULL);
+    strings[RECORD_RULE_TRAFFIC] =
+        disc_str_of_z(route && route->traffic ? route->traffic->key : NULL);
     strings[RECORD_RULE_CONFIG] =
-        str_of_z(route && route->config_rule ? route->config_rule->key : NULL);
-}
-
-static uint64_t unix_us(void)
-{
-    uv_timeval64_t now;
-    return uv_gettimeofday(&now) ? 0 : (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_usec;
+        disc_str_of_z(route && route->config_rule ? route->config_rule->key : NULL);
 }
 
 static uint64_t bytes_out(const struct call *call, const struct disc_tuple *tuple)
@@ -81,7 +71,7 @@ static void write_record(struct call *call, const struct disc_tuple *tuple, uint
     *record = (struct record_call){
         .type = RECORD_CALL,
         .reason = call->reason,
-        .ts_unix_us = unix_us(),
+        .ts_unix_us = worker_unix_us(),
         .total_us = total_us,
         .upstream_us = call->upstream_us,
         .deadline_ms = call->budget_ms,

@@ -17,8 +17,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define STAMP_ENTRY "RPC_PERSIST_INGRESS_START_TIME"
-
 /* Calls refused for their stamp alone: at most this share, within this window (contract, section 5). */
 #define STAMP_REFUSED_PERCENT 20
 #define STAMP_WINDOW_MS       5000 /* two of them make the 10 s */
@@ -270,12 +268,9 @@ static void add_edits(struct call *call, const uint8_t *body)
                             listener->deadline_entry, strlen(listener->deadline_entry), text,
                             (size_t)len);
     if (listener->deadline_shared_clock) {
-        uv_timeval64_t now;
-        (void)uv_gettimeofday(&now); /* fails for a NULL argument alone */
-        len = snprintf(text, sizeof text, "%lld",
-                       (long long)(now.tv_sec * 1000 + now.tv_usec / 1000));
-        codec_rewrite_extra_set(&call->rewrite, body, &call->base, listener->extra_id, STAMP_ENTRY,
-                                sizeof STAMP_ENTRY - 1, text, (size_t)len);
+        len = snprintf(text, sizeof text, "%llu", (unsigned long long)(worker_unix_us() / 1000));
+        codec_rewrite_extra_set(&call->rewrite, body, &call->base, listener->extra_id,
+                                CALL_STAMP_ENTRY, sizeof CALL_STAMP_ENTRY - 1, text, (size_t)len);
     }
 }
 

@@ -24,6 +24,8 @@
 
 #define CALL_LOG_ID_MAX_BYTES 128 /* of a LogID are kept for the log */
 #define CALL_FRESH_LOG_ID_LEN 32
+/* Of Extra: when the call came into the chain, in unix ms (deadline.clock: shared). */
+#define CALL_STAMP_ENTRY "RPC_PERSIST_INGRESS_START_TIME"
 /* Connections tried at most for one call while nothing of it, or not its last byte, has left. */
 #define CALL_TRIES_MAX 4
 

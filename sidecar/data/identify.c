@@ -10,8 +10,6 @@
 
 #include <string.h>
 
-#define STAMP_ENTRY "RPC_PERSIST_INGRESS_START_TIME"
-
 enum extra_key {
     EXTRA_CLUSTER = 0,
     EXTRA_DEST_SERVICE,
@@ -42,11 +40,6 @@ static struct disc_str str_of_span(const uint8_t *body, struct wire_span span)
     return disc_str_of((const char *)body + span.off, span.len);
 }
 
-static struct disc_str str_of_z(const char *z)
-{
-    return disc_str_of(z, strlen(z));
-}
-
 static void find_extras(const struct call *call, const uint8_t *body, struct extras *ret)
 {
     const char *deadline = call->listener->deadline_entry;
@@ -56,7 +49,7 @@ static void find_extras(const struct call *call, const uint8_t *body, struct ext
         [EXTRA_DEST_CLUSTER] = {"dest_cluster", 12},
         [EXTRA_USER_EXTRA] = {"user_extra", 10},
         [EXTRA_DEADLINE] = {deadline, strlen(deadline)},
-        [EXTRA_STAMP] = {STAMP_ENTRY, sizeof STAMP_ENTRY - 1},
+        [EXTRA_STAMP] = {CALL_STAMP_ENTRY, sizeof CALL_STAMP_ENTRY - 1},
     };
     struct wire_span spans[EXTRA_KEYS] = {{0, 0}};
     memset(ret, 0, sizeof *ret);
@@ -109,8 +102,7 @@ static int64_t parse_ms(struct disc_str s)
 
 static int64_t unix_ms(void)
 {
-    uv_timeval64_t now;
-    return uv_gettimeofday(&now) ? 0 : now.tv_sec * 1000 + now.tv_usec / 1000;
+    return (int64_t)(worker_unix_us() / 1000);
 }
 
 /* The budget that arrived; where clocks are shared, less what passed since the stamp. */
@@ -206,15 +198,15 @@ bool identify(struct call *call, struct identity *ret, const char **ret_error)
         caller = str_of_span(body, call->base.caller);
     }
     name[DISC_FROM] =
-        first_of(first_of(caller, str_of_z(listener->caller_service)), str_of_z("none"));
+        first_of(first_of(caller, disc_str_of_z(listener->caller_service)), disc_str_of_z("none"));
     name[DISC_FROM_CLUSTER] =
-        first_of(first_of(extras.value[EXTRA_CLUSTER], str_of_z(listener->caller_cluster)),
-                 str_of_z("default"));
+        first_of(first_of(extras.value[EXTRA_CLUSTER], disc_str_of_z(listener->caller_cluster)),
+                 disc_str_of_z("default"));
     name[DISC_TO] = first_of(first_of(extras.value[EXTRA_DEST_SERVICE], user_service),
-                             first_of(prefix, str_of_z(listener->callee_service)));
+                             first_of(prefix, disc_str_of_z(listener->callee_service)));
     name[DISC_TO_CLUSTER] =
         first_of(first_of(extras.value[EXTRA_DEST_CLUSTER], user_cluster),
-                 first_of(str_of_z(listener->callee_cluster), str_of_z("default")));
+                 first_of(disc_str_of_z(listener->callee_cluster), disc_str_of_z("default")));
     name[DISC_METHOD] = first_of(method, (struct disc_str){0});
 
     if (!check_lengths(&ret->tuple, ret_error)) {

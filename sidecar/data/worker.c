@@ -31,6 +31,12 @@ uint64_t worker_now_us(void)
     return uv_hrtime() / 1000;
 }
 
+uint64_t worker_unix_us(void)
+{
+    uv_timeval64_t now;
+    return uv_gettimeofday(&now) ? 0 : (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_usec;
+}
+
 /* ---- what lives for a turn ------------------------------------------------------------------ */
 
 void worker_defer_free(void *owner, uint8_t *block, uint32_t charged)

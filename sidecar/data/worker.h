@@ -167,6 +167,8 @@ static inline uint64_t worker_now_ms(const struct worker *worker)
     return uv_now(&worker->loop);
 }
 uint64_t worker_now_us(void);
+/* Wall-clock time, for stamps and logs alone. */
+uint64_t worker_unix_us(void);
 
 void worker_timer_set(struct worker *worker, struct worker_timer *timer, uint64_t expires_ms);
 void worker_timer_cancel(struct worker *worker, struct worker_timer *timer);
