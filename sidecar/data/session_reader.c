@@ -4,7 +4,11 @@
  */
 #include "sidecar/data/session_internal.h"
 
+#include "sidecar/log.h"
+
 #include <string.h>
+
+#define REJECTED_LOG_EVERY_MS 1000
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
@@ -32,18 +36,35 @@ void session_stop_reading(struct session *session)
     }
 }
 
+/* One line a second tells who has to mend a client; the counters have the others. */
+static void log_rejected(struct session *session, const char *what)
+{
+    struct worker *worker = session->worker;
+    uint64_t now_ms = worker_now_ms(worker);
+    if (now_ms >= worker->next_rejected_log_ms) {
+        worker->next_rejected_log_ms = now_ms + REJECTED_LOG_EVERY_MS;
+        worker_log(worker, LOG_WARN, "session", "caller_rejected",
+                   "connection on %s closed: it sent %s, not framed Thrift Binary",
+                   session->listener->listen, what);
+    }
+}
+
 /* The stream cannot be followed; counted by what was wrong or, of a stranger, by what it speaks. */
 static void reject(struct session *session, enum frame_broken broken)
 {
-    static const enum metric causes[FRAME_BROKEN_MAX] = {
-        [FRAME_BROKEN_EMPTY] = METRIC_REJECTED_EMPTY,
-        [FRAME_BROKEN_TOO_LARGE] = METRIC_REJECTED_TOO_LARGE,
-        [FRAME_BROKEN_HEADER_SHORT] = METRIC_REJECTED_HEADER_SHORT,
-        [FRAME_BROKEN_VERSION] = METRIC_REJECTED_VERSION,
-        [FRAME_BROKEN_MESSAGE_TYPE] = METRIC_REJECTED_MESSAGE_TYPE,
-        [FRAME_BROKEN_NAME_LENGTH] = METRIC_REJECTED_NAME_LENGTH,
+    static const struct {
+        enum metric metric;
+        const char *what;
+    } causes[FRAME_BROKEN_MAX] = {
+        [FRAME_BROKEN_EMPTY] = {METRIC_REJECTED_EMPTY, "an empty frame"},
+        [FRAME_BROKEN_TOO_LARGE] = {METRIC_REJECTED_TOO_LARGE, "more than limits.frame_bytes"},
+        [FRAME_BROKEN_HEADER_SHORT] = {METRIC_REJECTED_HEADER_SHORT, "a frame without a header"},
+        [FRAME_BROKEN_VERSION] = {METRIC_REJECTED_VERSION, "another version"},
+        [FRAME_BROKEN_MESSAGE_TYPE] = {METRIC_REJECTED_MESSAGE_TYPE, "no call"},
+        [FRAME_BROKEN_NAME_LENGTH] = {METRIC_REJECTED_NAME_LENGTH, "an impossible method name"},
     };
-    counter_add(&session->worker->counters, causes[broken], 1);
+    counter_add(&session->worker->counters, causes[broken].metric, 1);
+    log_rejected(session, causes[broken].what);
     session_event(session, SESSION_EVENT_BROKEN);
 }
 
@@ -63,6 +84,7 @@ static bool judge(struct session *session, const uint8_t *bytes, size_t n)
     }
     counter_add(&session->worker->counters,
                 METRIC_FOREIGN_UNFRAMED + (enum metric)(protocol - CODEC_PROTOCOL_UNFRAMED), 1);
+    log_rejected(session, codec_protocol_str(protocol));
     session_event(session, SESSION_EVENT_BROKEN);
     return false;
 }

@@ -136,6 +136,7 @@ struct worker {
     struct worker_timer housekeeping;
     uint64_t log_window_ms; /* failures logged per second are bounded */
     uint32_t log_in_window;
+    uint64_t next_rejected_log_ms; /* of callers whose bytes cannot be followed */
     struct {
         uint64_t window_ms; /* deadline.clock shared: calls refused on the stamp's account */
         uint32_t calls, refused, calls_before, refused_before;
