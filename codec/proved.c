@@ -13,10 +13,12 @@ static uint32_t fixed_width(uint8_t type)
     return is_nested ? 0 : wire_type_min_bytes(type);
 }
 
+static uint32_t skip_any(const uint8_t *body, uint32_t off, uint8_t type);
+
 /* Strings, which Base consists of, without a call. */
 static inline uint32_t skip_value(const uint8_t *body, uint32_t off, uint8_t type)
 {
-    return type == WIRE_STRING ? off + 4 + wire_get32(body + off) : proved_skip(body, off, type);
+    return type == WIRE_STRING ? off + 4 + wire_get32(body + off) : skip_any(body, off, type);
 }
 
 static uint32_t skip_fields(const uint8_t *body, uint32_t off)
@@ -43,7 +45,8 @@ static uint32_t skip_elements(const uint8_t *body, uint32_t off, uint32_t n, uin
     return off;
 }
 
-uint32_t proved_skip(const uint8_t *body, uint32_t off, uint8_t type)
+/* The offset behind the value of this type at off. */
+static uint32_t skip_any(const uint8_t *body, uint32_t off, uint8_t type)
 {
     switch (type) {
     case WIRE_STRING:

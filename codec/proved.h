@@ -27,9 +27,6 @@ struct proved_field {
 /* The next field, or false at the STOP. */
 bool proved_walk_next(struct proved_walk *walk, struct proved_field *ret);
 
-/* The offset behind the value of this type at off. */
-uint32_t proved_skip(const uint8_t *body, uint32_t off, uint8_t type);
-
 /* The string whose 4-byte length is at off. */
 static inline struct wire_span proved_string(const uint8_t *body, uint32_t off)
 {

@@ -86,7 +86,4 @@ static inline void wire_put32(uint8_t *p, uint32_t v)
 /* The bytes a value of this type has at least; 0 where the type may not stand in a message. */
 uint32_t wire_type_min_bytes(uint8_t type);
 
-/* "string", "map", ...; "type 7" forms are not needed: unknown gives "unknown". */
-const char *wire_type_str(uint8_t type);
-
 #endif

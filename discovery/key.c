@@ -182,8 +182,9 @@ static bool looks_like_host_name(const char *host)
     return letter;
 }
 
-bool disc_address_parse(const char *text, size_t len, char *ret_host, uint16_t *ret_port,
-                        struct disc_error *ret_error)
+/* "host:port" with an IP literal; false with *ret_error filled otherwise. host has 48 bytes. */
+static bool address_parse(const char *text, size_t len, char *ret_host, uint16_t *ret_port,
+                          struct disc_error *ret_error)
 {
     char host[64];
     unsigned char binary[sizeof(struct in6_addr)];
@@ -233,7 +234,7 @@ enum disc_key_verdict disc_service_key_parse(const char *key, size_t len,
     if (!decode_name(parts[0], "Service", ret->buf, &ret->service, ret_error) ||
         !decode_name(parts[1], "Cluster", ret->buf + DISC_NAME_MAX_BYTES, &ret->cluster,
                      ret_error) ||
-        !disc_address_parse(parts[2].p, parts[2].len, ret->host, &ret->port, ret_error)) {
+        !address_parse(parts[2].p, parts[2].len, ret->host, &ret->port, ret_error)) {
         return DISC_KEY_REFUSED;
     }
     memcpy(ret->address, parts[2].p, parts[2].len);

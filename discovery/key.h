@@ -53,10 +53,6 @@ enum disc_key_verdict disc_service_key_parse(const char *key, size_t len,
 bool disc_tuple_parse(const char *text, size_t len, char *buf, struct disc_tuple *ret,
                       uint32_t *wild, struct disc_error *ret_error);
 
-/* "host:port" with an IP literal; false with *ret_error filled otherwise. host has 48 bytes. */
-bool disc_address_parse(const char *text, size_t len, char *ret_host, uint16_t *ret_port,
-                        struct disc_error *ret_error);
-
 /* Writes the key behind the prefix, NUL-terminated within cap (cut where it does not fit;
  * DISC_TUPLE_ENCODED_MAX_BYTES + 16 always fits). Returns the length written. */
 size_t disc_rule_key_encode(const struct disc_tuple *tuple, uint32_t pattern, enum disc_kind kind,

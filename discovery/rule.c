@@ -51,7 +51,8 @@ bool disc_field_is_built(enum disc_field field)
     return (unsigned)field < DISC_FIELD_MAX && rule_fields[field].built;
 }
 
-const char *disc_enum_str(enum disc_enum value)
+/* "p2c", "round_robin", ... */
+static const char *enum_str(enum disc_enum value)
 {
     return (unsigned)value < DISC_ENUM_MAX ? rule_enums[value].text : "?";
 }
@@ -147,7 +148,7 @@ size_t disc_value_print(enum disc_field field, const union disc_value *value, ch
     case RULE_TYPE_ENUM_LB:
     case RULE_TYPE_ENUM_POOL_MODE:
     case RULE_TYPE_ENUM_ACCESS:
-        (void)snprintf(text, sizeof text, "\"%s\"", disc_enum_str((enum disc_enum)value->i));
+        (void)snprintf(text, sizeof text, "\"%s\"", enum_str((enum disc_enum)value->i));
         break;
     default:
         break;

@@ -73,7 +73,6 @@ bool disc_field_is_built(enum disc_field field);
  * returns the length written. NOT_YET fields print their default as well. */
 size_t disc_value_print(enum disc_field field, const union disc_value *value, char *out,
                         size_t cap);
-const char *disc_enum_str(enum disc_enum value); /* "p2c", "round_robin", ... */
 
 /* ---- traffic and degrade ------------------------------------------------------------------ */
 

@@ -52,16 +52,6 @@ uint32_t disc_snapshot_callee_count(const struct disc_snapshot *snapshot)
     return snapshot->callees;
 }
 
-void disc_snapshot_each_callee(const struct disc_snapshot *snapshot, disc_callee_fn fn, void *arg)
-{
-    for (uint32_t b = 0; b < SNAPSHOT_BUCKETS; b++) {
-        const struct snapshot_bucket *bucket = snapshot->buckets[b];
-        for (uint32_t i = 0; bucket != NULL && i < bucket->n; i++) {
-            fn(arg, view_name(bucket->item[i].view), bucket->item[i].view);
-        }
-    }
-}
-
 struct disc_snapshot *disc_snapshot_free(struct disc_snapshot *snapshot)
 {
     if (snapshot == NULL) {

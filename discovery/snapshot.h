@@ -30,10 +30,7 @@ uint64_t disc_snapshot_built_ms(const struct disc_snapshot *snapshot); /* the st
 struct disc_view *disc_snapshot_view(const struct disc_snapshot *snapshot, struct disc_str to);
 struct disc_view *disc_snapshot_star(const struct disc_snapshot *snapshot);
 
-/* Named callees, in no particular order (admin lists). */
-uint32_t disc_snapshot_callee_count(const struct disc_snapshot *snapshot);
-typedef void (*disc_callee_fn)(void *arg, struct disc_str to, const struct disc_view *view);
-void disc_snapshot_each_callee(const struct disc_snapshot *snapshot, disc_callee_fn fn, void *arg);
+uint32_t disc_snapshot_callee_count(const struct disc_snapshot *snapshot); /* "*" aside */
 
 /* Control thread only. */
 struct disc_snapshot *disc_snapshot_free(struct disc_snapshot *snapshot);

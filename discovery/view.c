@@ -329,16 +329,6 @@ const struct disc_cluster *disc_view_cluster(const struct disc_view *view, struc
     return NULL;
 }
 
-uint32_t disc_view_cluster_count(const struct disc_view *view)
-{
-    return view != NULL ? view->clusters_len : 0;
-}
-
-const struct disc_cluster *disc_view_cluster_at(const struct disc_view *view, uint32_t index)
-{
-    return view != NULL && index < view->clusters_len ? &view->clusters[index] : NULL;
-}
-
 /* ---- lifetime -------------------------------------------------------------------------------- */
 
 struct disc_view *disc_view_ref(struct disc_view *view)

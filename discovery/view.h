@@ -77,8 +77,6 @@ const struct disc_entry *disc_view_find(const struct disc_view *view,
 
 /* NULL where the callee has no such cluster. The cluster lives as long as the view. */
 const struct disc_cluster *disc_view_cluster(const struct disc_view *view, struct disc_str name);
-uint32_t disc_view_cluster_count(const struct disc_view *view);
-const struct disc_cluster *disc_view_cluster_at(const struct disc_view *view, uint32_t index);
 
 /* ---- which rule wins (contract, section 2) -------------------------------------------------- */
 

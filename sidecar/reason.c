@@ -4,20 +4,12 @@
  */
 #include "sidecar/reason.h"
 
-static const struct {
-    const char *text;
-    bool own;
-} reasons[REASON_MAX] = {
-#define REASON(id, text, own, test, meaning) {text, own},
+static const char *const reasons[REASON_MAX] = {
+#define REASON(id, text, own, test, meaning) text,
 #include "sidecar/reason.def"
 };
 
 const char *reason_str(enum reason reason)
 {
-    return (unsigned)reason < REASON_MAX ? reasons[reason].text : "?";
-}
-
-bool reason_is_own(enum reason reason)
-{
-    return (unsigned)reason < REASON_MAX && reasons[reason].own;
+    return (unsigned)reason < REASON_MAX ? reasons[reason] : "?";
 }

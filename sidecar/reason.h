@@ -5,8 +5,6 @@
 #ifndef TSIDE_SIDECAR_REASON_H
 #define TSIDE_SIDECAR_REASON_H
 
-#include <stdbool.h>
-
 enum reason {
 #define REASON(id, text, own, test, meaning) REASON_##id,
 #include "sidecar/reason.def"
@@ -14,7 +12,5 @@ enum reason {
 };
 
 const char *reason_str(enum reason reason);
-/* Whether tside makes the answer itself. */
-bool reason_is_own(enum reason reason);
 
 #endif

@@ -65,12 +65,6 @@ void text_printf(struct text *text, const char *format, ...)
     text->len += (size_t)len;
 }
 
-void text_done(struct text *text)
-{
-    free(text->p);
-    memset(text, 0, sizeof *text);
-}
-
 char *text_take(struct text *text, size_t *ret_len)
 {
     char *p = NULL;
@@ -80,6 +74,7 @@ char *text_take(struct text *text, size_t *ret_len)
         *ret_len = text->len;
         text->p = NULL;
     }
-    text_done(text);
+    free(text->p);
+    memset(text, 0, sizeof *text);
     return p;
 }

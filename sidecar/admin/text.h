@@ -19,7 +19,6 @@ struct text {
 void text_add(struct text *text, const char *p, size_t len);
 void text_str(struct text *text, const char *s);
 void text_printf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void text_done(struct text *text);
 /* The text, to be freed by the caller; NULL where broken. Empties *text. */
 char *text_take(struct text *text, size_t *ret_len);
 

@@ -108,6 +108,15 @@ static void free_reply(struct call *call)
     call->reply = NULL;
 }
 
+static void drop_request(struct call *call)
+{
+    if (call->block) {
+        buffers_free(&call->worker->buffers, call->block, call->block_len);
+        call->block = NULL;
+    }
+    call->frame = NULL;
+}
+
 static void call_release(struct call *call)
 {
     struct worker *worker = call->worker;
@@ -115,7 +124,7 @@ static void call_release(struct call *call)
 
     assert(!call->attempt.conn && !call->attempt.counted && !call->in_pool_queue);
     worker_timer_cancel(worker, &call->timer);
-    call_drop_request(call);
+    drop_request(call);
     free_reply(call);
     if (call->route) {
         route_unref(worker->routes, call->route);
@@ -152,15 +161,6 @@ bool call_own_request(struct call *call)
     call->block = block;
     call->block_len = call->frame_len;
     return true;
-}
-
-void call_drop_request(struct call *call)
-{
-    if (call->block) {
-        buffers_free(&call->worker->buffers, call->block, call->block_len);
-        call->block = NULL;
-    }
-    call->frame = NULL;
 }
 
 /* ---- timers -------------------------------------------------------------------------------- */
@@ -374,7 +374,7 @@ static void finish(struct call *call)
     if (call->oneway || !call->route) {
         account(call); /* with the names at hand */
     }
-    call_drop_request(call);
+    drop_request(call);
     if (call->oneway) {
         call_event(call, CALL_EVENT_TURN);
     } else {
@@ -408,7 +408,7 @@ static void hold(struct call *call)
 
 static void await(struct call *call)
 {
-    call_drop_request(call);
+    drop_request(call);
     call_arm(call, CALL_WAIT_RECEIVE, call->route->config.receive_timeout_ms);
     if (!session_takes_reply(call->session, call)) {
         upstream_conn_pause(call->attempt.conn);

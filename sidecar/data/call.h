@@ -155,7 +155,6 @@ void call_arm(struct call *call, enum call_wait wait, uint32_t wait_ms);
 
 /* Makes the request's bytes the call's own (once). False where memory is short. */
 bool call_own_request(struct call *call);
-void call_drop_request(struct call *call);
 
 /* ---- identify.c ---------------------------------------------------------------------------- */
 
