@@ -58,6 +58,9 @@ static size_t write_text(const struct call *call, const struct disc_tuple *tuple
     size_t len =
         (size_t)snprintf(text, ANSWER_TEXT_MAX, "[tside %s] %s: ", reason_str(call->reason), names);
     len = append(text, len, call->detail ? call->detail : "", call->detail_number);
+    if (call->cause) {
+        len += (size_t)snprintf(text + len, ANSWER_TEXT_MAX - len, ": %s", call->cause);
+    }
     if (endpoint) {
         len += (size_t)snprintf(text + len, ANSWER_TEXT_MAX - len, ", endpoint %s, try %u",
                                 endpoint->address, call->tries);

@@ -429,11 +429,13 @@ void attempt_connect_failed(struct call *call, enum reason reason, int status)
         call_event(call, CALL_EVENT_PICKED);
         return;
     }
-    call_fail(call, CALL_EVENT_ANSWER, reason,
-              reason == REASON_CONNECT_TIMEOUT ? "not connected within connect_timeout_ms %lld"
-                                               : "connecting failed with error %lld",
-              reason == REASON_CONNECT_TIMEOUT ? (int64_t)call->route->config.connect_timeout_ms
-                                               : (int64_t)status);
+    if (reason == REASON_CONNECT_TIMEOUT) {
+        call_fail(call, CALL_EVENT_ANSWER, reason, "not connected within connect_timeout_ms %lld",
+                  (int64_t)call->route->config.connect_timeout_ms);
+    } else {
+        call->cause = uv_strerror(status);
+        call_fail(call, CALL_EVENT_ANSWER, reason, "connecting failed", 0);
+    }
 }
 
 void attempt_lost(struct call *call, int status)
@@ -453,13 +455,15 @@ void attempt_lost(struct call *call, int status)
         return;
     }
     record(call, false);
+    call->cause = status ? uv_strerror(status) : NULL;
     call_fail(call, CALL_EVENT_ANSWER, REASON_UPSTREAM_RESET,
-              "the connection was lost before the reply was complete, error %lld", status);
+              "the connection was lost before the reply was complete", 0);
 }
 
-void attempt_bad_reply(struct call *call, enum reason reason, const char *detail, int64_t number)
+void attempt_bad_reply(struct call *call, const struct upstream_conn *conn)
 {
     measure(call);
     record(call, false);
-    call_fail(call, CALL_EVENT_ANSWER, reason, detail, number);
+    call->cause = conn->cause;
+    call_fail(call, CALL_EVENT_ANSWER, conn->reason, conn->detail, conn->detail_number);
 }

@@ -108,6 +108,7 @@ struct call {
     enum reason reason;
     int64_t detail_number;
     const char *detail; /* a sentence with at most one %lld; static */
+    const char *cause;  /* stands behind it; static, NULL: unknown */
     bool accounted;
     bool ready;      /* HELD, and nobody is busy with it any more: may go out in its turn */
     bool has_permit; /* of limits.calls */
@@ -180,8 +181,8 @@ void attempt_done(struct call *call, bool success); /* a reply came, or a oneway
 /* Told by the connection. */
 void attempt_connect_failed(struct call *call, enum reason reason, int status);
 void attempt_lost(struct call *call, int status);
-/* What came is no reply to this call (upstream_protocol, frame_too_large). */
-void attempt_bad_reply(struct call *call, enum reason reason, const char *detail, int64_t number);
+/* What came is no reply to this call (upstream_protocol, frame_too_large): conn->detail says why. */
+void attempt_bad_reply(struct call *call, const struct upstream_conn *conn);
 
 /* ---- answer.c ------------------------------------------------------------------------------ */
 

@@ -129,14 +129,14 @@ static void join_oneway(struct endpoint_pool *pool, struct call *call)
 /* Makes a connection for the call; a permit was taken for it. */
 static void connect_for(struct endpoint_pool *pool, struct call *call)
 {
-    struct upstream_conn *conn =
-        upstream_conn_new(pool, call->oneway, call->route->config.connect_timeout_ms);
+    struct upstream_conn *conn;
+    int r = upstream_conn_new(pool, call->oneway, call->route->config.connect_timeout_ms, &conn);
     call->attempt.reused = false;
-    if (!conn) {
+    if (r) {
         permit_give(&pool->endpoint->connections, 1);
         counter_add(&pool->worker->counters, METRIC_UPSTREAM_FAILED, 1);
         free_if_unused(pool);
-        attempt_connect_failed(call, REASON_CONNECT_FAILED, UV_EADDRNOTAVAIL);
+        attempt_connect_failed(call, REASON_CONNECT_FAILED, r);
         return;
     }
     pool->conns++;

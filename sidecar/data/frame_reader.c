@@ -213,6 +213,19 @@ bool frame_reader_keep(struct frame_reader *reader, const struct frame_env *env)
     return true;
 }
 
+const char *frame_broken_str(enum frame_broken broken)
+{
+    static const char *const texts[FRAME_BROKEN_MAX] = {
+        [FRAME_BROKEN_EMPTY] = "an empty frame",
+        [FRAME_BROKEN_TOO_LARGE] = "a frame above limits.frame_bytes",
+        [FRAME_BROKEN_HEADER_SHORT] = "a frame too short for a message",
+        [FRAME_BROKEN_VERSION] = "a message of another version",
+        [FRAME_BROKEN_MESSAGE_TYPE] = "a message of another type",
+        [FRAME_BROKEN_NAME_LENGTH] = "a method name longer than its frame",
+    };
+    return (unsigned)broken < FRAME_BROKEN_MAX ? texts[broken] : "?";
+}
+
 static enum frame_broken broken_by(enum codec_error error)
 {
     switch (error) {

@@ -42,6 +42,9 @@ enum frame_broken {
     FRAME_BROKEN_MAX
 };
 
+/* "an empty frame", ...: what was sent instead of a message. */
+const char *frame_broken_str(enum frame_broken broken);
+
 struct frame {
     uint8_t *bytes; /* the 4-byte length, then the body; borrowed until the end of the turn... */
     uint32_t len;   /* of both; FRAME_BAD: only the message's header may be looked at */

@@ -44,7 +44,7 @@ static void log_rejected(struct session *session, const char *what)
     if (now_ms >= worker->next_rejected_log_ms) {
         worker->next_rejected_log_ms = now_ms + REJECTED_LOG_EVERY_MS;
         worker_log(worker, LOG_WARN, "session", "caller_rejected",
-                   "connection on %s closed: it sent %s, not framed Thrift Binary",
+                   "connection on %s closed: it sent %s, no framed Thrift Binary call",
                    session->listener->listen, what);
     }
 }
@@ -52,19 +52,16 @@ static void log_rejected(struct session *session, const char *what)
 /* The stream cannot be followed; counted by what was wrong or, of a stranger, by what it speaks. */
 static void reject(struct session *session, enum frame_broken broken)
 {
-    static const struct {
-        enum metric metric;
-        const char *what;
-    } causes[FRAME_BROKEN_MAX] = {
-        [FRAME_BROKEN_EMPTY] = {METRIC_REJECTED_EMPTY, "an empty frame"},
-        [FRAME_BROKEN_TOO_LARGE] = {METRIC_REJECTED_TOO_LARGE, "more than limits.frame_bytes"},
-        [FRAME_BROKEN_HEADER_SHORT] = {METRIC_REJECTED_HEADER_SHORT, "a frame without a header"},
-        [FRAME_BROKEN_VERSION] = {METRIC_REJECTED_VERSION, "another version"},
-        [FRAME_BROKEN_MESSAGE_TYPE] = {METRIC_REJECTED_MESSAGE_TYPE, "no call"},
-        [FRAME_BROKEN_NAME_LENGTH] = {METRIC_REJECTED_NAME_LENGTH, "an impossible method name"},
+    static const enum metric metrics[FRAME_BROKEN_MAX] = {
+        [FRAME_BROKEN_EMPTY] = METRIC_REJECTED_EMPTY,
+        [FRAME_BROKEN_TOO_LARGE] = METRIC_REJECTED_TOO_LARGE,
+        [FRAME_BROKEN_HEADER_SHORT] = METRIC_REJECTED_HEADER_SHORT,
+        [FRAME_BROKEN_VERSION] = METRIC_REJECTED_VERSION,
+        [FRAME_BROKEN_MESSAGE_TYPE] = METRIC_REJECTED_MESSAGE_TYPE,
+        [FRAME_BROKEN_NAME_LENGTH] = METRIC_REJECTED_NAME_LENGTH,
     };
-    counter_add(&session->worker->counters, causes[broken].metric, 1);
-    log_rejected(session, causes[broken].what);
+    counter_add(&session->worker->counters, metrics[broken], 1);
+    log_rejected(session, frame_broken_str(broken));
     session_event(session, SESSION_EVENT_BROKEN);
 }
 

@@ -165,8 +165,8 @@ static void broken(struct upstream_conn *conn, enum frame_broken why)
         bad(conn, REASON_FRAME_TOO_LARGE, "the reply is above limits.frame_bytes %lld",
             (int64_t)conn->worker->env->bootstrap->limits.frame_bytes);
     } else {
-        bad(conn, REASON_UPSTREAM_PROTOCOL, "what came is no reply frame, cause %lld",
-            (int64_t)why);
+        conn->cause = frame_broken_str(why);
+        bad(conn, REASON_UPSTREAM_PROTOCOL, "what came is no reply", 0);
     }
 }
 
@@ -317,13 +317,13 @@ static void on_closed(uv_handle_t *handle)
     free(conn);
 }
 
-struct upstream_conn *upstream_conn_new(struct endpoint_pool *pool, bool oneway,
-                                        uint32_t connect_timeout_ms)
+int upstream_conn_new(struct endpoint_pool *pool, bool oneway, uint32_t connect_timeout_ms,
+                      struct upstream_conn **ret)
 {
     struct worker *worker = pool->worker;
     struct upstream_conn *conn = calloc(1, sizeof *conn);
     if (!conn) {
-        return NULL;
+        return UV_ENOMEM;
     }
     conn->magic = UPSTREAM_MAGIC;
     conn->worker = worker;
@@ -336,21 +336,24 @@ struct upstream_conn *upstream_conn_new(struct endpoint_pool *pool, bool oneway,
     list_init(&conn->oneways);
     stream_init(&conn->stream, &stream_ops, &worker->buffers, &worker->dirty);
     intake_init(&conn->intake, worker, CODEC_SCAN_REPLY, on_resume);
-    if (uv_tcp_init(&worker->loop, &conn->stream.uv.tcp)) {
+    int r = uv_tcp_init(&worker->loop, &conn->stream.uv.tcp);
+    if (r) {
         free(conn);
-        return NULL;
+        return r;
     }
     conn->stream.uv.handle.data = conn;
-    if (uv_tcp_connect(&conn->connect, &conn->stream.uv.tcp, &pool->endpoint->addr.any,
-                       on_connected)) {
+    r = uv_tcp_connect(&conn->connect, &conn->stream.uv.tcp, &pool->endpoint->addr.any,
+                       on_connected);
+    if (r) {
         uv_close(&conn->stream.uv.handle, on_closed);
-        return NULL;
+        return r;
     }
     list_push_back(&worker->upstreams, &conn->all);
     counter_add(&worker->counters, METRIC_UPSTREAM_CONNECTIONS, 1);
     counter_add(&worker->counters, METRIC_UPSTREAM_CREATED, 1);
     worker_timer_set(worker, &conn->timer, worker_now_ms(worker) + connect_timeout_ms);
-    return conn;
+    *ret = conn;
+    return 0;
 }
 
 void upstream_conn_bind(struct upstream_conn *conn, struct call *call)
@@ -446,7 +449,7 @@ static void close_and_tell(struct upstream_conn *conn, enum upstream_action acti
     if (call && action == UPSTREAM_ACTION_CLOSE_FAIL) {
         attempt_connect_failed(call, conn->reason, conn->status);
     } else if (call && action == UPSTREAM_ACTION_CLOSE_BAD) {
-        attempt_bad_reply(call, conn->reason, conn->detail, conn->detail_number);
+        attempt_bad_reply(call, conn);
     } else if (call) {
         attempt_lost(call, conn->status);
     }

@@ -39,8 +39,9 @@ struct upstream_conn {
     uint32_t max_idle;
     int status;         /* libuv's, of what ended it */
     enum reason reason; /* why it failed: connect_failed, connect_timeout, upstream_protocol... */
-    const char *detail;
+    const char *detail; /* as in struct call, likewise below */
     int64_t detail_number;
+    const char *cause;
     struct worker_timer timer; /* connecting, then idle */
     uv_connect_t connect;
 };
@@ -48,10 +49,10 @@ struct upstream_conn {
 /* A call takes it; its configuration holds from now on. */
 void upstream_conn_bind(struct upstream_conn *conn, struct call *call);
 
-/* Begins connecting; the permit is the connection's from now on. NULL where no socket is to be had:
- * then the permit is still the caller's. */
-struct upstream_conn *upstream_conn_new(struct endpoint_pool *pool, bool oneway,
-                                        uint32_t connect_timeout_ms);
+/* Begins connecting; the permit is the connection's from now on. 0, or a libuv error where that fails at
+ * once: then the permit is still the caller's. */
+int upstream_conn_new(struct endpoint_pool *pool, bool oneway, uint32_t connect_timeout_ms,
+                      struct upstream_conn **ret);
 
 void upstream_conn_event(struct upstream_conn *conn, enum upstream_event event);
 void upstream_conn_on_timer(struct upstream_conn *conn);

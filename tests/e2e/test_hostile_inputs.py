@@ -125,7 +125,7 @@ def test_foreign_protocols_are_recognised_and_closed(world, case):
     closed_without_a_word(link)
     assert tside.metric("tside_foreign_connections_total", protocol=protocol) == 1
     assert rejected(tside) == 1
-    assert f"it sent {protocol}, not framed" in tside.wait_event("caller_rejected")["msg"]
+    assert f"it sent {protocol}, no framed" in tside.wait_event("caller_rejected")["msg"]
     still_serves(world, tside, callee, 0)
 
 

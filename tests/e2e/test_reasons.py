@@ -131,6 +131,7 @@ def test_reason_connect_failed(world):
     tside = world.tside(default=[address])
     reply = world.link(tside).call("Visit")
     line = assert_seen(tside, reply, "connect_failed")
+    assert "connecting failed: connection refused" in reply.exception[1]
     assert address in reply.exception[1] and line["upstream"] == address
 
 
@@ -222,6 +223,7 @@ def test_reason_upstream_reset(world):
     tside = scripted(world, script)
     reply = world.link(tside).call("Visit")
     assert_seen(tside, reply, "upstream_reset")
+    assert "the reply was complete: connection reset by peer" in reply.exception[1]
     assert world.callees[0].address in reply.exception[1]
 
 
