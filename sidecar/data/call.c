@@ -280,7 +280,7 @@ void call_start(struct session *session, struct frame *frame)
     if (call->message.has_base) {
         codec_base_read(call->frame + WIRE_FRAME_LEN_BYTES, call->message.base, &call->base);
     }
-    attempt_route(call);
+    dispatch(call);
 }
 
 /* ---- the outcome --------------------------------------------------------------------------- */
@@ -437,7 +437,7 @@ void call_event(struct call *call, enum call_event event)
         break;
     case CALL_ACTION_ROUTE:
         list_remove(&call->waits);
-        attempt_route(call);
+        dispatch(call);
         break;
     case CALL_ACTION_GET_CONN:
         attempt_get_conn(call);

@@ -5,7 +5,8 @@
  * says what it does about each event; the files:
  *     call.c      the driver: events in, actions run; timers; the free list
  *     identify.c  the five names, the budget
- *     attempt.c   one try: endpoint, connection, sending, loss
+ *     dispatch.c  the budget, the route, the stages: which endpoint
+ *     attempt.c   one try there: connection, sending, loss
  *     answer.c    what tside answers itself
  *     account.c   counted, measured, logged: once
  * Whoever reports an event must not touch the call afterwards: it may be gone.
@@ -168,10 +169,17 @@ struct identity {
 /* False where a name is no name: *ret_error says which. To may be absent (length 0). */
 bool identify(struct call *call, struct identity *ret, const char **ret_error);
 
-/* ---- attempt.c ----------------------------------------------------------------------------- */
+/* ---- dispatch.c ---------------------------------------------------------------------------- */
 
 /* Routes the call and runs the stages; reports NO_RULES, PICKED or ANSWER. */
-void attempt_route(struct call *call);
+void dispatch(struct call *call);
+/* Chooses another endpoint of the same set for one more try. False: there is none, or no try is left. */
+bool dispatch_again(struct call *call);
+/* 0 or less: the deadline has passed. */
+int64_t call_remaining_ms(const struct call *call);
+
+/* ---- attempt.c ----------------------------------------------------------------------------- */
+
 void attempt_get_conn(struct call *call); /* action GET_CONN */
 void attempt_send(struct call *call);     /* action SEND */
 /* Gives up what the attempt holds of the pool or the connection (END_LEAVE, ANSWER_DROP, ...). */
