@@ -61,6 +61,7 @@ static void on_read(uv_stream_t *handle, ssize_t nread, const uv_buf_t *buf)
             intake_filled(&conn->intake, buf, (size_t)nread);
         } else {
             intake_unfilled(&conn->intake, buf);
+            conn->dropped_bytes = (size_t)nread;
         }
         upstream_conn_event(conn, UPSTREAM_EVENT_BYTES);
     } else {
@@ -491,7 +492,7 @@ void upstream_conn_event(struct upstream_conn *conn, enum upstream_event event)
         take_frames(conn);
         break;
     case UPSTREAM_ACTION_DROP:
-        counter_add(&conn->worker->counters, METRIC_ONEWAY_ANSWERS, 1);
+        counter_add(&conn->worker->counters, METRIC_ONEWAY_ANSWER_BYTES, conn->dropped_bytes);
         break;
     case UPSTREAM_ACTION_CLOSE:
         close_conn(conn);

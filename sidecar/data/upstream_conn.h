@@ -31,11 +31,12 @@ struct upstream_conn {
     struct list oneways; /* struct call.waits: waiting for the connection, then being sent */
     bool oneway;
     bool reading;
-    bool counted_idle; /* holds a permit of endpoint->idle */
-    bool tainted;      /* more came than was asked for: not to be used again */
-    int ended;         /* EOF or an error that was read while a reply is still being proved */
-    bool reset;        /* to be closed with a reset */
-    uint32_t idle_ms;  /* of the last call's pool configuration; likewise max_idle */
+    bool counted_idle;    /* holds a permit of endpoint->idle */
+    bool tainted;         /* more came than was asked for: not to be used again */
+    int ended;            /* EOF or an error that was read while a reply is still being proved */
+    bool reset;           /* to be closed with a reset */
+    size_t dropped_bytes; /* of the read that BYTES reports, where no call waits for them */
+    uint32_t idle_ms;     /* of the last call's pool configuration; likewise max_idle */
     uint32_t max_idle;
     int status;         /* libuv's, of what ended it */
     enum reason reason; /* why it failed: connect_failed, connect_timeout, upstream_protocol... */

@@ -161,13 +161,22 @@ def test_oneway_that_fails_is_not_answered_either(world):
 
 def test_answers_to_oneway_are_dropped(world):
     """Official servers do answer ONEWAY on two-way methods; nobody may get such an answer."""
-    callee = world.callee("a", answer_with(lambda r: wire.reply(r, wire.response("a", r.args.get(1, 1)))))
-    tside = world.tside(default=[callee])
+    answered = []
+
+    def answer(request):
+        frame = wire.reply(request, wire.response("a", request.args.get(1, 1)))
+        answered.append((request.type, len(frame)))
+        return frame
+
+    tside = world.tside(default=[world.callee("a", answer_with(answer))])
     link = world.link(tside)
     for i in range(5):
         link.send(wire.call("Visit", type_=wire.ONEWAY, say=f"oneway {i}"))
         assert link.call("Visit", say=f"call {i}").args.get(0, 2) == f"call {i}".encode()
-    wait_until(lambda: tside.metric("tside_oneway_answers_dropped_total") == 5)
+    wait_until(lambda: len(answered) == 10)
+    dropped = sum(length for type_, length in answered if type_ == wire.ONEWAY)
+    wait_until(lambda: tside.metric("tside_oneway_answer_bytes_dropped_total") >= dropped)
+    assert tside.metric("tside_oneway_answer_bytes_dropped_total") == dropped
 
 
 def test_oneway_never_shares_a_connection_with_calls(world):
