@@ -11,6 +11,7 @@
 #include "sidecar/admin/admin.h"
 #include "sidecar/reload.h"
 #include "sidecar/rules.h"
+#include "sidecar/service_manager.h"
 #include "sidecar/worker_group.h"
 
 #include <errno.h>
@@ -59,10 +60,11 @@ static uint64_t unix_ms(void)
     return uv_gettimeofday(&now) ? 0 : (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_usec / 1000u;
 }
 
-static void fatal(struct server *server, const char *event, const char *message)
+/* error: negative errno, which chooses the exit code (contract, section 4). */
+static void fatal(struct server *server, const char *event, int error, const char *message)
 {
     log_printf(server->log, LOG_ERROR, "server", event, "%s", message);
-    server->exit_code = EX_UNAVAILABLE;
+    server->exit_code = error == -EACCES || error == -EPERM ? EX_NOPERM : EX_UNAVAILABLE;
 }
 
 /* ---- what workers tell --------------------------------------------------------------------- */
@@ -131,7 +133,7 @@ static void begin_drain(void *owner)
     server->draining = true;
     log_printf(server->log, LOG_INFO, "server", "draining",
                "no new connections; calls under way finish");
-    notify_service_manager("STOPPING=1");
+    service_manager_notify("STOPPING=1");
     worker_group_want_phase(&server->workers, WORKER_DRAINING);
     (void)uv_timer_start(&server->drain_timeout, on_drain_timeout,
                          server->workers.env.drain_timeout_ms, 0);
@@ -300,7 +302,7 @@ static bool lock_state(struct server *server)
     } else {
         snprintf(message, sizeof message, "state_dir %s: %s", dir, strerror(-r));
     }
-    fatal(server, "state_dir", message);
+    fatal(server, "state_dir", r, message);
     return false;
 }
 
@@ -329,8 +331,9 @@ static void fill_listener_info(struct server *server)
 static bool start_workers(struct server *server)
 {
     char error[512];
-    if (!worker_group_open(&server->workers, error, sizeof error)) {
-        fatal(server, "cannot_listen", error);
+    int r = worker_group_open(&server->workers, error, sizeof error);
+    if (r) {
+        fatal(server, "cannot_listen", r, error);
         return false;
     }
     fill_listener_info(server);
@@ -343,21 +346,21 @@ static bool start(struct server *server)
         return false;
     }
     if (!rules_start(&server->rules)) {
-        fatal(server, "cannot_start", "out of memory or descriptors for the sources of rules");
+        fatal(server, "cannot_start", 0, "out of memory or descriptors for the sources of rules");
         return false;
     }
     if (!start_admin(server)) {
-        fatal(server, "cannot_start", "the admin port cannot be opened");
+        fatal(server, "cannot_start", 0, "the admin port cannot be opened");
         return false;
     }
     int r = worker_group_start(&server->workers);
     if (r) {
-        fatal(server, "cannot_start", uv_strerror(r));
+        fatal(server, "cannot_start", r, uv_strerror(r));
         return false;
     }
     server->serving = true;
     log_listening(server);
-    notify_service_manager("READY=1");
+    service_manager_notify("READY=1");
     return true;
 }
 
@@ -415,7 +418,7 @@ int server_run(const struct bootstrap *bootstrap)
         return EX_OSERR;
     }
     if (!init(server, bootstrap)) {
-        fatal(server, "cannot_start", "out of memory");
+        fatal(server, "cannot_start", 0, "out of memory");
         stop_control(server);
     } else if (!start(server)) {
         stop_control(server);

@@ -7,18 +7,22 @@
 #include "sidecar/admin/admin.h"
 #include "sidecar/shared/record.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
-static bool open_sockets(struct worker_group *group, char *error, size_t error_cap)
+static int open_sockets(struct worker_group *group, char *error, size_t error_cap)
 {
     const struct bootstrap *bootstrap = group->env.bootstrap;
     for (size_t i = 0; i < bootstrap->listeners_len; i++) {
-        if (!listen_sockets_open(&bootstrap->listeners[i], bootstrap->workers, &group->sockets[i],
-                                 error, error_cap)) {
-            return false;
+        const struct bootstrap_listener *listener = &bootstrap->listeners[i];
+        int r = listen_sockets_open(listener, bootstrap->workers, &group->sockets[i]);
+        if (r) {
+            snprintf(error, error_cap, "%s: cannot listen: %s", listener->listen, strerror(-r));
+            return r;
         }
     }
-    return true;
+    return 0;
 }
 
 static bool make_workers(struct worker_group *group)
@@ -54,22 +58,23 @@ static int hand_out_sockets(struct worker_group *group)
     return 0;
 }
 
-bool worker_group_open(struct worker_group *group, char *error, size_t error_cap)
+int worker_group_open(struct worker_group *group, char *error, size_t error_cap)
 {
     group->env.workers_len = 0;
-    if (!open_sockets(group, error, error_cap)) {
-        return false;
+    int r = open_sockets(group, error, error_cap);
+    if (r) {
+        return r;
     }
     group->env.workers_len = group->env.bootstrap->workers;
     if (!make_workers(group)) {
         snprintf(error, error_cap, "out of memory or descriptors for a worker");
-        return false;
+        return -ENOMEM;
     }
-    int r = hand_out_sockets(group);
+    r = hand_out_sockets(group);
     if (r) {
-        snprintf(error, error_cap, "%s", uv_strerror(r));
+        snprintf(error, error_cap, "cannot listen: %s", uv_strerror(r));
     }
-    return r == 0;
+    return r;
 }
 
 int worker_group_start(struct worker_group *group)
@@ -152,7 +157,6 @@ void worker_group_free(struct worker_group *group)
         group->env.workers[i] = worker_free(group->env.workers[i]);
     }
     for (size_t i = 0; i < group->env.bootstrap->listeners_len; i++) {
-        listen_sockets_close(&group->sockets[i]);
-        listen_sockets_unlink(&group->env.bootstrap->listeners[i], &group->sockets[i]);
+        listen_sockets_close(&group->env.bootstrap->listeners[i], &group->sockets[i]);
     }
 }

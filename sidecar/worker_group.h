@@ -20,8 +20,8 @@ struct worker_group {
 };
 
 /* Opens the sockets and makes bootstrap->workers workers that own them; group->env is filled in but for
- * its workers. False: error (a sentence) says why, and worker_group_free() is still due. */
-bool worker_group_open(struct worker_group *group, char *error, size_t error_cap);
+ * its workers. 0, or -errno with error (a sentence) saying what; worker_group_free() is due either way. */
+int worker_group_open(struct worker_group *group, char *error, size_t error_cap);
 /* Lets all of them run. 0 or a libuv error: then those that run have been told to end. */
 int worker_group_start(struct worker_group *group);
 

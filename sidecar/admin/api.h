@@ -12,9 +12,9 @@
 #include "sidecar/admin/http.h"
 #include "sidecar/admin/text.h"
 #include "sidecar/admin/windows.h"
+#include "sidecar/listen_socket.h"
 
 #include <jansson.h>
-#include <sys/types.h>
 
 /* One of the two doors: admin.listen (reads only) and admin.socket. */
 struct admin_door {
@@ -28,8 +28,8 @@ struct admin {
     struct admin_door tcp, local;
     char *const *hosts; /* admin.hosts: SIGHUP changes them */
     size_t hosts_len;
-    char address[80];
-    ino_t socket_inode; /* of admin.socket as bound; 0: none */
+    char address[SOCKET_ADDRESS_TEXT_MAX];
+    struct socket_file socket; /* admin.socket as bound */
     struct windows *windows;
     uv_timer_t sample; /* each second: windows */
     uv_timer_t drain;  /* at once, but not inside the handler that asked for it */

@@ -41,14 +41,15 @@ class World:
         """A callee on the official library, its record empty."""
         return self.stock.take(name, multiplexed)
 
-    def tside(self, rules: Optional[dict] = None, services: Optional[dict] = None, ready: bool = True,
+    def tside(self, rules: Optional[dict] = None, services: Optional[dict] = None, ready: bool = True, start: bool = True,
               default: Iterable = (), canary: Iterable = (), **kwargs) -> Tside:
         """A running tside; default and canary are endpoints of example.service."""
         clusters = {name: members for name, members in (("default", default), ("canary", canary)) if members}
         made = Tside(kwargs.pop("workers", self.workers), rules,
                      {**endpoints(SERVICE, **clusters), **(services or {})}, **kwargs)
         self.sidecars.append(made)
-        made.start(ready)
+        if start:
+            made.start(ready)
         return made
 
     def link(self, tside: Tside, listener: int = 0, timeout: float = 5.0) -> Link:

@@ -41,17 +41,18 @@ def instrumented() -> bool:
 
 class Process:
     def __init__(self, argv: Sequence[str], stderr: Path, env: Optional[dict] = None,
-                 cwd: Optional[Path] = None):
+                 cwd: Optional[Path] = None, pass_fds: Sequence[int] = ()):
         self.argv = [str(arg) for arg in argv]
         self.stderr_path = stderr
         self.env = {**os.environ, **(env or {})}
         self.cwd = cwd
+        self.pass_fds = pass_fds
         self.child: Optional[subprocess.Popen] = None
 
     def start(self) -> "Process":
         with open(self.stderr_path, "ab") as stderr:
             self.child = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                          stderr=stderr, env=self.env, cwd=self.cwd)
+                                          stderr=stderr, env=self.env, cwd=self.cwd, pass_fds=self.pass_fds)
         return self
 
     @property

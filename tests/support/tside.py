@@ -47,7 +47,7 @@ class Tside(Process):
 
     def __init__(self, workers: int = 1, rules: Optional[dict] = None, services: Optional[dict] = None,
                  listeners: Sequence[dict] = ({},), env: Optional[dict] = None,
-                 wrapper: Sequence[str] = (), **bootstrap: Any):
+                 wrapper: Sequence[str] = (), pass_fds: Sequence[int] = (), **bootstrap: Any):
         # Short, because a unix socket's path has to fit into 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="tside-"))
         self.workers = workers
@@ -67,7 +67,7 @@ class Tside(Process):
         self.config.write_text(yaml.safe_dump(self.bootstrap))
         (self.folder / "state").mkdir()
         super().__init__([*wrapper, binary(), "run", "-c", self.config], self.folder / "stderr",
-                         {"ASAN_OPTIONS": "detect_leaks=1", **(env or {})}, self.folder)
+                         {"ASAN_OPTIONS": "detect_leaks=1", **(env or {})}, self.folder, pass_fds)
         self.write_rules()
         self.addresses: list[str] = []
         self.admin_address = ""
