@@ -111,6 +111,13 @@ static size_t utf8_len(const unsigned char *p, size_t left)
     return 0;
 }
 
+/* What is shown of some other byte, spelled out in the name itself. */
+static bool is_like_shown(const unsigned char *p, size_t left)
+{
+    return left >= 4 && p[0] == '\\' && p[1] == 'x' && memchr(hex_digits, p[2], 16) &&
+           memchr(hex_digits, p[3], 16);
+}
+
 size_t disc_name_display(struct disc_str name, char *out, size_t cap)
 {
     size_t n = 0;
@@ -120,7 +127,7 @@ size_t disc_name_display(struct disc_str name, char *out, size_t cap)
     for (uint32_t i = 0; i < name.len;) {
         const unsigned char *p = (const unsigned char *)name.p + i;
         size_t len = utf8_len(p, name.len - i);
-        if (len == 0 || is_control(p[0])) {
+        if (len == 0 || is_control(p[0]) || is_like_shown(p, name.len - i)) {
             if (n + 4 >= cap) {
                 break;
             }

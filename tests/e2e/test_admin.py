@@ -220,6 +220,21 @@ def test_a_full_log_pipe_delays_no_call(world):
     os.close(reader)
 
 
+def test_names_that_look_alike_are_told_apart(world):
+    """What stands for a byte that cannot be shown may be somebody's name, too."""
+    tside = world.tside(default=[world.callee("a")])
+    names = [b"\xff", b"\\xFF", b"\\x5CxFF", b"\\", b"a\\b", b"\\x2D", b'"', b"\n", b"\\x0A"]
+    link = world.link(tside)
+    for name in names:
+        assert link.call("Visit", caller=name).server == "a"
+    for method in ("-", "", "\\x2D"):
+        link.call(method)
+    tside.wait_calls(len(names), reason="ok", method="Visit")
+    told = {labels["from"] for name, labels, _ in tside.metrics()
+            if name == "tside_calls_total" and labels["method"] == "Visit"}
+    assert told == {r"\xFF", r"\x5CxFF", r"\x5Cx5CxFF", "\\", r"a\b", r"\x5Cx2D", '"', r"\x0A", r"\x5Cx0A"}
+
+
 def test_foreign_bytes_at_the_admin_port(world):
     tside = world.tside()
     for junk in (b"\x80\x01\0\x01" * 100, wire.call(), b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n", b"\0" * 10):

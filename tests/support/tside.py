@@ -231,14 +231,18 @@ ESCAPES = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
 
 
 def parse_metrics(body: str) -> list[tuple[str, dict[str, str], float]]:
-    """Prometheus' text format, strictly: a line that is not understood is an error."""
+    """Prometheus' text format, strictly: a line that is not understood is an error, and so is a series that
+    stands twice (a scrape with one is refused whole)."""
     samples = []
+    series = set()
     for line in body.splitlines():
         if not line or line.startswith("#"):
             continue
         found = SAMPLE.match(line)
         assert found, f"no sample: {line!r}"
         name, labels, value = found.groups()
+        assert (name, labels) not in series, f"twice: {line!r}"
+        series.add((name, labels))
         pairs = LABEL.findall(labels or "")
         assert "".join(f'{k}="{v}",' for k, v in pairs).rstrip(",") == (labels or "").rstrip(","), line
         samples.append((name, {k: re.sub(r'\\\\|\\"|\\n', lambda m: ESCAPES[m[0]], v)
