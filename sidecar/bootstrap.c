@@ -522,14 +522,18 @@ bool bootstrap_fit(struct bootstrap *bootstrap, uint64_t files, bootstrap_findin
     }
     if (!bootstrap->limits.connections_set && fits > 0) {
         bootstrap->limits.connections = fits;
+        bootstrap->limits.connections_lowered = true;
         return true;
     }
-    (void)snprintf(finding, sizeof finding,
-                   "%s: limits.connections of %" PRIu64 " needs %" PRIu64
-                   " file descriptors, RLIMIT_NOFILE allows %" PRIu64 ": raise it (LimitNOFILE=) "
-                   "or set limits.connections to at most %" PRIu64,
-                   bootstrap->path, bootstrap->limits.connections,
-                   bootstrap->limits.connections * FILES_A_CONNECTION + reserve, files, fits);
+    int n = snprintf(finding, sizeof finding,
+                     "%s: limits.connections of %" PRIu64 " needs %" PRIu64
+                     " file descriptors, RLIMIT_NOFILE allows %" PRIu64 ": raise it (LimitNOFILE=)",
+                     bootstrap->path, bootstrap->limits.connections,
+                     bootstrap->limits.connections * FILES_A_CONNECTION + reserve, files);
+    if (fits > 0 && n > 0 && (size_t)n < sizeof finding) {
+        (void)snprintf(finding + n, sizeof finding - (size_t)n,
+                       " or set limits.connections to at most %" PRIu64, fits);
+    }
     report(arg, finding);
     return false;
 }

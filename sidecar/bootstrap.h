@@ -64,7 +64,8 @@ struct bootstrap {
     struct {
         uint64_t frame_bytes;
         uint64_t connections;
-        bool connections_set; /* in the file: not lowered by bootstrap_fit() */
+        bool connections_set;     /* in the file: not lowered by bootstrap_fit() */
+        bool connections_lowered; /* by bootstrap_fit() */
         uint64_t calls;
         uint64_t buffered_bytes;
         uint64_t pipelined_calls;

@@ -417,6 +417,11 @@ int server_run(const struct bootstrap *bootstrap)
         free(server);
         return EX_OSERR;
     }
+    if (bootstrap->limits.connections_lowered) {
+        log_printf(server->log, LOG_WARN, "server", "connections_lowered",
+                   "limits.connections is %llu: RLIMIT_NOFILE has room for no more",
+                   (unsigned long long)bootstrap->limits.connections);
+    }
     if (!init(server, bootstrap)) {
         fatal(server, "cannot_start", 0, "out of memory");
         stop_control(server);

@@ -69,21 +69,23 @@ void api_set_names(json_t *object, const struct disc_tuple *tuple)
     }
 }
 
-json_t *api_value(const char *text, size_t len)
+json_t *api_bytes(const char *text, size_t len)
 {
-    json_t *value = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-    if (value) {
-        return value;
-    }
     size_t cap = 4 * len + 1;
     char *shown = malloc(cap);
     if (!shown) {
         return NULL;
     }
     len = disc_name_display(disc_str_of(text, len), shown, cap);
-    value = json_stringn(shown, len);
+    json_t *json = json_stringn(shown, len);
     free(shown);
-    return value;
+    return json;
+}
+
+json_t *api_value(const char *text, size_t len)
+{
+    json_t *value = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    return value ? value : api_bytes(text, len);
 }
 
 json_t *api_number(uint64_t value)
@@ -91,11 +93,49 @@ json_t *api_number(uint64_t value)
     return json_integer((json_int_t)value);
 }
 
+static const char hex_digits[] = "0123456789abcdef";
+
+/* NULL without memory. */
+static char *cursor_of(const char *key)
+{
+    size_t len = strlen(key);
+    char *cursor = malloc(2 * len + 1);
+    if (cursor) {
+        for (size_t i = 0; i < len; i++) {
+            cursor[2 * i] = hex_digits[(unsigned char)key[i] >> 4];
+            cursor[2 * i + 1] = hex_digits[key[i] & 15];
+        }
+        cursor[2 * len] = '\0';
+    }
+    return cursor;
+}
+
+/* NULL where it is no cursor, or without memory. */
+static char *key_of_cursor(const char *cursor)
+{
+    size_t len = strlen(cursor) / 2;
+    char *key = malloc(len + 1);
+    for (size_t i = 0; key && i < len; i++) {
+        const char *high = memchr(hex_digits, cursor[2 * i], 16);
+        const char *low = memchr(hex_digits, cursor[2 * i + 1], 16);
+        if (!high || !low || (high == low && high == hex_digits)) { /* keys have no NUL */
+            free(key);
+            return NULL;
+        }
+        key[i] = (char)((high - hex_digits) << 4 | (low - hex_digits));
+    }
+    if (key) {
+        key[len] = '\0';
+    }
+    return key;
+}
+
 bool api_page(const struct http_request *request, struct http_reply *reply, struct api_page *ret)
 {
     const char *limit = http_query(request, "limit", NULL);
+    const char *cursor = http_query(request, "cursor", NULL);
     ret->limit = API_LIMIT_DEFAULT;
-    ret->cursor = http_query(request, "cursor", NULL);
+    ret->after = NULL;
     if (limit) {
         char *end = NULL;
         errno = 0;
@@ -106,15 +146,30 @@ bool api_page(const struct http_request *request, struct http_reply *reply, stru
         }
         ret->limit = n;
     }
+    if (cursor) {
+        ret->after = strlen(cursor) % 2 == 0 ? key_of_cursor(cursor) : NULL;
+        if (!ret->after) {
+            api_error(reply, 400, "bad_request", "cursor must be the next of a page before", "");
+            return false;
+        }
+    }
     return true;
+}
+
+void api_page_done(struct api_page *page)
+{
+    free(page->after);
+    page->after = NULL;
 }
 
 void api_list(struct http_reply *reply, json_t *items, const char *next)
 {
     json_t *list = json_object();
     if (list) {
+        char *cursor = next ? cursor_of(next) : NULL;
         api_set(list, "items", items);
-        api_set(list, "next", next ? json_string(next) : json_null());
+        api_set(list, "next", cursor ? json_string(cursor) : json_null());
+        free(cursor);
     } else {
         json_decref(items);
     }

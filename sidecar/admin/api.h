@@ -55,6 +55,8 @@ json_t *api_name(struct disc_str name);
 void api_set_names(json_t *object, const struct disc_tuple *tuple);
 /* A rule's or endpoint's value: JSON as it stands, else a string. */
 json_t *api_value(const char *text, size_t len);
+/* A string of them: what is not UTF-8 as \xHH. */
+json_t *api_bytes(const char *text, size_t len);
 /* A monotonic counter as a JSON number. */
 json_t *api_number(uint64_t value);
 
@@ -65,12 +67,14 @@ json_t *api_number(uint64_t value);
 
 struct api_page {
     size_t limit;
-    const char *cursor; /* the last key of the page before; NULL: the first page */
+    char *after; /* the last key of the page before; NULL: the first page */
 };
 
-/* From `limit` and `cursor`; false where answered with 400. */
+/* From `limit` and `cursor`; false where answered with an error. Else api_page_done() is due. */
 bool api_page(const struct http_request *request, struct http_reply *reply, struct api_page *ret);
-/* {"items": items, "next": next or null}; takes items. */
+void api_page_done(struct api_page *page);
+/* {"items": items, "next": the cursor behind that key, or null}; takes items. A cursor is the key in hex:
+ * keys may have any bytes, and a cursor goes into a URL as it is. */
 void api_list(struct http_reply *reply, json_t *items, const char *next);
 
 /* ---- state ------------------------------------------------------------------------------------- */

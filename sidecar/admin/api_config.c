@@ -71,7 +71,7 @@ static void keys_done(struct keys *keys)
 static json_t *key_json(struct key *key)
 {
     json_t *item = json_object();
-    api_set(item, "key", json_string(key->whole));
+    api_set(item, "key", api_bytes(key->whole, strlen(key->whole)));
     api_set(item, "value", key->value);
     key->value = NULL;
     api_set(item, "mod_revision", json_integer(key->mod_revision));
@@ -116,7 +116,7 @@ void api_config(struct admin *admin, const struct http_request *request, struct 
             .key = calloc(page.limit + 1, sizeof(struct key)),
         };
         if (layers[i].key) {
-            disc_store_each_raw(admin->context.store, (enum disc_layer)i, page.cursor, collect_key,
+            disc_store_each_raw(admin->context.store, (enum disc_layer)i, page.after, collect_key,
                                 &layers[i]);
         }
         broken = broken || !layers[i].key || layers[i].broken;
@@ -132,6 +132,7 @@ void api_config(struct admin *admin, const struct http_request *request, struct 
     for (int i = 0; i < DISC_LAYERS; i++) {
         keys_done(&layers[i]);
     }
+    api_page_done(&page);
 }
 
 /* ---- rejected keys ----------------------------------------------------------------------------- */
@@ -144,11 +145,6 @@ struct rejections {
     bool more;
 };
 
-static json_t *text_json(const char *text)
-{
-    return api_name(disc_str_of(text ? text : "", text ? strlen(text) : 0));
-}
-
 static bool add_rejection(void *arg, const struct disc_rejection *rejection)
 {
     struct rejections *list = arg;
@@ -157,10 +153,11 @@ static bool add_rejection(void *arg, const struct disc_rejection *rejection)
         return false;
     }
     json_t *item = json_object();
-    json_t *key = json_string(rejection->key);
-    api_set(item, "key", key ? key : text_json(rejection->key)); /* a key may be no UTF-8 */
-    api_set(item, "field", json_string(rejection->field ? rejection->field : ""));
-    api_set(item, "reason", json_string(rejection->reason ? rejection->reason : ""));
+    const char *field = rejection->field ? rejection->field : "";
+    const char *reason = rejection->reason ? rejection->reason : "";
+    api_set(item, "key", api_bytes(rejection->key, strlen(rejection->key)));
+    api_set(item, "field", api_bytes(field, strlen(field)));
+    api_set(item, "reason", api_bytes(reason, strlen(reason)));
     api_set(item, "mod_revision", json_integer(rejection->mod_revision));
     api_set(item, "since", api_number(rejection->since_unix_ms));
     api_set(item, "in_force",
@@ -181,7 +178,8 @@ void api_config_errors(struct admin *admin, const struct http_request *request,
         return;
     }
     struct rejections list = {.limit = page.limit, .items = json_array()};
-    disc_store_each_rejection(admin->context.store, page.cursor, add_rejection, &list);
+    disc_store_each_rejection(admin->context.store, page.after, add_rejection, &list);
     api_list(reply, list.items, list.more ? list.last : NULL);
     free(list.last);
+    api_page_done(&page);
 }

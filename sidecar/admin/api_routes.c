@@ -1,7 +1,7 @@
 /*
  * sidecar/admin/api_routes.c: /api/v1/routes and /api/v1/stats: tuples and their numbers.
  *
- * Lists are sorted by the encoded tuple, which is also the cursor.
+ * Lists are sorted by the encoded tuple.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/admin/api.h"
@@ -149,7 +149,7 @@ void api_routes(struct admin *admin, const struct http_request *request, struct 
     if (!api_page(request, reply, &page)) {
         return;
     }
-    struct items items = {.after = page.cursor};
+    struct items items = {.after = page.after};
     tuple_table_each(admin->context.tuples, collect, &items);
     if (items.len > 0) {
         qsort(items.item, items.len, sizeof *items.item, compare_items);
@@ -161,6 +161,7 @@ void api_routes(struct admin *admin, const struct http_request *request, struct 
     }
     api_list(reply, list, items.len > n ? items.item[n - 1].key : NULL);
     items_done(&items);
+    api_page_done(&page);
 }
 
 /* ---- stats ------------------------------------------------------------------------------------- */

@@ -220,6 +220,29 @@ def test_a_full_log_pipe_delays_no_call(world):
     os.close(reader)
 
 
+@pytest.mark.parametrize("path", ("config/errors", "config", "routes"))
+def test_lists_go_on_behind_names_that_are_not_utf8(world, etcd, path):
+    """Names may have any bytes; a page ended at the first that JSON could not take."""
+    names = [b"a", b"b\xff", b"c", b"d\xfe\xff", b"e"]
+    for name in names:
+        etcd.put(b"/tside/rules/" + name + b"/*/x.service/*/*/config", {"timeout_ms": 700})
+        etcd.put(b"/tside/rules/" + name + b"/*/x.service/*/*/degrade", {"no": 1})
+    tside = world.tside(etcd={"endpoints": [etcd.url]}, rules_file=None)
+    link = world.link(tside)
+    for name in names:
+        link.call("Visit", caller=name, to="x.service")
+    tside.wait_calls(len(names), to="x.service")
+    items, cursor = [], ""
+    for _ in range(20):
+        page = tside.json(f"/api/v1/{path}?limit=1{cursor}")
+        items += page["items"]
+        if page["next"] is None:
+            break
+        cursor = f"&cursor={page['next']}"
+    told = [item.get("key", item.get("from")) for item in items]
+    assert len(told) == len(set(told)) == len(names) and sum(r"\xFF" in name for name in told) == 2, told
+
+
 def test_names_that_look_alike_are_told_apart(world):
     """What stands for a byte that cannot be shown may be somebody's name, too."""
     tside = world.tside(default=[world.callee("a")])
