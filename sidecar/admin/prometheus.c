@@ -87,7 +87,8 @@ static void label(struct text *out, const char *name, struct disc_str value)
     }
     size_t len = disc_name_display(value, shown, sizeof shown);
     if (is_dash) {
-        len = (size_t)snprintf(shown, sizeof shown, "\\x2D"); /* somebody's name, not the lack of one */
+        len = (size_t)snprintf(shown, sizeof shown,
+                               "\\x2D"); /* somebody's name, not the lack of one */
     }
     for (size_t i = 0; i < len; i++) {
         if (shown[i] == '\\' || shown[i] == '"') {

@@ -130,11 +130,10 @@ bool answer_push(struct call *call)
         answer_write(call, NULL, out);
         return stream_push(stream, out, len);
     }
-    out = malloc(len);
+    out = buffers_alloc(&worker->buffers, len);
     if (!out) {
         return false;
     }
-    buffers_charge_forced(&worker->buffers, len); /* small, and its caller waits for it */
     answer_write(call, NULL, out);
     if (!stream_push_block(stream, out, 0, len, len)) {
         buffers_free(&worker->buffers, out, len);

@@ -33,18 +33,12 @@ static void uncount_inflight(struct call *call)
     }
 }
 
-static void fail_late(struct call *call)
-{
-    call_fail(call, CALL_EVENT_TIMEOUT, REASON_TIMEOUT, "no answer within %lld ms",
-              call->budget_ms);
-}
-
 void attempt_get_conn(struct call *call)
 {
     struct attempt *attempt = &call->attempt;
     uncount_inflight(call);
     if (call_remaining_ms(call) <= 0) {
-        fail_late(call);
+        call_fail_late(call);
         return;
     }
     attempt->endpoint = call->set->endpoints[attempt->target];
@@ -93,7 +87,7 @@ void attempt_send(struct call *call)
     call->attempt.out_start = outq_pushed_total(&stream->out);
     call->attempt.out_end = call->attempt.out_start;
     if (call_remaining_ms(call) <= 0) {
-        fail_late(call);
+        call_fail_late(call);
         return;
     }
     if (call->edited) {
@@ -187,13 +181,13 @@ static bool take_back(struct call *call, struct upstream_conn *conn)
 void attempt_drop(struct call *call)
 {
     struct upstream_conn *conn = call->attempt.conn;
-    bool blame = call->reason == REASON_TIMEOUT || call->reason == REASON_SEND_TIMEOUT;
+    bool late = call->reason == REASON_TIMEOUT || call->reason == REASON_SEND_TIMEOUT;
     uncount_inflight(call);
     if (!conn) {
         return; /* the connection told us that it is gone */
     }
     measure(call);
-    if (blame) {
+    if (late && conn->reading) { /* else it is we, for a caller's sake, who do not read */
         record(call, false);
     }
     call->attempt.conn = NULL;

@@ -14,16 +14,6 @@ static uint64_t limit_of(const struct buffers *buffers)
     return buffers->limit - (reserve < buffers->limit / 2 ? reserve : buffers->limit / 2);
 }
 
-bool buffers_charge(const struct buffers *buffers, size_t bytes)
-{
-    if (!permit_take(buffers->permits, bytes, limit_of(buffers))) {
-        counter_add(buffers->counters, METRIC_BUFFERS_EXHAUSTED, 1);
-        return false;
-    }
-    counter_add(buffers->counters, METRIC_BUFFERED_BYTES, bytes);
-    return true;
-}
-
 bool buffers_may_charge(const struct buffers *buffers, size_t bytes)
 {
     uint64_t taken = permit_taken(buffers->permits);
@@ -35,7 +25,7 @@ bool buffers_may_charge(const struct buffers *buffers, size_t bytes)
     return true;
 }
 
-void buffers_charge_forced(const struct buffers *buffers, size_t bytes)
+void buffers_charge(const struct buffers *buffers, size_t bytes)
 {
     (void)permit_take(buffers->permits, bytes, UINT64_MAX); /* cannot refuse: no limit is given */
     counter_add(buffers->counters, METRIC_BUFFERED_BYTES, bytes);
@@ -49,12 +39,9 @@ void buffers_credit(const struct buffers *buffers, size_t bytes)
 
 void *buffers_alloc(const struct buffers *buffers, size_t bytes)
 {
-    if (bytes > PTRDIFF_MAX || !buffers_charge(buffers, bytes)) {
-        return NULL;
-    }
-    void *block = malloc(bytes ? bytes : 1);
-    if (!block) {
-        buffers_credit(buffers, bytes);
+    void *block = bytes <= PTRDIFF_MAX ? malloc(bytes ? bytes : 1) : NULL;
+    if (block) {
+        buffers_charge(buffers, bytes);
     }
     return block;
 }

@@ -2,7 +2,8 @@
  * sidecar/data/buffers.h: owned buffers, charged to limits.buffered_bytes.
  *
  * Whatever outlives a turn of the loop is in a block from here: kept frames, replies that wait for
- * their turn, what the kernel did not take. One account for all workers.
+ * their turn, what the kernel did not take. One account for all workers. The limit acts where bytes are
+ * read (intake.c asks before it reads); what was read is charged in any case.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_SIDECAR_DATA_BUFFERS_H
@@ -24,18 +25,15 @@ struct buffers {
     struct counters *counters;
 };
 
-/* False (and counted) where the limit is reached. */
-bool buffers_charge(const struct buffers *buffers, size_t bytes);
 /* Whether that much may be charged now; counted where not. (Two workers that ask at the same time may
  * together go over the limit, by what each then charges.) */
 bool buffers_may_charge(const struct buffers *buffers, size_t bytes);
-/* Over the limit where need be: for the one who has to be let through, or all would wait. */
-void buffers_charge_forced(const struct buffers *buffers, size_t bytes);
+void buffers_charge(const struct buffers *buffers, size_t bytes);
 void buffers_credit(const struct buffers *buffers, size_t bytes);
 
-/* A charged block; NULL where the limit or the memory is used up. */
+/* A charged block; NULL without memory. */
 void *buffers_alloc(const struct buffers *buffers, size_t bytes);
-/* A block with a copy of the bytes. */
+/* The same with a copy of the bytes. */
 void *buffers_copy(const struct buffers *buffers, const void *bytes, size_t len);
 void buffers_free(const struct buffers *buffers, void *block, size_t bytes);
 

@@ -13,8 +13,8 @@
 
 /* ---- the free list ------------------------------------------------------------------------- */
 
-/* Calls are made in blocks and never given back to the system before the worker ends: their number is
- * bounded by limits.calls. */
+/* Calls are made in blocks and never given back to the system before the worker ends: there are no more at a
+ * time than limits.calls, and one a connection that is refused. */
 #define CALLS_PER_BLOCK 64
 
 struct call_pool {
@@ -131,6 +131,8 @@ static void call_release(struct call *call)
     }
     if (call->has_permit) {
         permit_give(&worker->env->calls, 1);
+    } else if (session) {
+        session->refused_calls--;
     }
     list_remove(&call->waits);
     list_remove(&call->in_session);
@@ -149,14 +151,10 @@ bool call_own_request(struct call *call)
     if (call->block) {
         return true;
     }
-    uint8_t *block = malloc(call->frame_len);
+    uint8_t *block = buffers_copy(&call->worker->buffers, call->frame, call->frame_len);
     if (!block) {
         return false;
     }
-    /* The read that brought it began with room for it (intake_alloc): no call is refused for want of
-     * buffers, callers are left unread. */
-    buffers_charge_forced(&call->worker->buffers, call->frame_len);
-    memcpy(block, call->frame, call->frame_len);
     call->frame = block;
     call->block = block;
     call->block_len = call->frame_len;
@@ -191,12 +189,17 @@ void call_fail_all(struct worker *worker, enum reason reason, const char *detail
     }
 }
 
+void call_fail_late(struct call *call)
+{
+    call_fail(call, CALL_EVENT_TIMEOUT, REASON_TIMEOUT, "no answer within %lld ms",
+              call->budget_ms);
+}
+
 void call_on_timer(struct call *call)
 {
     const struct route *route = call->route;
     if (worker_now_ms(call->worker) > call->deadline_ms) {
-        call_fail(call, CALL_EVENT_TIMEOUT, REASON_TIMEOUT, "no answer within %lld ms",
-                  call->budget_ms);
+        call_fail_late(call);
         return;
     }
     switch (call->wait) {
@@ -242,6 +245,8 @@ static struct call *call_begin(struct session *session, struct frame *frame)
     call->block_len = frame->block_len;
     call->message = frame->scan->message;
     call->oneway = call->message.type == WIRE_ONEWAY;
+    call->has_permit = permit_take(&worker->env->calls, 1, worker->env->bootstrap->limits.calls);
+    session->refused_calls += !call->has_permit;
     call->arrived_ms = worker_now_ms(worker);
     call->deadline_ms = call->arrived_ms + disc_field_default(DISC_FIELD_TIMEOUT_MS).i;
     call->budget_ms = disc_field_default(DISC_FIELD_TIMEOUT_MS).i;
@@ -271,12 +276,10 @@ void call_start_bad(struct session *session, struct frame *frame)
 
 void call_start(struct session *session, struct frame *frame)
 {
-    struct worker *worker = session->worker;
     struct call *call = call_begin(session, frame);
     if (!call) {
         return;
     }
-    call->has_permit = permit_take(&worker->env->calls, 1, worker->env->bootstrap->limits.calls);
     if (call->message.has_base) {
         codec_base_read(call->frame + WIRE_FRAME_LEN_BYTES, call->message.base, &call->base);
     }
@@ -303,9 +306,8 @@ static void settle_unrouted(struct call *call, const struct disc_tuple *tuple)
         return;
     }
     size_t len = answer_size(call, tuple);
-    call->reply = malloc(len);
+    call->reply = buffers_alloc(&call->worker->buffers, len);
     if (call->reply) {
-        buffers_charge_forced(&call->worker->buffers, len); /* small, and its caller waits for it */
         answer_write(call, tuple, call->reply);
         call->reply_len = (uint32_t)len;
         call->reply_charged = (uint32_t)len;

@@ -111,9 +111,10 @@ struct call {
     const char *detail; /* a sentence with at most one %lld; static */
     const char *cause;  /* stands behind it; static, NULL: unknown */
     bool accounted;
-    bool ready;      /* HELD, and nobody is busy with it any more: may go out in its turn */
-    bool has_permit; /* of limits.calls */
-    uint8_t *reply;  /* the frame to pass on; NULL: tside's own answer, made when it is due */
+    bool ready; /* HELD, and nobody is busy with it any more: may go out in its turn */
+    bool
+        has_permit; /* of limits.calls; else it is refused, and its session pauses until it is gone */
+    uint8_t *reply; /* the frame to pass on; NULL: tside's own answer, made when it is due */
     uint32_t reply_len;
     bool reply_borrowed; /* valid until the end of the turn; else a block of reply_charged bytes */
     uint32_t reply_charged;
@@ -142,6 +143,8 @@ void call_fail_unrouted(struct call *call, const struct disc_tuple *tuple, enum 
 /* ANSWER or TIMEOUT with what the answer says. detail is static, with at most one "%lld". */
 void call_fail(struct call *call, enum call_event event, enum reason reason, const char *detail,
                int64_t number);
+/* TIMEOUT: its deadline has passed. */
+void call_fail_late(struct call *call);
 void call_on_timer(struct call *call);
 /* The process ends: every call whose outcome is open gets this one. */
 void call_fail_all(struct worker *worker, enum reason reason, const char *detail, int64_t number);

@@ -12,6 +12,8 @@
 #define STAMP_REFUSED_PERCENT 20
 #define STAMP_WINDOW_MS       5000 /* two of them make the 10 s */
 
+#define SPENT_TEXT "the budget was spent before the call could be sent, %lld ms"
+
 /* ---- the deadline -------------------------------------------------------------------------- */
 
 static void stamp_turn_window(struct worker *worker, uint64_t now_ms)
@@ -165,11 +167,24 @@ static void route(struct call *call, const struct disc_tuple *tuple)
         return;
     }
     if (!set_deadline(call)) {
-        call_fail(call, CALL_EVENT_ANSWER, REASON_TIMEOUT,
-                  "the budget was spent before the call could be sent, %lld ms", call->budget_ms);
+        call_fail(call, CALL_EVENT_ANSWER, REASON_TIMEOUT, SPENT_TEXT, call->budget_ms);
         return;
     }
     run_stages(call);
+}
+
+/* No longer than the budget that arrived, as far as it is known without a rule. */
+static void wait_for_rules(struct call *call, const struct disc_tuple *tuple)
+{
+    if (call->arrived_budget_ms == 0) {
+        call_fail_unrouted(call, tuple, REASON_TIMEOUT, SPENT_TEXT, 0);
+        return;
+    }
+    if (call->arrived_budget_ms > 0 && call->arrived_budget_ms < call->budget_ms) {
+        call->budget_ms = call->arrived_budget_ms;
+        call->deadline_ms = call->arrived_ms + (uint64_t)call->budget_ms;
+    }
+    call_event(call, CALL_EVENT_NO_RULES);
 }
 
 void dispatch(struct call *call)
@@ -194,7 +209,7 @@ void dispatch(struct call *call)
         return;
     }
     if (!call->worker->snapshot) {
-        call_event(call, CALL_EVENT_NO_RULES);
+        wait_for_rules(call, &identity.tuple);
         return;
     }
     route(call, &identity.tuple);

@@ -53,6 +53,16 @@ static uint64_t others_waiting(const struct endpoint_pool *pool)
     return atomic_load(&pool->endpoint->waiting_workers) & ~own_bit(pool);
 }
 
+static void wake_others(struct endpoint_pool *pool)
+{
+    uint64_t waiting = others_waiting(pool);
+    for (uint32_t i = 0; waiting != 0; i++, waiting >>= 1) {
+        if (waiting & 1) {
+            worker_permits_came(pool->worker->env->workers[i]);
+        }
+    }
+}
+
 /* ---- the queue ----------------------------------------------------------------------------- */
 
 static struct call *call_of_wait(struct list *node)
@@ -135,6 +145,7 @@ static void connect_for(struct endpoint_pool *pool, struct call *call)
     if (r) {
         permit_give(&pool->endpoint->connections, 1);
         counter_add(&pool->worker->counters, METRIC_UPSTREAM_FAILED, 1);
+        wake_others(pool);
         free_if_unused(pool);
         attempt_connect_failed(call, REASON_CONNECT_FAILED, r);
         return;
@@ -152,9 +163,10 @@ static void connect_for(struct endpoint_pool *pool, struct call *call)
 /* Whether several tuples have called this endpoint lately: then the connections are shared fairly. */
 static void note_caller(struct endpoint_pool *pool, const struct call *call)
 {
-    if (pool->last_route != call->route) {
-        pool->shared_ms = pool->last_route ? worker_now_ms(pool->worker) : pool->shared_ms;
-        pool->last_route = call->route;
+    if (pool->last_tuple !=
+        call->route->hash) { /* its route is another one after a change of rules */
+        pool->shared_ms = pool->last_tuple ? worker_now_ms(pool->worker) : pool->shared_ms;
+        pool->last_tuple = call->route->hash;
     }
 }
 
@@ -374,6 +386,11 @@ static bool keep_idle(struct endpoint_pool *pool, struct upstream_conn *conn)
         !permit_take(&pool->endpoint->idle, 1, conn->max_idle)) {
         return false;
     }
+    /* Who began to wait after the first look may have looked for idle ones before the permit was taken. */
+    if (others_waiting(pool)) {
+        permit_give(&pool->endpoint->idle, 1);
+        return false;
+    }
     conn->counted_idle = true;
     list_push_front(&pool->idle, &conn->idle);
     counter_add(&worker->counters, METRIC_UPSTREAM_IDLE, 1);
@@ -394,9 +411,20 @@ static struct call *waiter_for(const struct endpoint_pool *pool)
     return NULL;
 }
 
+/* Those whose deadline came before their timer ran are told here: given the connection, each would give it
+ * back at once, one inside the other. */
+static struct call *punctual_waiter(const struct endpoint_pool *pool)
+{
+    struct call *waiter;
+    while ((waiter = waiter_for(pool)) && call_remaining_ms(waiter) <= 0) {
+        call_fail_late(waiter);
+    }
+    return waiter;
+}
+
 void endpoint_pool_park(struct endpoint_pool *pool, struct upstream_conn *conn)
 {
-    struct call *waiter = waiter_for(pool);
+    struct call *waiter = punctual_waiter(pool);
     bool ours = others_waiting(pool) == 0 || pool->local_turns < POOL_LOCAL_TURNS_MAX;
     if (waiter && !waiter->oneway && !conn->tainted && ours) {
         pool->local_turns++;
@@ -407,16 +435,6 @@ void endpoint_pool_park(struct endpoint_pool *pool, struct upstream_conn *conn)
     pool->local_turns = POOL_LOCAL_TURNS_MAX; /* the others' turn, where any wait */
     if (waiter || !keep_idle(pool, conn)) {
         upstream_conn_event(conn, UPSTREAM_EVENT_EXPIRED);
-    }
-}
-
-static void wake_others(struct endpoint_pool *pool)
-{
-    uint64_t waiting = others_waiting(pool);
-    for (uint32_t i = 0; waiting != 0; i++, waiting >>= 1) {
-        if (waiting & 1) {
-            worker_permits_came(pool->worker->env->workers[i]);
-        }
     }
 }
 

@@ -28,9 +28,9 @@ struct endpoint_pool {
     struct upstream_conn *oneway;
     uint32_t conns;
     uint32_t local_turns;
-    const struct route *last_route; /* of the last call; compared, never followed */
-    uint64_t shared_ms;             /* when a call of another tuple came last; 0: never */
-    uint64_t given; /* idle connections given up in one go, to another worker's callers */
+    uint64_t last_tuple; /* of the last call: its route's hash; 0: none yet */
+    uint64_t shared_ms;  /* when a call of another tuple came last; 0: never */
+    uint64_t given;      /* idle connections given up in one go, to another worker's callers */
 };
 
 /* Finds a connection for the call: reports CONN (at once or later), or fails it. */

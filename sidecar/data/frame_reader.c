@@ -49,7 +49,7 @@ static struct frame_input *input_new(const struct frame_env *env, const uint8_t 
         free(buf);
         return NULL;
     }
-    buffers_charge_forced(env->buffers, cap); /* it was read already */
+    buffers_charge(env->buffers, cap); /* it was read already */
     memcpy(buf, bytes, len);
     in->buf = buf;
     in->cap = cap;
@@ -100,7 +100,7 @@ static bool input_grow(struct frame_input *in, const struct frame_env *env, uint
     if (!buf) {
         return false;
     }
-    buffers_charge_forced(env->buffers, cap - in->cap);
+    buffers_charge(env->buffers, cap - in->cap);
     in->buf = buf;
     in->cap = cap;
     return true;

@@ -6,6 +6,7 @@
 
 #include "sidecar/data/session.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -14,6 +15,44 @@
 /* Connections taken up from a queue that is being closed. */
 #define LISTENER_LAST_ACCEPTS 4096
 
+static void on_connection(uv_stream_t *server, int status);
+
+static void on_refused_closed(uv_handle_t *handle)
+{
+    struct worker *worker = handle->loop->data;
+    *(bool *)handle->data = false;
+    for (struct list *n = worker->listeners.next; n != &worker->listeners; n = n->next) {
+        struct listener *listener = container_of(n, struct listener, all);
+        if (listener->stuck) {
+            listener->stuck = false;
+            on_connection(&listener->uv.stream, 0);
+        }
+    }
+}
+
+/* libuv stops listening until somebody accepts: one of the worker's own two handles does, and closes it
+ * again. A second one waits until that handle is free. */
+static void refuse(struct listener *listener)
+{
+    struct worker *worker = listener->worker;
+    bool is_unix = listener->config->is_unix;
+    bool *busy = &worker->refusing[is_unix];
+    uv_handle_t *handle =
+        is_unix ? (uv_handle_t *)&worker->refused_pipe : (uv_handle_t *)&worker->refused_tcp;
+    listener->stuck = *busy;
+    if (*busy) {
+        return;
+    }
+    *busy = true;
+    int r = is_unix ? uv_pipe_init(&worker->loop, &worker->refused_pipe, 0)
+                    : uv_tcp_init(&worker->loop, &worker->refused_tcp);
+    assert(r == 0); /* neither makes a socket */
+    (void)r;
+    handle->data = busy;
+    (void)uv_accept(&listener->uv.stream, (uv_stream_t *)handle); /* closed either way */
+    uv_close(handle, on_refused_closed);
+}
+
 static void on_connection(uv_stream_t *server, int status)
 {
     struct listener *listener = server->data;
@@ -21,7 +60,9 @@ static void on_connection(uv_stream_t *server, int status)
         counter_add(&listener->worker->counters, METRIC_CONNECTIONS_REFUSED, 1);
         return; /* no descriptors: libuv has let one go, and goes on */
     }
-    session_accept(listener->worker, server, -1, listener->config);
+    if (!session_accept(listener->worker, server, -1, listener->config)) {
+        refuse(listener);
+    }
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -65,7 +106,7 @@ void listener_close(struct listener *listener)
             if (peer < 0) {
                 break;
             }
-            session_accept(listener->worker, NULL, peer, listener->config);
+            (void)session_accept(listener->worker, NULL, peer, listener->config);
         }
     }
     uv_close(&listener->uv.handle, on_closed);

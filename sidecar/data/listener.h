@@ -21,6 +21,7 @@ struct listener {
     struct worker *worker;
     const struct bootstrap_listener *config;
     struct list all; /* worker->listeners */
+    bool stuck;      /* a connection is still to be accepted: libuv offers no other before */
 };
 
 /* Takes fd, also on failure. 0 or a libuv error. */

@@ -49,6 +49,7 @@ static void weigh_pauses(struct session *session)
     set_pause(session, SESSION_PAUSE_PIPELINE,
               session->calls_len >= session_bootstrap(session)->limits.pipelined_calls,
               METRIC_READ_PAUSES_PIPELINE);
+    set_pause(session, SESSION_PAUSE_CALLS, session->refused_calls > 0, METRIC_READ_PAUSES_CALLS);
     set_pause(session, SESSION_PAUSE_UNSENT, is_unsent, METRIC_READ_PAUSES_UNSENT);
     set_pause(session, SESSION_PAUSE_BUFFERS, session->intake.starving, METRIC_READ_PAUSES_BUFFERS);
     struct call *head = session_first_call(session);

@@ -22,7 +22,8 @@
 enum session_pause {
     SESSION_PAUSE_PIPELINE = 1, /* limits.pipelined_calls under way */
     SESSION_PAUSE_UNSENT = 2,   /* replies are not taken fast enough, or many wait for their turn */
-    SESSION_PAUSE_BUFFERS = 4   /* limits.buffered_bytes */
+    SESSION_PAUSE_BUFFERS = 4,  /* limits.buffered_bytes */
+    SESSION_PAUSE_CALLS = 8     /* limits.calls: a refused call waits for its turn to be answered */
 };
 
 struct session {
@@ -32,11 +33,12 @@ struct session {
     const struct bootstrap_listener *listener;
     struct stream stream;
     struct intake intake;
-    struct list all;     /* worker->sessions */
-    struct list calls;   /* answers due, oldest first */
-    struct list oneways; /* under way, no answer due */
-    uint32_t calls_len;  /* of both */
-    uint32_t pauses;     /* enum session_pause bits */
+    struct list all;        /* worker->sessions */
+    struct list calls;      /* answers due, oldest first */
+    struct list oneways;    /* under way, no answer due */
+    uint32_t calls_len;     /* of both */
+    uint32_t refused_calls; /* of them: without a permit of limits.calls */
+    uint32_t pauses;        /* enum session_pause bits */
     bool reading;
     bool judged; /* the first bytes were of our kind */
     uint8_t first_len;
@@ -54,8 +56,9 @@ struct session {
     struct worker_timer timer;
 };
 
-/* Takes up a connection: the one that server accepts now or, where server is NULL, fd. */
-void session_accept(struct worker *worker, uv_stream_t *server, int fd,
+/* Takes up a connection: the one that server accepts now or, where server is NULL, fd. False where memory
+ * is short: then it is still to be accepted from server, an fd is closed. */
+bool session_accept(struct worker *worker, uv_stream_t *server, int fd,
                     const struct bootstrap_listener *listener);
 
 void session_event(struct session *session, enum session_event event);

@@ -39,28 +39,6 @@ static struct session *session_new(struct worker *worker, bool is_unix,
     return session;
 }
 
-static void on_refused_closed(uv_handle_t *handle)
-{
-    *(bool *)handle->data = false;
-}
-
-/* libuv stops listening until somebody accepts: the worker's own handles do, and close again. Two at once
- * leave the second to the next connection's turn. */
-static void refuse(struct worker *worker, uv_stream_t *server, bool is_unix)
-{
-    uv_handle_t *handle =
-        is_unix ? (uv_handle_t *)&worker->refused_pipe : (uv_handle_t *)&worker->refused_tcp;
-    bool *busy = &worker->refusing[is_unix];
-    if (*busy || (is_unix ? uv_pipe_init(&worker->loop, &worker->refused_pipe, 0)
-                          : uv_tcp_init(&worker->loop, &worker->refused_tcp))) {
-        return;
-    }
-    *busy = true;
-    handle->data = busy;
-    (void)uv_accept(server, (uv_stream_t *)handle); /* closed either way */
-    uv_close(handle, on_refused_closed);
-}
-
 static bool open_handle(struct session *session, uv_stream_t *server, int fd)
 {
     struct stream *stream = &session->stream;
@@ -71,18 +49,16 @@ static bool open_handle(struct session *session, uv_stream_t *server, int fd)
                                        : uv_tcp_open(&stream->uv.tcp, fd)) == 0;
 }
 
-void session_accept(struct worker *worker, uv_stream_t *server, int fd,
+bool session_accept(struct worker *worker, uv_stream_t *server, int fd,
                     const struct bootstrap_listener *listener)
 {
     struct session *session = session_new(worker, listener->is_unix, listener);
     if (!session) {
         counter_add(&worker->counters, METRIC_CONNECTIONS_REFUSED, 1);
-        if (server) {
-            refuse(worker, server, listener->is_unix);
-        } else {
+        if (!server) {
             close(fd);
         }
-        return;
+        return false;
     }
     bool accepted = open_handle(session, server, fd);
     if (!accepted && !server) {
@@ -96,7 +72,7 @@ void session_accept(struct worker *worker, uv_stream_t *server, int fd,
         }
         counter_add(&worker->counters, METRIC_CONNECTIONS_REFUSED, 1);
         uv_close(&session->stream.uv.handle, on_refused);
-        return;
+        return true;
     }
     if (!listener->is_unix) {
         (void)uv_tcp_nodelay(&session->stream.uv.tcp, 1); /* slower without, not wrong */
@@ -109,4 +85,5 @@ void session_accept(struct worker *worker, uv_stream_t *server, int fd,
         session_event(session, SESSION_EVENT_DRAIN);
     }
     session_arm(session);
+    return true;
 }

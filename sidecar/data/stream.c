@@ -29,7 +29,7 @@ static void settle_charge(struct stream *stream)
 {
     size_t now = outq_charged(&stream->out);
     if (now > stream->charged) {
-        buffers_charge_forced(stream->buffers, now - stream->charged);
+        buffers_charge(stream->buffers, now - stream->charged);
     } else if (now < stream->charged) {
         buffers_credit(stream->buffers, stream->charged - now);
     }

@@ -411,6 +411,7 @@ static int init_loop(struct worker *worker)
     (void)uv_timer_init(loop, &worker->timer);
     (void)uv_prepare_start(&worker->prepare, on_prepare);
     (void)uv_check_start(&worker->check, on_check);
+    loop->data = worker;
     worker->wake.data = worker;
     worker->prepare.data = worker;
     worker->check.data = worker;

@@ -35,7 +35,7 @@ static inline void permit_give(struct permits *permits, uint64_t n)
 
 static inline uint64_t permit_taken(const struct permits *permits)
 {
-    return atomic_load_explicit(&permits->taken, memory_order_relaxed);
+    return atomic_load(&permits->taken); /* in order: who waits looks here after it has said so */
 }
 
 #endif

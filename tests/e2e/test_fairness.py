@@ -1,5 +1,7 @@
 """Callers that take more than their share harm nobody else, and memory stays within the limits."""
 
+import signal
+import socket
 import threading
 import time
 
@@ -7,7 +9,7 @@ import pytest
 
 from support import wire
 from support.callee import Echo
-from support.process import instrumented
+from support.process import Allocations, instrumented
 from support.raw import answer_with
 from support.tside import SERVICE
 from support.wait import PATIENCE, wait_until
@@ -115,6 +117,76 @@ def test_pipelined_calls_pause_reading_at_their_limit(world):
     callee.gate.set()
     assert [link.message().seqid for _ in range(40)] == list(range(40))
     assert tside.calls() == 40
+
+
+def test_refused_calls_hold_nothing(world):
+    """limits.calls bounds calls and their memory: one that is refused pauses its connection until it is told."""
+    callee = world.callee("a")
+    callee.gate.clear()
+    tside = world.tside(default=[callee], limits={"calls": 20},
+                        rules={KEY: {"timeout_ms": 20000, "connect_timeout_ms": 5000, "pool": {"wait_ms": 20000}}})
+    links = world.spread(tside, 20)
+    for link in links:
+        link.send(wire.call("Visit"))
+    wait_until(lambda: callee.count == 20)
+    for link in links:
+        link.send(wire.call("Visit") * 1000 + wire.frame(wire.call("Visit")[4:-1] + b"\x0f"))
+    wait_until(lambda: tside.metric("tside_read_pauses_total", cause="calls") == 20)
+    assert tside.metric("tside_calls_inflight") <= 40
+    callee.gate.set()
+    for link in links:
+        told = [link.message() for _ in range(1002)]
+        assert {reply.reason for reply in told} <= {None, "concurrency_limit", "bad_request"}
+        assert told[0].server == "a" and told[1].reason == "concurrency_limit" and told[-1].reason == "bad_request"
+    assert tside.metric("tside_calls_inflight") == 0
+
+
+def test_a_pipelining_caller_is_served_where_others_use_the_buffers_up(world):
+    """A reply that waits for its turn is kept, limit or not: it was read already."""
+    first = threading.Event()
+
+    def script(link):
+        while True:
+            body = link.frame()
+            if body is None:
+                return
+            request = wire.read_message(body)
+            if request.args.get(1, 2) == 1:
+                first.wait(10)
+            link.send(wire.reply(request, wire.response("a")))
+
+    tside = world.tside(default=[world.callee("a", script)], workers=1, limits={"buffered_bytes": 1 << 20},
+                        rules={KEY: {"timeout_ms": 9000, "connect_timeout_ms": 5000}})
+    good = world.link(tside)
+    assert good.call("Visit").server == "a"
+    begun = wire.call("Visit", blob=b"x" * 300_000)[:65_000]
+    hogs = world.spread(tside, 40)
+    for hog in hogs:
+        hog.send(begun)
+    wait_until(lambda: tside.metric("tside_buffers_exhausted_total") > 0)
+    for i in range(10):
+        first.clear()
+        good.send(wire.call("Visit", number=1, seqid=2 * i) + wire.call("Visit", number=2, seqid=2 * i + 1))
+        first.set()
+        assert [good.message().seqid for _ in range(2)] == [2 * i, 2 * i + 1]
+
+
+@pytest.mark.counted
+def test_a_listener_survives_a_lack_of_memory(world):
+    """Two connections in one turn for which there is none: both are closed, and the next is served."""
+    allocations = Allocations()
+    tside = world.tside(default=[world.callee("a")], workers=1, env=allocations.env)
+    allocations.refuse(900, 1300)  # a session's
+    tside.signal(signal.SIGSTOP)
+    host, port = tside.address.split(":")
+    lost = [socket.create_connection((host, int(port)), 10) for _ in range(4)]
+    tside.signal(signal.SIGCONT)
+    for connection in lost:
+        assert connection.recv(1) == b""
+    assert tside.metric("tside_downstream_connections_refused_total") >= 4
+    allocations.refuse(0, 0)
+    assert world.link(tside).call("Visit").server == "a"
+    allocations.remove()
 
 
 def test_half_read_frames_do_not_lock_each_other_out(world):

@@ -1,5 +1,6 @@
 """Upstream connections in mode `pool`: permits over all workers, waiting, idling, dying, sending again."""
 
+import signal
 import threading
 import time
 
@@ -68,6 +69,41 @@ def test_no_worker_starves_another(world):
             thread.join(20)
     assert callee.open_links <= 1
     assert tside.calls(reason="pool_exhausted") == 0
+
+
+def test_one_tuple_has_all_connections_after_a_change_too(world):
+    """Room is kept for other tuples where there are any; the same one under an edited rule is no other."""
+    callee = world.callee("a")
+    tside = world.tside(rules=pool(max_connections=8, wait_ms=300), default=[callee], workers=1)
+    links = world.spread(tside, 8)
+    for wait_ms in (300, 301):
+        tside.change(rules=pool(max_connections=8, wait_ms=wait_ms))
+        callee.gate.clear()
+        seen = callee.count
+        for link in links:
+            link.send(wire.call("Visit"))
+        wait_until(lambda: callee.count == seen + 8)
+        callee.gate.set()
+        assert [link.message().server for link in links] == ["a"] * 8
+
+
+def test_many_that_wait_reach_their_deadline_at_once(world):
+    """The process stands still past the deadline of them all: each is told, none inside another."""
+    waiting = 20_000
+    callee = world.callee("a")
+    callee.gate.clear()
+    tside = world.tside(rules={KEY: {"timeout_ms": 4000, "pool": {"max_connections": 1, "wait_ms": 60000,
+                                                                  "max_waiting": 1_000_000}}},
+                        default=[callee], workers=1, limits={"pipelined_calls": 65536, "calls": 200_000})
+    link = world.link(tside, timeout=60)
+    begun = time.monotonic()
+    link.send(b"".join(wire.call("Visit", seqid=i) for i in range(waiting)))
+    wait_until(lambda: tside.metric("tside_pool_waiting") == waiting - 1, 15)
+    tside.signal(signal.SIGSTOP)
+    callee.gate.set()
+    wait_until(lambda: time.monotonic() - begun > 4.5, 10)
+    tside.signal(signal.SIGCONT)
+    assert [link.message().seqid for _ in range(waiting)] == list(range(waiting))
 
 
 def test_wait_ms_ends_the_wait(world):

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from support import wire
-from support.raw import StuckListener, silent
+from support.raw import StuckListener, closed_port, silent
 from support.tside import SERVICE
 from support.wait import PATIENCE, wait_until
 
@@ -21,6 +21,19 @@ def timed(link, *args, **kwargs) -> tuple:
 
 def now_ms() -> int:
     return int(time.time() * 1000)
+
+
+# ---- before there are rules ----------------------------------------------------------------------
+
+
+def test_waiting_for_rules_is_bounded_by_the_budget_that_arrived(world):
+    """etcd is out of reach and nothing is on disk: calls wait for rules, but no longer than they have."""
+    tside = world.tside(ready=False, rules_file=None, etcd={"endpoints": ["http://" + closed_port()]})
+    link = world.link(tside)
+    reply, took = timed(link, "Visit", extra={REMAIN: "0"})
+    assert reply.reason == "timeout" and "the budget was spent" in reply.exception[1] and took < 300 * PATIENCE
+    reply, took = timed(link, "Visit", extra={REMAIN: "60"})
+    assert reply.reason == "timeout" and "within 60 ms" in reply.exception[1] and 60 <= took
 
 
 # ---- four timeouts -------------------------------------------------------------------------------

@@ -278,7 +278,7 @@ static void test_requests_wait_and_replies_do_not(void **state)
     peer_init(&older, world, &request);
     peer_init(&caller, world, &request);
     peer_init(&callee, world, &reply);
-    buffers_charge_forced(&world->worker->buffers, 100000);
+    buffers_charge(&world->worker->buffers, 100000);
     assert_int_equal(read_some(&older, SIZE_MAX), BUFFERS_RESERVE_BYTES);
     assert_int_equal(read_some(&caller, SIZE_MAX), BUFFERS_RESERVE_BYTES);
     assert_int_equal(read_some(&caller, SIZE_MAX), 0);

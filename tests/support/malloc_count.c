@@ -94,6 +94,10 @@ void *malloc(size_t size)
 void *calloc(size_t n, size_t size)
 {
     count();
+    if (refused(n * size)) {
+        errno = ENOMEM;
+        return NULL;
+    }
     return __libc_calloc(n, size);
 }
 

@@ -132,7 +132,7 @@ class Allocations:
         return {tid: count for tid, count in zip(words[:-2:2], words[1:-2:2]) if tid}
 
     def refuse(self, smallest: int, largest: int) -> None:
-        """From now on, malloc() of these sizes returns NULL; 0, 0: none."""
+        """From now on, malloc() and calloc() of these sizes returns NULL; 0, 0: none."""
         with open(self.path, "r+b") as file:
             file.seek(16 * (self.SLOTS - 1))
             file.write(struct.pack("2Q", smallest, largest))
