@@ -323,7 +323,9 @@ void etcd_fsm_restore(struct etcd_fsm *fsm, const struct etcd_held *held)
     fsm->cluster_id = held->cluster_id;
     for (uint32_t i = 0; i < ETCD_RANGES_MAX; i++) {
         fsm->seen[i] = held->seen[i];
-        etcd_tally_set(&fsm->tally[i], held->count[i], held->newest[i]);
+    }
+    for (int s = 0; s < DISC_SPACES; s++) {
+        etcd_tally_set(&fsm->tally[s], held->count[s], held->newest[s]);
     }
 }
 
@@ -332,8 +334,10 @@ void etcd_fsm_held(const struct etcd_fsm *fsm, struct etcd_held *ret)
     ret->cluster_id = fsm->cluster_id;
     for (uint32_t i = 0; i < ETCD_RANGES_MAX; i++) {
         ret->seen[i] = fsm->seen[i];
-        ret->count[i] = fsm->tally[i].count;
-        ret->newest[i] = fsm->tally[i].newest;
+    }
+    for (int s = 0; s < DISC_SPACES; s++) {
+        ret->count[s] = fsm->tally[s].count;
+        ret->newest[s] = fsm->tally[s].newest;
     }
 }
 

@@ -162,8 +162,8 @@ struct etcd_fsm_stats {
 struct etcd_held {
     uint64_t cluster_id; /* 0: nothing is held */
     int64_t seen[ETCD_RANGES_MAX];
-    int64_t count[ETCD_RANGES_MAX]; /* keys of each listed range, by etcd's word */
-    int64_t newest[ETCD_RANGES_MAX];
+    int64_t count[DISC_SPACES]; /* keys of each space, by etcd's word */
+    int64_t newest[DISC_SPACES];
 };
 
 struct etcd_fsm;

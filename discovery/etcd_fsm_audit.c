@@ -98,8 +98,8 @@ void fsm_watch_timer(struct etcd_fsm *fsm, const struct etcd_input *input)
 static bool may_audit(const struct etcd_fsm *fsm)
 {
     uint64_t keys = 0;
-    for (uint32_t i = 0; i < fsm->ranges->lists; i++) {
-        keys += fsm->tally[i].count > 0 ? (uint64_t)fsm->tally[i].count : 0;
+    for (int s = 0; s < DISC_SPACES; s++) {
+        keys += fsm->tally[s].count > 0 ? (uint64_t)fsm->tally[s].count : 0;
     }
     return fsm->audited_ms == 0 || fsm->now_ms - fsm->audited_ms >= keys / AUDIT_KEYS_PER_MS;
 }
@@ -129,23 +129,39 @@ void fsm_probe_failed(struct etcd_fsm *fsm, const struct etcd_input *input)
 
 enum verdict { VERDICT_EQUAL = 0, VERDICT_UNKNOWN, VERDICT_BEHIND, VERDICT_GAP };
 
+/* What we know of a listed range at a revision: of all its spaces. False where that is forgotten. */
+static bool range_at(const struct etcd_fsm *fsm, uint32_t range, int64_t revision,
+                     int64_t *ret_count, int64_t *ret_newest)
+{
+    *ret_count = *ret_newest = 0;
+    for (int s = 0; s < DISC_SPACES; s++) {
+        int64_t count = 0;
+        int64_t newest = 0;
+        if (fsm->ranges->list_of[s] != range) {
+            continue;
+        }
+        if (!etcd_tally_at(&fsm->tally[s], revision, &count, &newest)) {
+            return false;
+        }
+        *ret_count += count;
+        *ret_newest = newest > *ret_newest ? newest : *ret_newest;
+    }
+    return true;
+}
+
 static enum verdict judge(const struct etcd_fsm *fsm, uint32_t range)
 {
-    int64_t seen = fsm->seen[fsm->ranges->watch_of[range]];
     int64_t at = fsm->audit.answer[range].at;
-    int64_t count = fsm->tally[range].count;
+    bool seen = fsm->seen[fsm->ranges->watch_of[range]] >= at;
+    int64_t count = 0;
     int64_t newest = 0;
-    if (seen >= at) {
-        if (!etcd_tally_at(&fsm->tally[range], at, &count, &newest)) {
-            return VERDICT_UNKNOWN; /* a busy range: too much has happened since */
-        }
-        bool equal =
-            count == fsm->audit.answer[range].count && fsm->audit.answer[range].newest <= newest;
-        return equal ? VERDICT_EQUAL : VERDICT_GAP;
+    if (!range_at(fsm, range, seen ? at : INT64_MAX, &count, &newest)) {
+        return VERDICT_UNKNOWN; /* a busy range: too much has happened since */
     }
-    bool equal = count == fsm->audit.answer[range].count &&
-                 fsm->audit.answer[range].newest <= fsm->tally[range].newest;
-    return equal ? VERDICT_EQUAL : VERDICT_BEHIND;
+    if (count == fsm->audit.answer[range].count && fsm->audit.answer[range].newest <= newest) {
+        return VERDICT_EQUAL;
+    }
+    return seen ? VERDICT_GAP : VERDICT_BEHIND;
 }
 
 /* Everything up to the answers' revision has been seen. */

@@ -19,15 +19,15 @@ struct fsm_list {
     uint64_t cluster_id;
     char *cursor; /* owned; where the next page begins, NULL: at the range's start */
     size_t cursor_len;
-    int64_t count[ETCD_RANGES_MAX];
-    int64_t newest[ETCD_RANGES_MAX];
+    int64_t count[DISC_SPACES];
+    int64_t newest[DISC_SPACES];
 };
 
 /* A revision whose last fragment is not here yet: counted when it is. */
 struct fsm_pending {
     int64_t revision; /* 0: none */
-    bool touched[ETCD_RANGES_MAX];
-    int64_t delta[ETCD_RANGES_MAX];
+    bool touched[DISC_SPACES];
+    int64_t delta[DISC_SPACES];
 };
 
 struct fsm_audit {
@@ -56,7 +56,7 @@ struct etcd_fsm {
 
     uint64_t cluster_id; /* 0: nothing is held */
     int64_t seen[ETCD_RANGES_MAX];
-    struct etcd_tally tally[ETCD_RANGES_MAX];
+    struct etcd_tally tally[DISC_SPACES];
     struct fsm_pending pending[ETCD_RANGES_MAX];
 
     struct fsm_list list;

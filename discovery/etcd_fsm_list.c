@@ -27,8 +27,8 @@ static void reset(struct etcd_fsm *fsm)
     list->range = 0;
     list->revision = 0;
     list->cluster_id = 0;
-    for (uint32_t i = 0; i < ETCD_RANGES_MAX; i++) {
-        list->count[i] = list->newest[i] = 0;
+    for (int s = 0; s < DISC_SPACES; s++) {
+        list->count[s] = list->newest[s] = 0;
     }
     fsm_do(fsm, ETCD_DO_LIST_RESET);
 }
@@ -103,7 +103,9 @@ static void finish(struct etcd_fsm *fsm)
     for (uint32_t i = 0; i < ETCD_RANGES_MAX; i++) {
         fsm->seen[i] = list->revision;
         fsm->pending[i] = (struct fsm_pending){0};
-        etcd_tally_set(&fsm->tally[i], list->count[i], list->newest[i]);
+    }
+    for (int s = 0; s < DISC_SPACES; s++) {
+        etcd_tally_set(&fsm->tally[s], list->count[s], list->newest[s]);
     }
     fsm->stats.lists++;
     fsm->round = 0;
@@ -135,11 +137,16 @@ static void adapt_limit(struct fsm_list *list, size_t bytes)
 static void keep_page(struct etcd_fsm *fsm, const struct etcd_range_reply *reply)
 {
     struct fsm_list *list = &fsm->list;
-    uint32_t i = list->range;
-    list->count[i] += (int64_t)reply->kvs.n;
-    for (size_t k = 0; k < reply->kvs.n; k++) {
-        if (reply->kvs.kv[k].mod_revision > list->newest[i]) {
-            list->newest[i] = reply->kvs.kv[k].mod_revision;
+    for (size_t i = 0; i < reply->kvs.n; i++) {
+        const struct etcd_kv *kv = &reply->kvs.kv[i];
+        enum disc_space space;
+        struct etcd_bytes rest;
+        if (!etcd_ranges_locate(fsm->ranges, kv->key, &space, &rest)) {
+            continue; /* not what was asked for */
+        }
+        list->count[space]++;
+        if (kv->mod_revision > list->newest[space]) {
+            list->newest[space] = kv->mod_revision;
         }
     }
     fsm->stats.pages++;

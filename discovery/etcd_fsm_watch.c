@@ -97,9 +97,9 @@ void fsm_watch_created(struct etcd_fsm *fsm, const struct etcd_input *input)
 
 static void flush_pending(struct etcd_fsm *fsm, struct fsm_pending *pending)
 {
-    for (uint32_t i = 0; i < fsm->ranges->lists; i++) {
-        if (pending->touched[i]) {
-            etcd_tally_add(&fsm->tally[i], pending->revision, pending->delta[i]);
+    for (int s = 0; s < DISC_SPACES; s++) {
+        if (pending->touched[s]) {
+            etcd_tally_add(&fsm->tally[s], pending->revision, pending->delta[s]);
         }
     }
     *pending = (struct fsm_pending){0};
@@ -108,22 +108,23 @@ static void flush_pending(struct etcd_fsm *fsm, struct fsm_pending *pending)
 static void count_event(struct etcd_fsm *fsm, uint32_t w, const struct etcd_kv *kv, int64_t through)
 {
     struct fsm_pending *pending = &fsm->pending[w];
-    uint32_t list = etcd_ranges_list(fsm->ranges, kv->key);
+    enum disc_space space;
+    struct etcd_bytes rest;
     int64_t delta = kv->deleted ? -1 : kv->create_revision == kv->mod_revision ? 1 : 0;
     fsm->stats.events++;
     if (pending->revision != 0 && kv->mod_revision > pending->revision) {
         flush_pending(fsm, pending);
     }
-    if (list == ETCD_RANGES_MAX) {
+    if (!etcd_ranges_locate(fsm->ranges, kv->key, &space, &rest)) {
         return;
     }
     if (kv->mod_revision <= through && pending->revision == 0) {
-        etcd_tally_add(&fsm->tally[list], kv->mod_revision, delta);
+        etcd_tally_add(&fsm->tally[space], kv->mod_revision, delta);
         return;
     }
     pending->revision = kv->mod_revision;
-    pending->touched[list] = true;
-    pending->delta[list] += delta;
+    pending->touched[space] = true;
+    pending->delta[space] += delta;
 }
 
 static bool in_order(const struct etcd_kvs *events)

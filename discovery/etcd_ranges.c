@@ -99,13 +99,3 @@ bool etcd_ranges_locate(const struct etcd_ranges *ranges, struct etcd_bytes key,
     }
     return best > 0;
 }
-
-uint32_t etcd_ranges_list(const struct etcd_ranges *ranges, struct etcd_bytes key)
-{
-    for (uint32_t i = 0; i < ranges->lists; i++) {
-        if (begins_with(key.p, key.len, ranges->list[i].key, ranges->list[i].key_len)) {
-            return i;
-        }
-    }
-    return ETCD_RANGES_MAX;
-}

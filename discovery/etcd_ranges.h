@@ -50,7 +50,4 @@ void etcd_ranges_done(struct etcd_ranges *ranges);
 bool etcd_ranges_locate(const struct etcd_ranges *ranges, struct etcd_bytes key,
                         enum disc_space *ret_space, struct etcd_bytes *ret_rest);
 
-/* The listed range that holds the key, ETCD_RANGES_MAX where none does. */
-uint32_t etcd_ranges_list(const struct etcd_ranges *ranges, struct etcd_bytes key);
-
 #endif

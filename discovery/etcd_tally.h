@@ -1,7 +1,7 @@
 /*
- * discovery/etcd_tally.h: how many keys a listed range holds at which revision, by what etcd told us.
+ * discovery/etcd_tally.h: how many keys a space holds at which revision, by what etcd told us.
  *
- * The audit asks etcd for the count of a range and its newest mod_revision; the answer holds at some
+ * The audit asks etcd for the count of a listed range and its newest mod_revision; the answer holds at some
  * revision that may lie behind or before what the watch has brought, so the tally remembers its last
  * revisions. Counting needs no key set: a put whose create_revision is its mod_revision adds a key,
  * a delete event removes one.
@@ -17,7 +17,7 @@
 
 struct etcd_tally {
     int64_t count;
-    int64_t newest; /* revision of the last change in the range */
+    int64_t newest; /* revision of the last change in the space */
     uint32_t n;     /* entries in the log, the oldest overwritten when it is full */
     uint32_t head;  /* the newest one */
     struct {
