@@ -326,6 +326,7 @@ void etcd_fsm_restore(struct etcd_fsm *fsm, const struct etcd_held *held)
     }
     for (int s = 0; s < DISC_SPACES; s++) {
         etcd_tally_set(&fsm->tally[s], held->count[s], held->newest[s]);
+        fsm->is_held[s] = held->is_held[s];
     }
 }
 
@@ -338,6 +339,7 @@ void etcd_fsm_held(const struct etcd_fsm *fsm, struct etcd_held *ret)
     for (int s = 0; s < DISC_SPACES; s++) {
         ret->count[s] = fsm->tally[s].count;
         ret->newest[s] = fsm->tally[s].newest;
+        ret->is_held[s] = fsm->is_held[s];
     }
 }
 

@@ -14,7 +14,8 @@
  * The stream stays open in WATCH, PROBE, AUDIT and DOUBT, which take its messages alike. Every way
  * back leads through OPEN (resume behind the last revision) or, where resuming is impossible or
  * untrustworthy, LIST. What is held is never dropped on the way: only a complete list and the
- * events of a watch change it.
+ * events of a watch change it. A space of which etcd lists no key is held as it was, until etcd has
+ * some again (etcd_fsm_held.c).
  *
  * seen[w]: everything up to this revision has been applied, for watch w.
  * SPDX-License-Identifier: Apache-2.0
@@ -62,6 +63,7 @@
     X(CLUSTER, "cluster_changed")                                                                  \
     X(REGRESSED, "revision_regressed")                                                             \
     X(AUDIT, "audit")                                                                              \
+    X(REFILLED, "keys_again")                                                                      \
     X(HOURLY, "hourly")                                                                            \
     X(BAD_MESSAGE, "bad_message")                                                                  \
     X(CANCELED, "canceled")
@@ -143,6 +145,11 @@ struct etcd_fsm_options {
     uint32_t page_limit; /* keys of a page at most */
 };
 
+/* Where etcd has no key of a space left and the deletes do not come: the stream is reopened after so
+ * long at the soonest, and then after twice that. */
+#define ETCD_REOPEN_MIN_MS 5000
+#define ETCD_REOPEN_MAX_MS 60000
+
 #define ETCD_PAGE_LIMIT      1000
 #define ETCD_PAGE_BYTES      (8u << 20)  /* pages above this make the next one shorter */
 #define ETCD_REPLY_MAX_BYTES (16u << 20) /* etcd_io gives a page up here: RANGE_TOO_LARGE */
@@ -164,6 +171,7 @@ struct etcd_held {
     int64_t seen[ETCD_RANGES_MAX];
     int64_t count[DISC_SPACES]; /* keys of each space, by etcd's word */
     int64_t newest[DISC_SPACES];
+    bool is_held[DISC_SPACES]; /* etcd listed the space without a key, and we kept what we had */
 };
 
 struct etcd_fsm;

@@ -10,7 +10,8 @@
  * its answer agrees with ours, everything up to the answer's revision has been seen, so the resume
  * point keeps ahead of compaction though nobody writes below our prefixes. Where it disagrees, the
  * changes may be under way: the same answer is compared once more a second later. Then the stream
- * is reopened (it may be stuck) or, where etcd's own word has a gap, everything is listed.
+ * is reopened (it may be stuck) or, where etcd's own word has a gap, everything is listed; unless
+ * etcd has no key left, when a list is of no use (etcd_fsm_held.c).
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "discovery/etcd_fsm_internal.h"
@@ -27,7 +28,7 @@ void fsm_audit_soon(struct etcd_fsm *fsm)
     fsm->audit_ms = fsm->now_ms + fsm->timing.doubt_ms;
 }
 
-static void back_to_watch(struct etcd_fsm *fsm)
+void fsm_back_to_watch(struct etcd_fsm *fsm)
 {
     fsm_go(fsm, ETCD_STATE_WATCH);
     fsm_quiet_from_now(fsm);
@@ -116,7 +117,7 @@ void fsm_probe_ok(struct etcd_fsm *fsm, const struct etcd_input *input)
     if (input->range->header.revision == fsm_revision(fsm)) {
         fsm->synced_ms = fsm->now_ms;
     }
-    back_to_watch(fsm);
+    fsm_back_to_watch(fsm);
 }
 
 void fsm_probe_failed(struct etcd_fsm *fsm, const struct etcd_input *input)
@@ -184,31 +185,63 @@ static void raise_seen(struct etcd_fsm *fsm)
     }
 }
 
-static void conclude(struct etcd_fsm *fsm, bool is_final)
+static void doubt(struct etcd_fsm *fsm)
 {
-    enum verdict worst = VERDICT_EQUAL;
-    for (uint32_t i = 0; i < fsm->ranges->lists; i++) {
-        enum verdict verdict = judge(fsm, i);
-        worst = verdict > worst ? verdict : worst;
+    fsm->stats.audit_doubts++;
+    fsm_go(fsm, ETCD_STATE_DOUBT);
+    fsm->wake_ms = fsm->now_ms + fsm->timing.doubt_ms;
+}
+
+/* All answers agree with ours, as far as can be told. */
+static void agree(struct etcd_fsm *fsm, enum verdict worst)
+{
+    if (worst == VERDICT_EQUAL) {
+        fsm->stalled = false;
+        fsm->synced_ms = fsm->now_ms;
+        raise_seen(fsm);
     }
-    if (worst == VERDICT_GAP || (worst == VERDICT_BEHIND && is_final && fsm->stalled)) {
+    fsm_back_to_watch(fsm);
+}
+
+/* Some range is behind: its changes may be under way, or the stream is stuck, or it was not that. */
+static void catch_up(struct etcd_fsm *fsm, bool is_final, bool is_emptied)
+{
+    if (!is_final) {
+        doubt(fsm);
+    } else if (is_emptied) {
+        fsm_held_await(fsm);
+    } else if (fsm->stalled) {
         fsm_list_begin(fsm, ETCD_RELIST_AUDIT);
-    } else if (worst == VERDICT_BEHIND && is_final) {
+    } else {
         fsm->stalled = true;
         fsm->stats.stalls++;
         fsm_audit_soon(fsm);
         fsm_watch_lost(fsm);
-    } else if (worst == VERDICT_BEHIND) {
-        fsm->stats.audit_doubts++;
-        fsm_go(fsm, ETCD_STATE_DOUBT);
-        fsm->wake_ms = fsm->now_ms + fsm->timing.doubt_ms;
-    } else {
-        if (worst == VERDICT_EQUAL) {
-            fsm->stalled = false;
-            fsm->synced_ms = fsm->now_ms;
-            raise_seen(fsm);
+    }
+}
+
+static void conclude(struct etcd_fsm *fsm, bool is_final)
+{
+    enum verdict worst = VERDICT_EQUAL;
+    bool is_emptied = false; /* a range is behind, and etcd has no key of it */
+    for (uint32_t i = 0; i < fsm->ranges->lists; i++) {
+        enum verdict verdict = judge(fsm, i);
+        if (verdict == VERDICT_GAP && fsm_held_takes_gap(fsm, i)) {
+            verdict = VERDICT_EQUAL;
         }
-        back_to_watch(fsm);
+        is_emptied = is_emptied || (verdict == VERDICT_BEHIND && fsm->audit.answer[i].count == 0);
+        worst = verdict > worst ? verdict : worst;
+    }
+    fsm->reopen_wait_ms = is_emptied ? fsm->reopen_wait_ms : 0;
+    if (!is_emptied && fsm_held_is_refilled(fsm)) {
+        fsm_list_begin(fsm, ETCD_RELIST_REFILLED);
+    } else if (worst < VERDICT_BEHIND) {
+        agree(fsm, worst);
+    } else if (worst == VERDICT_GAP && !is_emptied) {
+        fsm_list_begin(fsm, ETCD_RELIST_AUDIT);
+        fsm->list.has_proof = true;
+    } else {
+        catch_up(fsm, is_final, is_emptied);
     }
 }
 

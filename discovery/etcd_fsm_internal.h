@@ -1,6 +1,7 @@
 /*
  * discovery/etcd_fsm_internal.h: the machine's parts among themselves: etcd_fsm.c (table, moves),
- * etcd_fsm_list.c (pages), etcd_fsm_watch.c (stream), etcd_fsm_audit.c (probe and audit).
+ * etcd_fsm_list.c (pages), etcd_fsm_watch.c (stream), etcd_fsm_audit.c (probe and audit),
+ * etcd_fsm_held.c (spaces that etcd has no key of).
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_ETCD_FSM_INTERNAL_H
@@ -11,6 +12,7 @@
 /* A list under way. */
 struct fsm_list {
     enum etcd_relist reason;
+    bool has_proof;      /* events were lost: what it has not, no stream will delete */
     uint32_t range;      /* being listed */
     uint32_t restarts;   /* the list's revision was compacted under us */
     uint32_t page_limit; /* outlives the list */
@@ -58,6 +60,7 @@ struct etcd_fsm {
     int64_t seen[ETCD_RANGES_MAX];
     struct etcd_tally tally[DISC_SPACES];
     struct fsm_pending pending[ETCD_RANGES_MAX];
+    bool is_held[DISC_SPACES]; /* etcd has no key of it and we kept ours; tally: etcd's word */
 
     struct fsm_list list;
     struct fsm_audit audit;
@@ -68,8 +71,12 @@ struct etcd_fsm {
     uint32_t lagging;      /* endpoints in a row that were behind us */
     bool stalled;          /* the stream was reopened for an audit's doubt: the next one lists */
     uint32_t created;      /* bit w: watch w is there */
-    uint64_t opened_ms;    /* when the stream was complete; 0: not yet */
-    uint64_t probe_ms;     /* when silence is long enough */
+    uint64_t
+        reopen_wait_ms;  /* deletes of all are awaited: how long from here to the next; 0: none */
+    uint64_t reopen_ms;  /* not to be reopened for them before */
+    uint64_t changes_ms; /* the last changes; 0: none yet */
+    uint64_t opened_ms;  /* when the stream was complete; 0: not yet */
+    uint64_t probe_ms;   /* when silence is long enough */
     uint64_t audit_ms;
     uint64_t audited_ms; /* when the last audit began */
     uint64_t list_ms;
@@ -106,6 +113,8 @@ bool fsm_is_refusal(int code, const char *text); /* authentication or permission
 /* ---- etcd_fsm_list.c ---------------------------------------------------------------------- */
 
 void fsm_list_begin(struct etcd_fsm *fsm, enum etcd_relist reason);
+/* It was begun for no more than caution: what is held is as good as ever. */
+bool fsm_list_is_optional(const struct etcd_fsm *fsm);
 void fsm_list_resume(struct etcd_fsm *fsm); /* from LIST_WAIT, at the page it stopped at */
 void fsm_list_page(struct etcd_fsm *fsm, const struct etcd_input *input);
 void fsm_list_failed(struct etcd_fsm *fsm, const struct etcd_input *input);
@@ -128,6 +137,7 @@ void fsm_open_late(struct etcd_fsm *fsm, const struct etcd_input *input);
 /* ---- etcd_fsm_audit.c --------------------------------------------------------------------- */
 
 void fsm_quiet_from_now(struct etcd_fsm *fsm);
+void fsm_back_to_watch(struct etcd_fsm *fsm);
 void fsm_audit_soon(struct etcd_fsm *fsm);
 void fsm_watch_timer(struct etcd_fsm *fsm, const struct etcd_input *input);
 void fsm_probe_ok(struct etcd_fsm *fsm, const struct etcd_input *input);
@@ -135,5 +145,20 @@ void fsm_probe_failed(struct etcd_fsm *fsm, const struct etcd_input *input);
 void fsm_audit_ok(struct etcd_fsm *fsm, const struct etcd_input *input);
 void fsm_audit_failed(struct etcd_fsm *fsm, const struct etcd_input *input);
 void fsm_doubt_over(struct etcd_fsm *fsm, const struct etcd_input *input);
+
+/* ---- etcd_fsm_held.c ---------------------------------------------------------------------- */
+
+/* The list that is complete would leave a space without a key whose deletes are under way. */
+bool fsm_held_forgets_list(const struct etcd_fsm *fsm);
+/* Before the tallies become the list's. */
+void fsm_held_after_list(struct etcd_fsm *fsm);
+/* A key above this revision is put into a space that is held. */
+bool fsm_held_is_put(const struct etcd_fsm *fsm, const struct etcd_kvs *events, int64_t above);
+/* The audit's answers: etcd has keys of a space that is held. */
+bool fsm_held_is_refilled(const struct etcd_fsm *fsm);
+/* Events of the range were lost. True where etcd has no key of it: it is held now, nothing to list. */
+bool fsm_held_takes_gap(struct etcd_fsm *fsm, uint32_t range);
+/* A range is behind and etcd has no key of it: reopens the stream, or waits until it may. */
+void fsm_held_await(struct etcd_fsm *fsm);
 
 #endif

@@ -62,6 +62,7 @@ void fsm_list_begin(struct etcd_fsm *fsm, enum etcd_relist reason)
     }
     fsm->opened_ms = 0;
     fsm->list.reason = reason;
+    fsm->list.has_proof = false;
     fsm->list.restarts = 0;
     fsm->stats.relists[reason]++;
     reset(fsm);
@@ -73,18 +74,24 @@ void fsm_list_begin(struct etcd_fsm *fsm, enum etcd_relist reason)
     fsm_list_resume(fsm);
 }
 
-/* The list was begun for no more than caution: what is held is as good as ever. */
-static bool is_optional(const struct etcd_fsm *fsm)
+bool fsm_list_is_optional(const struct etcd_fsm *fsm)
 {
     return fsm->cluster_id != 0 &&
-           (fsm->list.reason == ETCD_RELIST_AUDIT || fsm->list.reason == ETCD_RELIST_HOURLY);
+           (fsm->list.reason == ETCD_RELIST_AUDIT || fsm->list.reason == ETCD_RELIST_REFILLED ||
+            fsm->list.reason == ETCD_RELIST_HOURLY);
+}
+
+/* An optional list comes to nothing: another one later. */
+static void forget(struct etcd_fsm *fsm)
+{
+    reset(fsm);
+    fsm->list_ms = fsm->now_ms + fsm_jitter(fsm, fsm->timing.list_ms / 12, 20);
 }
 
 static void failed(struct etcd_fsm *fsm)
 {
-    if (is_optional(fsm)) {
-        reset(fsm);
-        fsm->list_ms = fsm->now_ms + fsm_jitter(fsm, fsm->timing.list_ms / 12, 20);
+    if (fsm_list_is_optional(fsm)) {
+        forget(fsm);
         fsm_fail(fsm, ETCD_STATE_OPEN);
         return;
     }
@@ -94,12 +101,19 @@ static void failed(struct etcd_fsm *fsm)
 static void finish(struct etcd_fsm *fsm)
 {
     struct fsm_list *list = &fsm->list;
+    if (fsm_held_forgets_list(fsm)) {
+        forget(fsm);
+        fsm_audit_soon(fsm);
+        fsm_watch_open(fsm);
+        return;
+    }
     if (fsm->cluster_id != 0 && fsm->cluster_id != list->cluster_id) {
         fsm->stats.cluster_changes++;
     } else if (fsm->cluster_id != 0 && list->revision < fsm_revision(fsm)) {
         fsm->stats.regressions++; /* a linearizable list: this is the cluster's truth now */
     }
     fsm->cluster_id = list->cluster_id;
+    fsm_held_after_list(fsm);
     for (uint32_t i = 0; i < ETCD_RANGES_MAX; i++) {
         fsm->seen[i] = list->revision;
         fsm->pending[i] = (struct fsm_pending){0};

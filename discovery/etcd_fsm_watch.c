@@ -153,6 +153,7 @@ void fsm_watch_changes(struct etcd_fsm *fsm, const struct etcd_input *input)
     if (through < fsm->seen[w]) {
         through = fsm->seen[w];
     }
+    bool refills = fsm_held_is_put(fsm, events, fsm->seen[w]);
     struct etcd_action *action = fsm_do(fsm, ETCD_DO_CHANGES);
     action->watch = w;
     action->revision[0] = fsm->seen[w];
@@ -169,6 +170,10 @@ void fsm_watch_changes(struct etcd_fsm *fsm, const struct etcd_input *input)
     }
     fsm->seen[w] = through;
     fsm->synced_ms = fsm->now_ms;
+    fsm->changes_ms = fsm->now_ms;
+    if (refills) {
+        fsm_list_begin(fsm, ETCD_RELIST_REFILLED);
+    }
 }
 
 void fsm_watch_progress(struct etcd_fsm *fsm, const struct etcd_input *input)
