@@ -6,7 +6,8 @@
  *
  * An empty list does not clear: a space that etcd lists without one key while the store holds some
  * keeps what it has (contract, section 4.1: a rebuilt cluster answers just so). Puts and deletes
- * that the watch brings then apply as ever; the next list that is not empty replaces all.
+ * that the watch brings then apply as ever; the next list that is not empty replaces all, and the
+ * machine makes one as soon as etcd has a key there (etcd_fsm_held.c).
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_ETCD_APPLY_H

@@ -133,12 +133,7 @@ static void committed(struct etcd_io *io, bool only_revision)
 
 static void commit_list(struct etcd_io *io, const struct etcd_action *action)
 {
-    uint64_t held_before = io->apply.empty_lists;
     etcd_apply_list_commit(&io->apply, action->revision[0], uv_now(io->options.loop), unix_ms());
-    if (io->apply.empty_lists != held_before) {
-        note(io, true, "etcd lists nothing where keys are held: they stay (revision %" PRId64 ")",
-             action->revision[0]);
-    }
     committed(io, false);
 }
 
@@ -218,10 +213,27 @@ static void tell_moves(const struct etcd_io *io, bool was_watching,
     }
 }
 
+static void tell_held(const struct etcd_io *io, const struct etcd_held *before)
+{
+    struct etcd_held now;
+    etcd_fsm_held(io->fsm, &now);
+    for (int s = 0; s < DISC_SPACES; s++) {
+        if (now.is_held[s] && !before->is_held[s]) {
+            note(io, true, "etcd has no key below %s: what was known of it stays in force",
+                 io->ranges.prefix[s]);
+        } else if (!now.is_held[s] && before->is_held[s]) {
+            note(io, false, "etcd has keys below %s again: they replace what was held",
+                 io->ranges.prefix[s]);
+        }
+    }
+}
+
 static void step(struct etcd_io *io, struct etcd_input *input)
 {
+    struct etcd_held held;
     const struct etcd_action *actions;
     const struct etcd_fsm_stats before = *etcd_fsm_stats(io->fsm);
+    etcd_fsm_held(io->fsm, &held);
     bool was_watching = etcd_fsm_is_watching(io->fsm);
     enum etcd_state state = etcd_fsm_state(io->fsm);
     uint32_t endpoint = etcd_fsm_endpoint(io->fsm);
@@ -231,6 +243,7 @@ static void step(struct etcd_io *io, struct etcd_input *input)
         endpoint_failed(io, endpoint, "timeout: the watch was not created in time");
     }
     tell_moves(io, was_watching, &before);
+    tell_held(io, &held);
     for (uint32_t i = 0; i < n; i++) {
         carry_out(io, &actions[i], input);
     }
@@ -278,6 +291,7 @@ static void load_state(struct etcd_io *io)
                       DISC_ORIGIN_DISK, uv_now(io->options.loop));
     note(io, false, "state: %" PRIu64 " keys of revision %" PRId64, meta->keys,
          etcd_fsm_revision(io->fsm));
+    tell_held(io, &(const struct etcd_held){0});
     io->options.on_commit(io->options.owner);
 }
 
@@ -447,6 +461,11 @@ void etcd_io_stats(const struct etcd_io *io, struct etcd_io_stats *ret)
         .endpoints_n = io->options.endpoints_n,
         .endpoints = io->endpoints,
     };
+    struct disc_store_stats keys;
+    disc_store_stats(io->options.store, &keys);
+    for (int s = 0; s < DISC_SPACES; s++) {
+        ret->held[s] = held.is_held[s] && keys.keys[DISC_LAYER_ETCD][s] > 0;
+    }
     ret->reconnects = ret->machine.streams > 0 ? ret->machine.streams - 1 : 0;
     if (io->saver != NULL) {
         ret->state_writes = state_saver_stats(io->saver)->writes;

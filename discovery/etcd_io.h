@@ -12,7 +12,8 @@
  *
  * on_commit tells that the store has something to build (disc_store_build, in slices). Saving the
  * state and holding on to keys that an empty list would clear build, too, so that the store may
- * publish at any time. Keys appear and go exactly as etcd has them, leases beside them.
+ * publish at any time. Keys appear and go exactly as etcd has them, leases beside them; but that etcd
+ * lists none at all of a space clears nothing: the space is held until etcd has a key of it.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_ETCD_IO_H
@@ -55,12 +56,13 @@ struct etcd_io_stats {
     enum etcd_state state;
     bool watching;
     uint64_t cluster_id;
-    int64_t revision;     /* applied up to here, 0: nothing */
-    int64_t event_age_ms; /* since the last change; -1: none yet */
-    int64_t sync_age_ms;  /* since the last proof of being up to date; -1: none yet */
-    uint64_t reconnects;  /* streams after the first */
-    uint64_t empty_lists; /* lists without a key of a space that we hold keys of: held */
-    bool loaded;          /* a state was found on disk */
+    int64_t revision;       /* applied up to here, 0: nothing */
+    int64_t event_age_ms;   /* since the last change; -1: none yet */
+    int64_t sync_age_ms;    /* since the last proof of being up to date; -1: none yet */
+    uint64_t reconnects;    /* streams after the first */
+    uint64_t empty_lists;   /* lists without a key of a space that we hold keys of: held */
+    bool held[DISC_SPACES]; /* etcd has no key of it, and what was known of it is in force */
+    bool loaded;            /* a state was found on disk */
     uint64_t loaded_keys;
     uint64_t loaded_wall_ms; /* when it was written */
     uint64_t state_writes;

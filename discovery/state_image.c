@@ -75,6 +75,10 @@ static void append_head(struct state_writer *writer, const struct state_meta *me
     char cluster_id[24];
     snprintf(cluster_id, sizeof cluster_id, "%" PRIu64, meta->held.cluster_id);
     json_t *head = json_object();
+    json_t *held = json_array();
+    for (int s = 0; s < DISC_SPACES; s++) {
+        json_array_append_new(held, json_boolean(meta->held.is_held[s]));
+    }
     json_object_set_new(head, "cluster_id", json_string(cluster_id));
     for (int s = 0; s < DISC_SPACES; s++) {
         json_object_set_new(head, prefix_names[s], json_string_nocheck(meta->prefix[s]));
@@ -82,6 +86,7 @@ static void append_head(struct state_writer *writer, const struct state_meta *me
     json_object_set_new(head, "seen", number_list(meta->held.seen));
     json_object_set_new(head, "count", number_list(meta->held.count));
     json_object_set_new(head, "newest", number_list(meta->held.newest));
+    json_object_set_new(head, "held", held);
     json_object_set_new(head, "wall_ms", json_integer((json_int_t)meta->wall_ms));
     char *text = memory_check(json_dumps(head, JSON_COMPACT));
     append(writer, magic, MAGIC_LEN);
@@ -196,6 +201,10 @@ static const char *get_head(const json_t *head, const char *const prefix[DISC_SP
             return "it belongs to other prefixes";
         }
     }
+    const json_t *held = json_object_get(head, "held");
+    for (size_t s = 0; s < DISC_SPACES; s++) {
+        ret->held.is_held[s] = json_is_true(json_array_get(held, s));
+    }
     ret->held.cluster_id = strtoull(cluster_id, NULL, 10);
     ret->wall_ms = (uint64_t)json_integer_value(wall_ms);
     return NULL;
@@ -247,6 +256,13 @@ static bool walk(const char *p, size_t left, uint64_t keys, state_key_fn fn, voi
     return keys == 0;
 }
 
+/* Keys that etcd has none of were held, whether or not the file is new enough to say so. */
+static void note_held(void *arg, const struct disc_raw *raw)
+{
+    struct etcd_held *held = arg;
+    held->is_held[raw->space] = held->is_held[raw->space] || held->count[raw->space] == 0;
+}
+
 static const char *check_digest(const char *bytes, size_t len)
 {
     XXH128_canonical_t digest;
@@ -281,7 +297,7 @@ const char *state_image_read(const char *bytes, size_t len, const char *const pr
     if (wrong != NULL) {
         return wrong;
     }
-    if (!walk(records, (size_t)(end - records), meta.keys, NULL, NULL)) {
+    if (!walk(records, (size_t)(end - records), meta.keys, note_held, &meta.held)) {
         return "a record does not fit";
     }
     *ret_meta = meta;

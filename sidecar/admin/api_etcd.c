@@ -48,6 +48,13 @@ static json_t *disk_json(const struct etcd_io_stats *stats)
     return disk;
 }
 
+/* Of which spaces etcd has no key while what was known of them stays in force. */
+static json_t *held_json(const struct etcd_io_stats *stats)
+{
+    return json_pack("{s:b,s:b}", "rules", (int)stats->held[DISC_SPACE_RULES], "services",
+                     (int)stats->held[DISC_SPACE_SERVICES]);
+}
+
 void api_etcd(struct admin *admin, const struct http_request *request, struct http_reply *reply)
 {
     json_t *etcd = json_object();
@@ -60,6 +67,7 @@ void api_etcd(struct admin *admin, const struct http_request *request, struct ht
             (void)json_array_append_new(endpoints, endpoint_json(&stats.endpoints[i]));
         }
         api_set(etcd, "watch", watch_json(&stats));
+        api_set(etcd, "held", held_json(&stats));
         api_set(etcd, "disk", disk_json(&stats));
     }
     api_set(etcd, "endpoints", endpoints);

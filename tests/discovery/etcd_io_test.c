@@ -203,6 +203,11 @@ static bool has_streams(const struct host *host, int64_t wanted)
     return stats_of(host).machine.streams >= (uint64_t)wanted && stats_of(host).watching;
 }
 
+static bool has_lists(const struct host *host, int64_t wanted)
+{
+    return stats_of(host).machine.lists >= (uint64_t)wanted;
+}
+
 static bool has_failures(const struct host *host, int64_t wanted)
 {
     return stats_of(host).endpoints[0].failures >= (uint64_t)wanted;
@@ -486,7 +491,17 @@ static bool has_empty_lists(const struct host *host, int64_t wanted)
     return stats_of(host).empty_lists >= (uint64_t)wanted;
 }
 
-/* Another cluster at the same address, empty: what is known stays. */
+static bool has_endpoints(const struct host *host, int64_t wanted)
+{
+    return host->snapshot != NULL && endpoints(host, "example.service") == wanted;
+}
+
+static bool is_held(const struct host *host, enum disc_space space)
+{
+    return stats_of(host).held[space];
+}
+
+/* Another cluster at the same address, empty: what is known stays, until it has a key of the space. */
 static void test_replaced_by_empty(void **state)
 {
     struct host host = {.state_dir = state_dir};
@@ -503,10 +518,22 @@ static void test_replaced_by_empty(void **state)
     assert_int_equal(endpoints(&host, "example.service"), 51);
     assert_true(has_rule(&host));
     assert_int_equal(stats_of(&host).machine.cluster_changes, 1);
-    int64_t revision = etcd_put(&etcd, SVC "4000", "{}", 0);
-    WAIT_FOR(&host, has_revision, revision);
-    assert_int_equal(endpoints(&host, "example.service"), 52);
+    assert_true(is_held(&host, DISC_SPACE_RULES) && is_held(&host, DISC_SPACE_SERVICES));
+    etcd_put(&etcd, SVC "4000", "{}", 0);
+    WAIT_FOR(&host, has_endpoints, 1);
+    assert_false(is_held(&host, DISC_SPACE_SERVICES));
+    assert_true(is_held(&host, DISC_SPACE_RULES) && has_rule(&host));
     host_stop(&host);
+
+    /* The next process knows, too. */
+    struct host next = {.state_dir = state_dir};
+    etcd_put(&etcd, "/tside/rules/x/default/b/default/M/config", "{}", 0);
+    host_start(&next);
+    assert_true(is_held(&next, DISC_SPACE_RULES) && has_rule(&next));
+    WAIT_FOR(&next, has_lists, 1);
+    assert_false(is_held(&next, DISC_SPACE_RULES) || has_rule(&next));
+    assert_int_equal(keys(&next, DISC_SPACE_RULES), 1);
+    host_stop(&next);
 }
 
 int main(void)
