@@ -14,6 +14,7 @@ const struct etcd_timing etcd_timing_default = {
     .page_ms = 5000,
     .quiet_ms = 4500,
     .probe_ms = 3000,
+    .found_ms = 9500, /* 10 s, and timers may be late */
     .doubt_ms = 1000,
     .audit_ms = 60000,
     .list_ms = 3600000,
@@ -339,7 +340,7 @@ void etcd_fsm_held(const struct etcd_fsm *fsm, struct etcd_held *ret)
     for (int s = 0; s < DISC_SPACES; s++) {
         ret->count[s] = fsm->tally[s].count;
         ret->newest[s] = fsm->tally[s].newest;
-        ret->is_held[s] = fsm->is_held[s];
+        ret->is_held[s] = fsm->is_held[s] || fsm->awaits[s];
     }
 }
 

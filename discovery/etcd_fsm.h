@@ -128,6 +128,7 @@ struct etcd_timing {
     uint32_t page_ms;        /* one page of a list, one part of an audit */
     uint32_t quiet_ms;       /* a stream without a byte for so long is probed, 20 % either way */
     uint32_t probe_ms;       /* the probe's deadline */
+    uint32_t found_ms;       /* a member that stops is found within; more than page and probe */
     uint32_t doubt_ms;       /* how long changes may be under way when the audit disagrees */
     uint32_t audit_ms;       /* 10 % either way */
     uint32_t list_ms;        /* a full list without a reason, up to a quarter later */
@@ -171,7 +172,7 @@ struct etcd_held {
     int64_t seen[ETCD_RANGES_MAX];
     int64_t count[DISC_SPACES]; /* keys of each space, by etcd's word */
     int64_t newest[DISC_SPACES];
-    bool is_held[DISC_SPACES]; /* etcd listed the space without a key, and we kept what we had */
+    bool is_held[DISC_SPACES]; /* etcd has no key of the space, and what we had stays in force */
 };
 
 struct etcd_fsm;

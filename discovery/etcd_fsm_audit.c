@@ -3,7 +3,8 @@
  *
  * A probe is one linearizable read of one key on another connection: it proves a process, a leader
  * and a quorum, and costs etcd the same with ten keys or a million. It is sent after every few
- * seconds of silence. If the cluster's revision moved on meanwhile, an audit follows.
+ * seconds of silence, and before an audit or a list that falls into such: whatever is under way when
+ * a member stops, it is found within 10 s (contract, section 4.3). If the cluster's revision moved on meanwhile, an audit follows.
  *
  * An audit asks each range for its count and its newest key, which costs etcd a walk over the
  * range. It runs once a minute, and between probes at a pace that the number of keys sets. Where
@@ -18,20 +19,15 @@
 
 #define AUDIT_KEYS_PER_MS 1 /* an audit after a probe comes at most once in so many ms */
 
-void fsm_quiet_from_now(struct etcd_fsm *fsm)
+void fsm_alive(struct etcd_fsm *fsm)
 {
+    fsm->alive_ms = fsm->now_ms;
     fsm->probe_ms = fsm->now_ms + fsm_jitter(fsm, fsm->timing.quiet_ms, 20);
 }
 
 void fsm_audit_soon(struct etcd_fsm *fsm)
 {
     fsm->audit_ms = fsm->now_ms + fsm->timing.doubt_ms;
-}
-
-void fsm_back_to_watch(struct etcd_fsm *fsm)
-{
-    fsm_go(fsm, ETCD_STATE_WATCH);
-    fsm_quiet_from_now(fsm);
 }
 
 /* False: the cluster is another one, or went back in time; the stream is being left. */
@@ -82,9 +78,19 @@ static void probe_begin(struct etcd_fsm *fsm)
     fsm_send_range(fsm, &query, fsm->timing.probe_ms);
 }
 
+/* A request that may take its whole time, and the probe after it, would find a dead member too late. */
+static bool is_quiet_for_long(const struct etcd_fsm *fsm)
+{
+    uint64_t found_ms = fsm->now_ms + fsm->timing.page_ms + fsm->timing.probe_ms;
+    return found_ms > fsm->alive_ms + fsm->timing.found_ms;
+}
+
 void fsm_watch_timer(struct etcd_fsm *fsm, const struct etcd_input *input)
 {
-    if (fsm->now_ms >= fsm->list_ms) {
+    bool is_due = fsm->now_ms >= fsm->list_ms || fsm->now_ms >= fsm->audit_ms;
+    if (is_due && is_quiet_for_long(fsm)) {
+        probe_begin(fsm); /* its answer comes back here */
+    } else if (fsm->now_ms >= fsm->list_ms) {
         fsm_list_begin(fsm, ETCD_RELIST_HOURLY);
     } else if (fsm->now_ms >= fsm->audit_ms) {
         audit_begin(fsm);
@@ -110,14 +116,15 @@ void fsm_probe_ok(struct etcd_fsm *fsm, const struct etcd_input *input)
     if (!is_ours(fsm, &input->range->header)) {
         return;
     }
+    fsm_alive(fsm);
     if (input->range->header.revision > fsm_revision(fsm) && may_audit(fsm)) {
-        audit_begin(fsm);
-        return;
+        fsm->audit_ms = fsm->now_ms;
     }
     if (input->range->header.revision == fsm_revision(fsm)) {
         fsm->synced_ms = fsm->now_ms;
     }
-    fsm_back_to_watch(fsm);
+    fsm_go(fsm, ETCD_STATE_WATCH);
+    fsm_watch_timer(fsm, input); /* what is due */
 }
 
 void fsm_probe_failed(struct etcd_fsm *fsm, const struct etcd_input *input)
@@ -200,7 +207,7 @@ static void agree(struct etcd_fsm *fsm, enum verdict worst)
         fsm->synced_ms = fsm->now_ms;
         raise_seen(fsm);
     }
-    fsm_back_to_watch(fsm);
+    fsm_go(fsm, ETCD_STATE_WATCH);
 }
 
 /* Some range is behind: its changes may be under way, or the stream is stuck, or it was not that. */
@@ -232,7 +239,9 @@ static void conclude(struct etcd_fsm *fsm, bool is_final)
         is_emptied = is_emptied || (verdict == VERDICT_BEHIND && fsm->audit.answer[i].count == 0);
         worst = verdict > worst ? verdict : worst;
     }
-    fsm->reopen_wait_ms = is_emptied ? fsm->reopen_wait_ms : 0;
+    if (!is_emptied) {
+        fsm_held_await_no_more(fsm);
+    }
     if (!is_emptied && fsm_held_is_refilled(fsm)) {
         fsm_list_begin(fsm, ETCD_RELIST_REFILLED);
     } else if (worst < VERDICT_BEHIND) {
@@ -252,6 +261,7 @@ void fsm_audit_ok(struct etcd_fsm *fsm, const struct etcd_input *input)
     if (!is_ours(fsm, &reply->header)) {
         return;
     }
+    fsm_alive(fsm);
     fsm->audit.answer[i].at = reply->header.revision;
     fsm->audit.answer[i].count = reply->count;
     fsm->audit.answer[i].newest = reply->kvs.n > 0 ? reply->kvs.kv[0].mod_revision : 0;

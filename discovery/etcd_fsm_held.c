@@ -9,7 +9,8 @@
  * empty, be held, and move `seen` behind the deletes, which would never come again. So the audit does
  * not list: it reopens the stream, which may be stuck, at most once in a delay that grows, since etcd
  * begins such a revision anew for each stream; and never while changes come in. Likewise a list that
- * was made out of mere caution and finds the space empty is forgotten.
+ * was made out of mere caution and finds the space empty is forgotten. (etcd 3.4 can lose the deletes,
+ * too: those of the very revision that was compacted. Then this lasts until a put shows it.)
  *
  * An empty list was believed as little (a rebuilt cluster answers just so), or the deletes are lost:
  * the space is held. From then on what etcd counts and what we hold are different things, and no count
@@ -42,10 +43,24 @@ void fsm_held_after_list(struct etcd_fsm *fsm)
         bool had_keys = fsm->tally[s].count > 0 || fsm->is_held[s];
         fsm->is_held[s] = had_keys && fsm->list.count[s] == 0;
     }
-    fsm->reopen_wait_ms = 0;
+    fsm_held_await_no_more(fsm);
 }
 
 /* ---- changes ------------------------------------------------------------------------------ */
+
+void fsm_held_after_changes(struct etcd_fsm *fsm)
+{
+    for (int s = 0; s < DISC_SPACES; s++) {
+        fsm->awaits[s] = fsm->awaits[s] && fsm->tally[s].count > 0;
+    }
+}
+
+/* The put of a later revision than an audit that found no key: the deletes before it never came. */
+static bool shows_lost(const struct etcd_fsm *fsm, const struct etcd_kv *kv, enum disc_space space)
+{
+    return fsm->awaits[space] &&
+           kv->mod_revision > fsm->audit.answer[fsm->ranges->list_of[space]].at;
+}
 
 bool fsm_held_is_put(const struct etcd_fsm *fsm, const struct etcd_kvs *events, int64_t above)
 {
@@ -54,7 +69,8 @@ bool fsm_held_is_put(const struct etcd_fsm *fsm, const struct etcd_kvs *events, 
         enum disc_space space;
         struct etcd_bytes rest;
         if (!kv->deleted && kv->mod_revision > above &&
-            etcd_ranges_locate(fsm->ranges, kv->key, &space, &rest) && fsm->is_held[space]) {
+            etcd_ranges_locate(fsm->ranges, kv->key, &space, &rest) &&
+            (fsm->is_held[space] || shows_lost(fsm, kv, space))) {
             return true;
         }
     }
@@ -99,10 +115,22 @@ bool fsm_held_takes_gap(struct etcd_fsm *fsm, uint32_t range)
     return true;
 }
 
+void fsm_held_await_no_more(struct etcd_fsm *fsm)
+{
+    fsm->reopen_wait_ms = 0;
+    for (int s = 0; s < DISC_SPACES; s++) {
+        fsm->awaits[s] = false;
+    }
+}
+
 void fsm_held_await(struct etcd_fsm *fsm)
 {
     uint64_t wait = fsm->reopen_wait_ms > 0 ? fsm->reopen_wait_ms : ETCD_REOPEN_MIN_MS;
     uint64_t due_ms = fsm->reopen_wait_ms > 0 ? fsm->reopen_ms : fsm->now_ms;
+    for (int s = 0; s < DISC_SPACES; s++) {
+        fsm->awaits[s] =
+            fsm->tally[s].count > 0 && fsm->audit.answer[fsm->ranges->list_of[s]].count == 0;
+    }
     if (fsm->changes_ms > 0 && fsm->changes_ms + wait > due_ms) {
         due_ms = fsm->changes_ms + wait;
     }
@@ -117,5 +145,5 @@ void fsm_held_await(struct etcd_fsm *fsm)
     if (fsm->audit_ms > due_ms) {
         fsm->audit_ms = due_ms;
     }
-    fsm_back_to_watch(fsm);
+    fsm_go(fsm, ETCD_STATE_WATCH);
 }

@@ -62,6 +62,8 @@ struct etcd_fsm {
     struct fsm_pending pending[ETCD_RANGES_MAX];
     bool is_held[DISC_SPACES]; /* etcd has no key of it and we kept ours; tally: etcd's word */
 
+    bool awaits[DISC_SPACES]; /* etcd has no key of it, by an audit, and its deletes did not come */
+
     struct fsm_list list;
     struct fsm_audit audit;
 
@@ -76,6 +78,7 @@ struct etcd_fsm {
     uint64_t reopen_ms;  /* not to be reopened for them before */
     uint64_t changes_ms; /* the last changes; 0: none yet */
     uint64_t opened_ms;  /* when the stream was complete; 0: not yet */
+    uint64_t alive_ms;   /* the last sign of life from its endpoint */
     uint64_t probe_ms;   /* when silence is long enough */
     uint64_t audit_ms;
     uint64_t audited_ms; /* when the last audit began */
@@ -136,8 +139,7 @@ void fsm_open_late(struct etcd_fsm *fsm, const struct etcd_input *input);
 
 /* ---- etcd_fsm_audit.c --------------------------------------------------------------------- */
 
-void fsm_quiet_from_now(struct etcd_fsm *fsm);
-void fsm_back_to_watch(struct etcd_fsm *fsm);
+void fsm_alive(struct etcd_fsm *fsm); /* just now: the member answered or sent something */
 void fsm_audit_soon(struct etcd_fsm *fsm);
 void fsm_watch_timer(struct etcd_fsm *fsm, const struct etcd_input *input);
 void fsm_probe_ok(struct etcd_fsm *fsm, const struct etcd_input *input);
@@ -152,6 +154,8 @@ void fsm_doubt_over(struct etcd_fsm *fsm, const struct etcd_input *input);
 bool fsm_held_forgets_list(const struct etcd_fsm *fsm);
 /* Before the tallies become the list's. */
 void fsm_held_after_list(struct etcd_fsm *fsm);
+/* What was applied brought the deletes that were awaited. */
+void fsm_held_after_changes(struct etcd_fsm *fsm);
 /* A key above this revision is put into a space that is held. */
 bool fsm_held_is_put(const struct etcd_fsm *fsm, const struct etcd_kvs *events, int64_t above);
 /* The audit's answers: etcd has keys of a space that is held. */
@@ -160,5 +164,7 @@ bool fsm_held_is_refilled(const struct etcd_fsm *fsm);
 bool fsm_held_takes_gap(struct etcd_fsm *fsm, uint32_t range);
 /* A range is behind and etcd has no key of it: reopens the stream, or waits until it may. */
 void fsm_held_await(struct etcd_fsm *fsm);
+/* No range is. */
+void fsm_held_await_no_more(struct etcd_fsm *fsm);
 
 #endif

@@ -90,7 +90,7 @@ void fsm_watch_created(struct etcd_fsm *fsm, const struct etcd_input *input)
         fsm->list_ms = fsm->now_ms + fsm_jitter(fsm, fsm->timing.list_ms, 20);
     }
     fsm_go(fsm, ETCD_STATE_WATCH);
-    fsm_quiet_from_now(fsm);
+    fsm_alive(fsm);
 }
 
 /* ---- what it brings ----------------------------------------------------------------------- */
@@ -171,6 +171,7 @@ void fsm_watch_changes(struct etcd_fsm *fsm, const struct etcd_input *input)
     fsm->seen[w] = through;
     fsm->synced_ms = fsm->now_ms;
     fsm->changes_ms = fsm->now_ms;
+    fsm_held_after_changes(fsm);
     if (refills) {
         fsm_list_begin(fsm, ETCD_RELIST_REFILLED);
     }
@@ -202,7 +203,7 @@ void fsm_watch_progress(struct etcd_fsm *fsm, const struct etcd_input *input)
 void fsm_watch_bytes(struct etcd_fsm *fsm, const struct etcd_input *input)
 {
     if (fsm->state != ETCD_STATE_OPEN) {
-        fsm_quiet_from_now(fsm);
+        fsm_alive(fsm);
     }
 }
 

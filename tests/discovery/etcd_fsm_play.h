@@ -20,6 +20,7 @@
 static struct etcd_ranges ranges;
 static struct etcd_fsm *fsm;
 static uint64_t now;
+static uint64_t deadline; /* of the last request */
 static const struct etcd_action *actions;
 static uint32_t actions_n;
 static struct etcd_kv kv[KV_MAX];
@@ -54,6 +55,11 @@ static inline void step(struct etcd_input input)
 {
     input.now_ms = now;
     actions_n = etcd_fsm_step(fsm, &input, &actions);
+    for (uint32_t i = 0; i < actions_n; i++) {
+        if (actions[i].what == ETCD_DO_RANGE) {
+            deadline = now + actions[i].deadline_ms;
+        }
+    }
     kv_n = 0;
 }
 

@@ -32,6 +32,7 @@ static const struct etcd_timing quick = {
     .page_ms = 3000,
     .quiet_ms = 400,
     .probe_ms = 500,
+    .found_ms = 4000,
     .doubt_ms = 100,
     .audit_ms = 1500,
     .list_ms = 3600000,
