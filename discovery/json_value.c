@@ -14,6 +14,21 @@
 
 #define SHOWN_MAX_BYTES 80
 
+/* What was cut at a byte ends with the last character that is whole: JSON takes no other. */
+static void drop_half_character(char *text)
+{
+    size_t len = strlen(text);
+    size_t lead = len;
+    while (lead > 0 && len - lead < 3 && ((unsigned char)text[lead - 1] & 0xc0) == 0x80) {
+        lead--;
+    }
+    unsigned char first = lead > 0 ? (unsigned char)text[lead - 1] : 0;
+    size_t wants = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : first >= 0xc0 ? 2 : 1;
+    if (len - lead + 1 < wants) {
+        text[lead - 1] = '\0';
+    }
+}
+
 void json_value_refuse(struct disc_error *error, const char *field, const char *fmt, ...)
 {
     va_list args;
@@ -22,6 +37,8 @@ void json_value_refuse(struct disc_error *error, const char *field, const char *
     (void)snprintf(error->field, sizeof error->field, "%s", field);
     (void)vsnprintf(error->reason, sizeof error->reason, fmt, args);
     va_end(args);
+    drop_half_character(error->field);
+    drop_half_character(error->reason);
 }
 
 json_t *json_value_load(const char *text, size_t len, struct disc_error *error)

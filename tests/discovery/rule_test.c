@@ -56,6 +56,34 @@ static void refused(enum disc_kind kind, const struct bad *bad)
     }
 }
 
+/* A field's name, or a reason, that is too long is cut between two characters. */
+static void test_long_fields(void **state)
+{
+    char text[256] = "{\"";
+    char field[64] = "";
+    (void)state;
+    for (int i = 0; i < 41; i++) {
+        strcat(text, "\xc3\xa9");
+    }
+    strcat(text, "\": 1}");
+    for (int i = 0; i < 31; i++) { /* 62 of 63 bytes */
+        strcat(field, "\xc3\xa9");
+    }
+    refused(DISC_CONFIG, &(struct bad){text, field, "unknown field"});
+    refused(DISC_DEGRADE, &(struct bad){text, field, "unknown field"});
+    memmove(text + 3, text + 2, strlen(text + 2) + 1);
+    text[2] = 'x'; /* now it fits to the byte */
+    char odd_field[64] = "x";
+    strcat(odd_field, field);
+    refused(DISC_CONFIG, &(struct bad){text, odd_field, "unknown field"});
+    char traffic[256] = "{\"";
+    for (int i = 0; i < 63; i++) {
+        strcat(traffic, "\xc3\xa9");
+    }
+    strcat(traffic, "x\": -1}");
+    refused(DISC_TRAFFIC, &(struct bad){traffic, field, ""});
+}
+
 static void test_syntax(void **state)
 {
     (void)state;
@@ -337,10 +365,10 @@ static void test_bad_replies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_syntax),         cmocka_unit_test(test_traffic),
-        cmocka_unit_test(test_traffic_values), cmocka_unit_test(test_traffic_limits),
-        cmocka_unit_test(test_percent),        cmocka_unit_test(test_replies),
-        cmocka_unit_test(test_bad_replies),
+        cmocka_unit_test(test_long_fields),    cmocka_unit_test(test_syntax),
+        cmocka_unit_test(test_traffic),        cmocka_unit_test(test_traffic_values),
+        cmocka_unit_test(test_traffic_limits), cmocka_unit_test(test_percent),
+        cmocka_unit_test(test_replies),        cmocka_unit_test(test_bad_replies),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
