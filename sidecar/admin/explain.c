@@ -4,6 +4,7 @@
  */
 #include "sidecar/admin/explain.h"
 
+#include "sidecar/admin/api.h"
 #include "sidecar/data/stage.h"
 
 #include <string.h>
@@ -14,22 +15,20 @@
 #define OUTCOMES_MAX    (LB_SPLIT_ENTRIES_MAX + 8)
 #define SEED            1 /* the same question gets the same answer */
 
-static void set(json_t *object, const char *key, json_t *value)
-{
-    (void)json_object_set_new(object, key,
-                              value ? value : json_null()); /* a member less at worst */
-}
-
 static void append(json_t *array, json_t *value)
 {
-    (void)json_array_append_new(array, value); /* likewise */
+    (void)json_array_append_new(array, value); /* a member less at worst */
 }
 
 static json_t *name_json(struct disc_str name)
 {
-    char shown[4 * DISC_NAME_MAX_BYTES + 1];
-    size_t len = disc_name_display(name, shown, sizeof shown);
-    return json_stringn(shown, len);
+    return api_bytes(name.p, name.len);
+}
+
+/* Texts come from keys and values, which may have any bytes. */
+static json_t *text_json(const char *text)
+{
+    return api_bytes(text, strlen(text));
 }
 
 /* ---- steps ------------------------------------------------------------------------------------ */
@@ -53,19 +52,20 @@ static json_t *candidate_json(const struct disc_resolution *resolution,
 {
     const struct disc_rule *rule = slot->rule;
     json_t *candidate = json_object();
-    set(candidate, "key", json_string(slot->key));
-    set(candidate, "status",
-        json_string(!rule                          ? "rejected"
-                    : is_matched(resolution, rule) ? "matched"
-                                                   : "shadowed"));
-    set(candidate, "mod_revision",
-        json_integer(rule ? rule->mod_revision : slot->rejected_revision));
-    set(candidate, "value", rule ? json_loads(rule->text, JSON_DECODE_ANY, NULL) : NULL);
+    api_set(candidate, "key", text_json(slot->key));
+    api_set(candidate, "status",
+            json_string(!rule                          ? "rejected"
+                        : is_matched(resolution, rule) ? "matched"
+                                                       : "shadowed"));
+    api_set(candidate, "mod_revision",
+            json_integer(rule ? rule->mod_revision : slot->rejected_revision));
+    api_set(candidate, "value", rule ? json_loads(rule->text, JSON_DECODE_ANY, NULL) : NULL);
     if (slot->rejected_reason) {
-        const char *field = slot->rejected_field ? slot->rejected_field : "";
-        set(candidate, "rejected",
-            json_pack("{s:I,s:s,s:s}", "mod_revision", (json_int_t)slot->rejected_revision,
-                      "reason", slot->rejected_reason, "field", field));
+        json_t *rejected = json_object();
+        api_set(rejected, "mod_revision", json_integer(slot->rejected_revision));
+        api_set(rejected, "reason", text_json(slot->rejected_reason));
+        api_set(rejected, "field", text_json(slot->rejected_field ? slot->rejected_field : ""));
+        api_set(candidate, "rejected", rejected);
     }
     return candidate;
 }
@@ -81,8 +81,8 @@ static json_t *steps_json(const struct disc_resolution *resolution)
                 append(candidates, candidate_json(resolution, slot));
             }
         }
-        set(steps, disc_kind_str((enum disc_kind)kind),
-            json_pack("{s:o}", "candidates", candidates));
+        api_set(steps, disc_kind_str((enum disc_kind)kind),
+                json_pack("{s:o}", "candidates", candidates));
     }
     return steps;
 }
@@ -98,12 +98,12 @@ static json_t *effective_json(const struct disc_resolution *resolution)
         char text[DISC_RANGES_MAX * 32 + DISC_NAME_MAX_BYTES * 6];
         disc_value_print(field, &resolution->value[f], text, sizeof text);
         json_t *row = json_object();
-        set(row, "value", json_loads(text, JSON_DECODE_ANY, NULL));
-        set(row, "from",
-            json_string(!disc_field_is_built(field) ? "not yet"
-                        : from                      ? from->key
-                                                    : "default"));
-        set(effective, disc_field_path(field), row);
+        api_set(row, "value", json_loads(text, JSON_DECODE_ANY, NULL));
+        api_set(row, "from",
+                text_json(!disc_field_is_built(field) ? "not yet"
+                          : from                      ? from->key
+                                                      : "default"));
+        api_set(effective, disc_field_path(field), row);
     }
     return effective;
 }
@@ -127,11 +127,11 @@ static json_t *target_json(const struct disc_view *view, struct disc_str name, s
             append(addresses, json_string(endpoint->address));
         }
     }
-    set(target, "cluster", name_json(name));
-    set(target, "zone", zone.len > 0 ? name_json(zone) : json_null());
-    set(target, "endpoints", json_integer(all));
-    set(target, "usable", json_integer(usable));
-    set(target, "addresses", addresses);
+    api_set(target, "cluster", name_json(name));
+    api_set(target, "zone", zone.len > 0 ? name_json(zone) : json_null());
+    api_set(target, "endpoints", json_integer(all));
+    api_set(target, "usable", json_integer(usable));
+    api_set(target, "addresses", addresses);
     return target;
 }
 
@@ -144,7 +144,7 @@ static json_t *targets_json(const struct disc_view *view, const struct disc_reso
     for (uint32_t i = 0; rule && i < rule->traffic.n; i++) {
         const struct disc_target *target = &rule->traffic.targets[i];
         json_t *row = target_json(view, target->cluster, target->zone);
-        set(row, "weight", json_integer(target->weight));
+        api_set(row, "weight", json_integer(target->weight));
         append(targets, row);
     }
     if (!rule) {
@@ -153,7 +153,7 @@ static json_t *targets_json(const struct disc_view *view, const struct disc_reso
     struct disc_str fallback = resolution->value[DISC_FIELD_FALLBACK_CLUSTER].s;
     if (fallback.len > 0) {
         json_t *row = target_json(view, fallback, any);
-        set(row, "fallback", json_true());
+        api_set(row, "fallback", json_true());
         append(targets, row);
     }
     return targets;
@@ -205,9 +205,9 @@ static const char *action_str(enum reason reason)
 static json_t *outcome_json(const struct outcome *outcome)
 {
     json_t *json = json_object();
-    set(json, "action", json_string(action_str(outcome->reason)));
-    set(json, "reason", json_string(reason_str(outcome->reason)));
-    set(json, "cluster", outcome->cluster.len > 0 ? name_json(outcome->cluster) : json_null());
+    api_set(json, "action", json_string(action_str(outcome->reason)));
+    api_set(json, "reason", json_string(reason_str(outcome->reason)));
+    api_set(json, "cluster", outcome->cluster.len > 0 ? name_json(outcome->cluster) : json_null());
     return json;
 }
 
@@ -217,17 +217,17 @@ static json_t *outcomes_json(const struct outcomes *all)
     json_t *list = json_array();
     for (uint32_t i = 0; i < all->n; i++) {
         json_t *row = outcome_json(&all->outcome[i]);
-        set(row, "calls", json_integer(all->outcome[i].calls));
+        api_set(row, "calls", json_integer(all->outcome[i].calls));
         append(list, row);
         if (all->outcome[i].calls > most->calls) {
             most = &all->outcome[i];
         }
     }
     json_t *json = outcome_json(most);
-    set(json, "certain", json_boolean(all->n <= 1));
+    api_set(json, "certain", json_boolean(all->n <= 1));
     if (all->n > 1) {
-        set(json, "simulated", json_integer(CALLS_SIMULATED));
-        set(json, "all", list);
+        api_set(json, "simulated", json_integer(CALLS_SIMULATED));
+        api_set(json, "all", list);
     } else {
         json_decref(list);
     }
@@ -328,11 +328,11 @@ json_t *explain_json(const struct explain_input *question)
     disc_resolve(view, star, &input.tuple, &resolution);
 
     json_t *json = json_object();
-    set(json, "tuple", tuple_json(&input.tuple));
-    set(json, "snapshot", snapshot_json(&input));
-    set(json, "steps", steps_json(&resolution));
-    set(json, "effective", effective_json(&resolution));
-    set(json, "targets", targets_json(view, &resolution, &input.tuple));
-    set(json, "outcome", outcomes_json(&outcomes));
+    api_set(json, "tuple", tuple_json(&input.tuple));
+    api_set(json, "snapshot", snapshot_json(&input));
+    api_set(json, "steps", steps_json(&resolution));
+    api_set(json, "effective", effective_json(&resolution));
+    api_set(json, "targets", targets_json(view, &resolution, &input.tuple));
+    api_set(json, "outcome", outcomes_json(&outcomes));
     return json;
 }

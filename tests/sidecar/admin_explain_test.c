@@ -134,6 +134,30 @@ static void test_rejected_keys(void **state)
     json_decref(json);
 }
 
+/* Names may have any bytes: they are shown, never null. */
+static void test_bytes_outside_utf8(void **state)
+{
+    struct world *world = *state;
+    world_rule(world, "\xff\xfe/*/b/*/*/config", "{\"timeout_ms\": 123}");
+    world_rule(world, "\xff\xfe/*/b/*/*/degrade", "{\"no\": 1}");
+    world_commit(world);
+    struct explain_input input = {
+        .snapshot = world->snapshot,
+        .tuple = world_tuple("\xff\xfe", "default", "b", "default", "Visit"),
+        .now_ms = WORLD_NOW_MS,
+    };
+    json_t *json = explain_json(&input);
+    assert_string_equal(text(json, "steps/config/candidates/0/key"),
+                        "/tside/rules/\\xFF\\xFE/*/b/*/*/config");
+    assert_string_equal(text(json, "effective/timeout_ms/from"),
+                        "/tside/rules/\\xFF\\xFE/*/b/*/*/config");
+    assert_string_equal(text(json, "steps/degrade/candidates/0/key"),
+                        "/tside/rules/\\xFF\\xFE/*/b/*/*/degrade");
+    assert_string_equal(text(json, "steps/degrade/candidates/0/status"), "rejected");
+    assert_true(strlen(text(json, "steps/degrade/candidates/0/rejected/reason")) > 3);
+    json_decref(json);
+}
+
 static void expect(struct world *world, const char *action, const char *reason)
 {
     json_t *json = explain(world, "");
@@ -205,8 +229,9 @@ static void test_absent_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_no_rules), TEST(test_matched_and_shadowed), TEST(test_rejected_keys),
-        TEST(test_outcomes), TEST(test_log_id_decides),       TEST(test_absent_names),
+        TEST(test_no_rules),           TEST(test_matched_and_shadowed), TEST(test_rejected_keys),
+        TEST(test_outcomes),           TEST(test_log_id_decides),       TEST(test_absent_names),
+        TEST(test_bytes_outside_utf8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
