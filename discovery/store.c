@@ -179,6 +179,7 @@ void disc_store_put(struct disc_store *store, enum disc_layer layer, enum disc_s
                                 .space = space,
                                 .key_len = (uint32_t)key_len,
                                 .text_len = (uint32_t)kept,
+                                .told_len = text_len,
                                 .mod_revision = mod_revision,
                                 .lease = lease,
                                 .now_unix_ms = now_unix_ms};

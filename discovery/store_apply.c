@@ -227,6 +227,8 @@ static void accept_value(struct disc_store *store, struct store_record *record,
     store_callee_dirty(store, record->callee);
 }
 
+/* This and put_service(): where the text was cut (told_len), the parser refuses its length and does not
+ * read it. */
 static void put_rule(struct disc_store *store, struct store_record *record, enum disc_layer layer,
                      const struct store_op *op)
 {
@@ -234,7 +236,7 @@ static void put_rule(struct disc_store *store, struct store_record *record, enum
     struct disc_error error;
     (void)disc_rule_key_parse(op->bytes, op->key_len, &key, &error); /* OURS, as before */
     struct disc_rule *rule =
-        disc_rule_parse(key.kind, record->key, op->bytes + op->key_len + 1, op->text_len,
+        disc_rule_parse(key.kind, record->key, op->bytes + op->key_len + 1, op->told_len,
                         op->mod_revision, store->options.templates, &error);
     if (rule == NULL) {
         reject(store, record, layer, op, &error, false);
@@ -255,7 +257,7 @@ static void put_service(struct disc_store *store, struct store_record *record,
                                            .text = op->bytes + op->key_len + 1,
                                            .text_len = op->text_len};
     (void)disc_service_key_parse(op->bytes, op->key_len, &key, &error); /* OURS, as before */
-    if (!service_value_parse(source.text, source.text_len, &value, &error)) {
+    if (!service_value_parse(source.text, op->told_len, &value, &error)) {
         reject(store, record, layer, op, &error, false);
         return;
     }

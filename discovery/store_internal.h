@@ -29,6 +29,7 @@ struct store_op {
     enum disc_space space;
     uint32_t key_len;
     uint32_t text_len; /* of REJECT: sizeof(struct disc_error) */
+    size_t told_len;   /* PUT: what the source has; text is cut where that is over the limit */
     int64_t mod_revision;
     int64_t lease;
     uint64_t now_unix_ms;

@@ -404,7 +404,7 @@ static void test_values_over_the_limit(void **state)
     text[0] = '{';
     text[1] = '}';
     fixture_etcd(&f, RULES, KEY, text, 1);
-    assert_string_equal(rejection_after(NULL).reason, "must be at most 65536 bytes, is 65537");
+    assert_string_equal(rejection_after(NULL).reason, "must be at most 65536 bytes, is 65538");
     text[DISC_VALUE_MAX_BYTES] = '\0';
     fixture_etcd(&f, RULES, KEY, text, 2);
     assert_int_equal(stats().rejected, 0);
