@@ -113,12 +113,18 @@ static bool get_i64(const json_t *object, const char *name, int64_t *ret)
     return true;
 }
 
+/* A watch starts at the next one: there must be one. */
+static bool is_revision(int64_t revision)
+{
+    return revision >= 0 && revision < INT64_MAX;
+}
+
 static bool get_header(const json_t *reply, struct etcd_header *ret)
 {
     const json_t *header = json_object_get(reply, "header");
     return json_is_object(header) && get_u64(header, "cluster_id", false, &ret->cluster_id) &&
            ret->cluster_id != 0 && get_i64(header, "revision", &ret->revision) &&
-           ret->revision >= 0;
+           is_revision(ret->revision);
 }
 
 /* The decoded field at *out, which moves on behind its NUL. A field of n characters needs at most
@@ -146,7 +152,7 @@ static bool get_kv(const json_t *object, char **out, struct etcd_kv *ret)
            get_bytes(object, "value", out, &ret->value) &&
            get_i64(object, "create_revision", &ret->create_revision) &&
            get_i64(object, "mod_revision", &ret->mod_revision) && ret->mod_revision > 0 &&
-           get_i64(object, "lease", &ret->lease);
+           is_revision(ret->mod_revision) && get_i64(object, "lease", &ret->lease);
 }
 
 /* An event {"type", "kv"}: PUT is the type that is left out. */

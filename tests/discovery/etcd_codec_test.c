@@ -277,6 +277,9 @@ static void test_range_reply(void **state)
 static void test_bad_range_replies(void **state)
 {
     static const char *const bad[] = {
+        "{\"header\":{\"cluster_id\":\"7\",\"revision\":\"9223372036854775807\"}}",
+        "{\"header\":{\"cluster_id\":\"7\",\"revision\":\"9\"},\"kvs\":[{\"key\":\"YQ==\",\"mod_"
+        "revision\":\"9223372036854775807\"}],\"count\":\"1\"}",
         "",
         "{}",
         "[]",
@@ -401,6 +404,9 @@ static void test_watch_messages(void **state)
 static void test_bad_watch_messages(void **state)
 {
     static const char *const bad[] = {
+        "{\"result\":{\"header\":{\"cluster_id\":\"7\",\"revision\":\"9223372036854775807\"}}}",
+        "{\"result\":{\"header\":{\"cluster_id\":\"7\",\"revision\":\"9\"},\"events\":[{\"kv\":{"
+        "\"key\":\"YQ==\",\"mod_revision\":\"9223372036854775807\"}}]}}",
         "{}",
         "{\"result\":{}}",
         "{\"result\":[]}",
