@@ -15,6 +15,8 @@
 
 struct reader {
     yaml_parser_t parser;
+    const char *text; /* borrowed */
+    size_t len;
     disc_yaml_report_fn report;
     void *arg;
     size_t findings;
@@ -33,6 +35,18 @@ __attribute__((format(printf, 3, 4))) static bool refuse(struct reader *reader, 
     return false;
 }
 
+/* Of bytes that are no text libyaml tells the offset alone. Columns count characters. */
+static yaml_mark_t mark_at(const struct reader *reader, size_t offset)
+{
+    yaml_mark_t mark = {.index = offset};
+    for (size_t i = 0; i < offset && i < reader->len; i++) {
+        unsigned char c = (unsigned char)reader->text[i];
+        mark.line += c == '\n';
+        mark.column = c == '\n' ? 0 : mark.column + ((c & 0xc0) != 0x80);
+    }
+    return mark;
+}
+
 static bool refuse_syntax(struct reader *reader)
 {
     const yaml_parser_t *parser = &reader->parser;
@@ -41,7 +55,7 @@ static bool refuse_syntax(struct reader *reader)
         return refuse(reader, mark, "out of memory");
     }
     if (parser->error == YAML_READER_ERROR) {
-        mark = parser->mark; /* of bytes that are no text; problem_offset counts them */
+        mark = mark_at(reader, parser->problem_offset);
         return refuse(reader, mark, "%s (byte %zu of the file)", parser->problem,
                       parser->problem_offset + 1);
     }
@@ -287,7 +301,7 @@ static bool fill_empty(struct reader *reader, struct disc_yaml_node *root)
 struct disc_yaml_node *disc_yaml_read(const char *text, size_t len, disc_yaml_report_fn report,
                                       void *arg, size_t *ret_findings)
 {
-    struct reader reader = {.report = report, .arg = arg};
+    struct reader reader = {.text = text, .len = len, .report = report, .arg = arg};
     struct disc_yaml_node *root = calloc(1, sizeof *root);
     if (root == NULL || yaml_parser_initialize(&reader.parser) == 0) {
         (void)refuse(&reader, (yaml_mark_t){0}, "out of memory");
