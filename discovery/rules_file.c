@@ -128,12 +128,16 @@ static void check_key(const struct reading *reading, enum disc_space space,
 
 /* ---- putting --------------------------------------------------------------------------------- */
 
+static bool is_nothing(const struct disc_yaml_node *node)
+{
+    return node->kind == DISC_YAML_SCALAR && node->plain && node->len == 0;
+}
+
 static void put_key(const struct reading *reading, enum disc_space space,
                     const struct disc_yaml_node *key, const struct disc_yaml_node *value)
 {
     struct disc_error error;
-    bool nothing = value->kind == DISC_YAML_SCALAR && value->plain && value->len == 0;
-    char *text = nothing ? strdup("") : disc_yaml_to_json(value, &error);
+    char *text = is_nothing(value) ? strdup("") : disc_yaml_to_json(value, &error);
     if (text != NULL) {
         disc_store_put(reading->store, DISC_LAYER_FILE, space, key->text, key->len, text,
                        strlen(text), 0, 0, reading->now_unix_ms);
@@ -148,11 +152,6 @@ static void put_key(const struct reading *reading, enum disc_space space,
         check_key(reading, space, key, value, text);
     }
     free(text);
-}
-
-static bool is_nothing(const struct disc_yaml_node *node)
-{
-    return node->kind == DISC_YAML_SCALAR && node->plain && node->len == 0;
 }
 
 /* Whether the tree has the shape of a rules file. */
@@ -206,7 +205,8 @@ int rules_file_load(const char *path, struct disc_store *store, uint64_t now_uni
     report->findings = 0;
     int error = disc_yaml_slurp(path, &text, &len);
     if (error != 0) {
-        find(&reading, 1, 1, "cannot be read: %s", strerror(-error));
+        find(&reading, 1, 1, "cannot be read: %s",
+             error == -EINVAL ? "is not a regular file" : strerror(-error));
         return error;
     }
     struct disc_yaml_node *root = disc_yaml_read(text, len, find_in_yaml, &reading, &bad);

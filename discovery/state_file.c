@@ -13,6 +13,7 @@
 #include "discovery/memory.h"
 
 #define FILE_MAX_BYTES (4ull << 30)
+#define NOT_REGULAR    (-EINVAL) /* among the errors of slurp() */
 
 enum generation { GENERATION_NEWEST = 0, GENERATION_TMP, GENERATION_OLD, GENERATIONS };
 
@@ -46,12 +47,15 @@ static int read_all(int fd, char *bytes, size_t len)
 static int slurp(const char *path, char **ret_bytes, size_t *ret_len)
 {
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold us up */
     if (fd < 0) {
         return -errno;
     }
     int error = fstat(fd, &st) != 0 ? -errno : 0;
-    if (error == 0 && (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > FILE_MAX_BYTES)) {
+    if (error == 0 && !S_ISREG(st.st_mode)) {
+        error = NOT_REGULAR;
+    }
+    if (error == 0 && (uint64_t)st.st_size > FILE_MAX_BYTES) {
         error = -EFBIG;
     }
     char *bytes = error == 0 ? malloc((size_t)st.st_size + 1) : NULL;
@@ -77,8 +81,9 @@ bool state_file_load(const char *dir, const char *const prefix[DISC_SPACES], sta
         char *bytes = NULL;
         size_t len = 0;
         int error = slurp(path, &bytes, &len);
-        const char *wrong =
-            error != 0 ? strerror(-error) : state_image_read(bytes, len, prefix, fn, arg, ret_meta);
+        const char *wrong = error == NOT_REGULAR ? "it is not a regular file"
+                            : error != 0         ? strerror(-error)
+                                         : state_image_read(bytes, len, prefix, fn, arg, ret_meta);
         loaded = wrong == NULL;
         /* A .tmp that is cut short is what any crash leaves behind: not worth a word. */
         if (!loaded && error != -ENOENT && g != GENERATION_TMP) {
@@ -151,10 +156,15 @@ bool state_file_is_busy(const struct state_file *file)
 
 static void finish(struct state_file *file, int status)
 {
+    uv_fs_t req;
     if (file->fd >= 0) {
-        uv_fs_t req;
         (void)uv_fs_close(NULL, &req, file->fd, NULL); /* failed already */
         file->fd = -1;
+    }
+    if (status != 0 && file->step > STEP_OPEN && file->step <= STEP_CLOSE) {
+        /* Not whole: of use to nobody, and where the disk is full its room is. Later it is whole, and
+         * perhaps the only newest one. */
+        (void)uv_fs_unlink(NULL, &req, file->path[GENERATION_TMP], NULL); /* the next try cuts it */
     }
     free(file->bytes);
     file->bytes = NULL;

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static struct fixture f;
@@ -162,6 +163,11 @@ static void test_bad_files_change_nothing(void **state)
     assert_string_equal(findings, "1:1: cannot be read: No such file or directory\n");
     assert_int_equal(f.published, published);
     assert_int_equal(fixture_timeout(&f, "a/s/Visit"), 300);
+    assert_int_equal(mkdir(path, 0700), 0);
+    findings[0] = '\0';
+    assert_true(rules_file_load(path, f.store, NOW_MS, NOW_MS, &report) < 0);
+    assert_string_equal(findings, "1:1: cannot be read: is not a regular file\n");
+    assert_int_equal(rmdir(path), 0);
 }
 
 static void test_what_is_gone_is_deleted(void **state)

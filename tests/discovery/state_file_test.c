@@ -13,6 +13,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <signal.h>
+#include <sys/resource.h>
+
 #include "discovery/state_dir_lock.h"
 #include "discovery/state_file.h"
 
@@ -177,8 +180,11 @@ static const char *in_dir(const char *name)
     return path[turn];
 }
 
+static char reported[256]; /* last */
+
 static void on_report(void *arg, const char *path, const char *text)
 {
+    snprintf(reported, sizeof reported, "%s", text);
     ((struct got *)arg)->reports++;
 }
 
@@ -252,7 +258,31 @@ static void test_two_generations(void **state)
     assert_int_equal(truncate(in_dir("etcd.state.1"), 0), 0);
     assert_int_equal(load(&got), -1);
     assert_int_equal(mkdir(in_dir("etcd.state"), 0700), 0); /* nonsense never ends the start */
+    unlink(in_dir("etcd.state.1"));
     assert_int_equal(load(&got), -1);
+    assert_string_equal(reported, "it is not a regular file");
+    assert_int_equal(mkfifo(in_dir("etcd.state.1"), 0600), 0); /* nor holds it up */
+    assert_int_equal(load(&got), -1);
+}
+
+/* No room for all of it: what was written is given back. */
+static void test_no_room(void **state)
+{
+    struct got got;
+    struct rlimit was;
+    uv_loop_t loop;
+    save(1);
+    uv_loop_init(&loop);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &(struct rlimit){100, was.rlim_max});
+    assert_true(write_state(&loop, dir, 2, 10) < 0);
+    setrlimit(RLIMIT_FSIZE, &was);
+    assert_int_equal(access(in_dir("etcd.state.tmp"), F_OK), -1);
+    assert_int_equal(load(&got), 1);
+    assert_int_equal(write_state(&loop, dir, 3, 10), 0);
+    assert_int_equal(load(&got), 3);
+    assert_int_equal(uv_loop_close(&loop), 0);
 }
 
 static void copy_file(const char *from, const char *to)
@@ -390,6 +420,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_killed_between_steps, setup, teardown),
         cmocka_unit_test_setup_teardown(test_killed_at_random, setup, teardown),
         cmocka_unit_test_setup_teardown(test_write_fails, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_room, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lock, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
