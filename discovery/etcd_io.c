@@ -16,6 +16,7 @@
 #include "discovery/etcd_transport.h"
 #include "discovery/memory.h"
 #include "discovery/state_saver.h"
+#include "discovery/unix_clock.h"
 
 struct etcd_io {
     struct etcd_io_options options;
@@ -42,13 +43,6 @@ struct etcd_io {
     void (*closed)(void *arg);
     void *closed_arg;
 };
-
-static uint64_t unix_ms(void)
-{
-    uv_timeval64_t now;
-    (void)uv_gettimeofday(&now); /* cannot fail on Linux */
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_usec / 1000;
-}
 
 static void note(const struct etcd_io *io, bool is_bad, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -100,18 +94,18 @@ static void judge_endpoint(struct etcd_io *io, uint32_t endpoint, const struct e
         endpoint_ok(io, endpoint);
         break;
     case ETCD_EVENT_RANGE_FAILED:
-    case ETCD_EVENT_RANGE_TOO_LARGE:
     case ETCD_EVENT_ENDED:
     case ETCD_EVENT_BAD_MESSAGE:
         endpoint_failed(io, endpoint, input->error->text);
         break;
     case ETCD_EVENT_CANCELED:
-        endpoint_failed(io, endpoint,
-                        input->watch->compact_revision > 0       ? "watch canceled: compacted"
-                        : input->watch->cancel_reason[0] != '\0' ? input->watch->cancel_reason
-                                                                 : "watch canceled");
+        if (input->watch->compact_revision == 0) { /* else nothing is wrong with it */
+            endpoint_failed(io, endpoint,
+                            input->watch->cancel_reason[0] != '\0' ? input->watch->cancel_reason
+                                                                   : "watch canceled");
+        }
         break;
-    default:
+    default: /* RANGE_TOO_LARGE: our limit, the next page is shorter */
         break;
     }
 }
@@ -305,26 +299,17 @@ static void on_saved(void *owner, int status)
 
 /* ---- life --------------------------------------------------------------------------------- */
 
-static char *copy_trimmed(const char *text)
-{
-    size_t len = strlen(text);
-    while (len > 0 && text[len - 1] == '/') {
-        len--;
-    }
-    return memory_text(text, len);
-}
-
 static void copy_strings(struct etcd_io *io, const struct etcd_io_options *options)
 {
     for (int s = 0; s < DISC_SPACES; s++) {
-        io->prefix[s] = copy_trimmed(options->prefix[s]);
+        io->prefix[s] = memory_text(options->prefix[s], etcd_prefix_len(options->prefix[s]));
         io->options.prefix[s] = io->prefix[s];
     }
     if (options->state_dir != NULL) {
         io->state_dir = memory_text(options->state_dir, strlen(options->state_dir));
     }
     for (uint32_t i = 0; i < options->endpoints_n; i++) {
-        io->urls[i] = copy_trimmed(options->endpoints[i]);
+        io->urls[i] = memory_text(options->endpoints[i], etcd_prefix_len(options->endpoints[i]));
         io->endpoints[i].url = io->urls[i];
     }
     io->options.endpoints = NULL;
@@ -456,7 +441,7 @@ void etcd_io_stats(const struct etcd_io *io, struct etcd_io_stats *ret)
         .empty_lists = io->apply.empty_lists,
         .loaded = io->loaded,
         .loaded_keys = io->loaded_meta.keys,
-        .loaded_wall_ms = io->loaded_meta.wall_ms,
+        .written_unix_ms = io->loaded_meta.wall_ms,
         .machine = *etcd_fsm_stats(io->fsm),
         .endpoints_n = io->options.endpoints_n,
         .endpoints = io->endpoints,
@@ -470,5 +455,8 @@ void etcd_io_stats(const struct etcd_io *io, struct etcd_io_stats *ret)
     if (io->saver != NULL) {
         ret->state_writes = state_saver_stats(io->saver)->writes;
         ret->state_failures = state_saver_stats(io->saver)->failures;
+        if (state_saver_stats(io->saver)->saved_unix_ms > 0) {
+            ret->written_unix_ms = state_saver_stats(io->saver)->saved_unix_ms;
+        }
     }
 }

@@ -64,7 +64,7 @@ struct etcd_io_stats {
     bool held[DISC_SPACES]; /* etcd has no key of it, and what was known of it is in force */
     bool loaded;            /* a state was found on disk */
     uint64_t loaded_keys;
-    uint64_t loaded_wall_ms; /* when it was written */
+    uint64_t written_unix_ms; /* when the state on disk was, by whom ever; 0: there is none */
     uint64_t state_writes;
     uint64_t state_failures;
     struct etcd_fsm_stats machine;

@@ -33,14 +33,20 @@ static size_t common_len(const struct etcd_ranges *ranges)
     return common;
 }
 
+size_t etcd_prefix_len(const char *prefix)
+{
+    size_t len = strlen(prefix);
+    while (len > 0 && prefix[len - 1] == '/') {
+        len--;
+    }
+    return len;
+}
+
 void etcd_ranges_init(struct etcd_ranges *ranges, const char *const prefix[DISC_SPACES])
 {
     *ranges = (struct etcd_ranges){0};
     for (int s = 0; s < DISC_SPACES; s++) {
-        size_t len = strlen(prefix[s]);
-        while (len > 0 && prefix[s][len - 1] == '/') {
-            len--;
-        }
+        size_t len = etcd_prefix_len(prefix[s]);
         ranges->prefix[s] = memory_text(prefix[s], len + 1);
         ranges->prefix[s][len] = '/';
         ranges->prefix_len[s] = len + 1;

@@ -42,6 +42,9 @@ struct etcd_ranges {
     uint32_t list_of[DISC_SPACES];      /* space -> list that covers it */
 };
 
+/* Length of a prefix, or a URL, without the slashes at its end. */
+size_t etcd_prefix_len(const char *prefix);
+
 /* Prefixes as the store has them: "/tside/rules", maybe "". Slashes at the end do not count. */
 void etcd_ranges_init(struct etcd_ranges *ranges, const char *const prefix[DISC_SPACES]);
 void etcd_ranges_done(struct etcd_ranges *ranges);

@@ -12,6 +12,7 @@
 
 #include "discovery/memory.h"
 #include "discovery/rules_file.h"
+#include "discovery/unix_clock.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -103,13 +104,6 @@ static void tell_error(void *arg, const char *finding)
     if (source->options.on_error != NULL) {
         source->options.on_error(source->options.owner, finding);
     }
-}
-
-static uint64_t unix_ms(void)
-{
-    uv_timeval64_t now;
-    (void)uv_gettimeofday(&now); /* cannot fail on Linux */
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_usec / 1000;
 }
 
 int file_source_load_now(struct file_source *source)

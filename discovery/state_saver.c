@@ -7,6 +7,7 @@
 #include <assert.h>
 
 #include "discovery/memory.h"
+#include "discovery/unix_clock.h"
 
 #define SLICE_US         3000
 #define BUILD_SLICE_US   3000
@@ -55,13 +56,6 @@ static void forget_image(struct state_saver *saver)
     saver->cursor = NULL;
 }
 
-static uint64_t unix_ms(void)
-{
-    uv_timeval64_t now;
-    (void)uv_gettimeofday(&now); /* cannot fail on Linux */
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_usec / 1000;
-}
-
 static void begin_image(struct state_saver *saver)
 {
     struct state_meta meta = {.held = saver->held, .wall_ms = unix_ms()};
@@ -101,7 +95,7 @@ static void on_written(void *arg, int status)
     saver->stats.writes += status == 0;
     saver->stats.failures += status != 0;
     if (status == 0) {
-        saver->stats.saved_ms = uv_now(saver->options.loop);
+        saver->stats.saved_unix_ms = unix_ms();
     } else if (!saver->closing && !saver->dirty) {
         saver->dirty = true;
         saver->due_ms = uv_now(saver->options.loop) + saver->options.period_ms;

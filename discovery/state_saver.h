@@ -27,9 +27,9 @@ struct state_saver_options {
 struct state_saver_stats {
     uint64_t writes;
     uint64_t failures;
-    uint64_t restarts; /* images begun anew because the store moved on */
-    uint64_t bytes;    /* of the last one */
-    uint64_t saved_ms; /* loop time of the last one; 0: none */
+    uint64_t restarts;      /* images begun anew because the store moved on */
+    uint64_t bytes;         /* of the last one */
+    uint64_t saved_unix_ms; /* when the last one was; 0: none */
 };
 
 struct state_saver;

@@ -42,7 +42,8 @@ static json_t *disk_json(const struct etcd_io_stats *stats)
     json_t *disk = json_object();
     api_set(disk, "loaded", json_boolean(stats->loaded));
     api_set(disk, "loaded_keys", api_number(stats->loaded_keys));
-    api_set(disk, "written_at", stats->loaded ? api_number(stats->loaded_wall_ms) : json_null());
+    api_set(disk, "written_at",
+            stats->written_unix_ms ? api_number(stats->written_unix_ms) : json_null());
     api_set(disk, "writes", api_number(stats->state_writes));
     api_set(disk, "write_failures", api_number(stats->state_failures));
     return disk;

@@ -528,6 +528,9 @@ def test_api_etcd(world, etcd):
     shown = tside.json("/api/v1/etcd")
     assert etcd.url in json.dumps(shown)
     assert str(etcd.revision()) in json.dumps(shown)
+    wait_until(lambda: tside.json("/api/v1/etcd")["disk"]["written_at"], 10)  # by this process, none loaded
+    assert abs(tside.json("/api/v1/etcd")["disk"]["written_at"] / 1000 - time.time()) < 60
+    shown = tside.json("/api/v1/etcd")
     etcd.kill()
     wait_until(lambda: tside.json("/api/v1/etcd") != shown, 12)
     assert tside.get("/readyz")[0] == 200
