@@ -123,6 +123,16 @@ static void on_rejected(void *owner, const struct disc_rejection *rejection)
     }
 }
 
+/* Whoever calls or writes keys cannot choose what collides with what. */
+static uint64_t unpredictable(void)
+{
+    uint64_t seed = 0;
+    if (uv_random(NULL, NULL, &seed, sizeof seed, 0, NULL) != 0) {
+        seed = uv_hrtime() ^ (uint64_t)uv_os_getpid(); /* no random source: the best there is */
+    }
+    return seed;
+}
+
 bool rules_init(struct rules *rules, const struct rules_options *options)
 {
     const struct bootstrap *bootstrap = options->bootstrap;
@@ -139,6 +149,7 @@ bool rules_init(struct rules *rules, const struct rules_options *options)
         .rejected = on_rejected,
         .publish = on_publish,
         .owner = rules,
+        .hash_seed = unpredictable(),
     };
     rules->store = disc_store_new(&store);
     return rules->store != NULL;
@@ -208,7 +219,7 @@ static bool make_etcd(struct rules *rules)
         .endpoints_n = (uint32_t)bootstrap->etcd.endpoints_len,
         .prefix = {bootstrap->etcd.rules_prefix, bootstrap->etcd.services_prefix},
         .state_dir = bootstrap->state_dir,
-        .seed = uv_hrtime() ^ (uint64_t)uv_os_getpid(),
+        .seed = unpredictable(),
         .on_commit = on_etcd_commit,
         .note = on_etcd_note,
         .owner = rules,
