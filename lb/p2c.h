@@ -7,7 +7,7 @@
  * n: the candidate's calls in flight, e: the set's, times weight / total weight. A candidate without
  * an EWMA counts as the median. Why this and not the published forms: dividing the latency by the
  * weight, or forcing the better of two, breaks the weights (9:1 becomes 99:1 or 51:49); a veto that
- * needs a factor of two, and a load that counts only beyond chance, leave them alone while all are
+ * needs a factor of four, and a load that counts only beyond chance, leave them alone while all are
  * well. tests/lb/p2c_sim_test.c holds it to that.
  *
  * The EWMA (Finagle's PeakEwma.scala): a slower sample replaces it at once, faster ones pull it
