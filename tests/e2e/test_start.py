@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from support import wire
-from support.process import binary
+from support.process import Process, binary
 from support.raw import Link
 from support.tside import Tside, cli
 from support.wait import wait_until
@@ -119,3 +119,16 @@ def test_a_stopping_tside_leaves_another_s_socket_alone(world):
     tside.ended = True
     assert path.is_socket()
     other.close()
+
+
+@pytest.mark.parametrize("closed", ("0<&-", "2>&-", "0<&- 1>&- 2>&-"))
+def test_started_with_closed_descriptors(world, closed):
+    """What opens first would be standard error otherwise: libuv's epoll, a state file, somebody's connection."""
+    tside = world.tside(start=False, default=[world.callee("a")],
+                        wrapper=("sh", "-c", f'exec "$@" {closed}', "sh"))
+    Process.start(tside)  # there may be no log to wait for
+    wait_until(lambda: cli("healthcheck", "--ready", "-c", tside.config).returncode == 0, 10, "ready")
+    for fd in (int(word[0]) for word in closed.split()):
+        assert os.readlink(f"/proc/{tside.pid}/fd/{fd}") == "/dev/null"
+    tside.stop()
+    tside.ended = True
