@@ -50,6 +50,7 @@ struct server {
     uint64_t started_unix_ms;
     bool serving;
     bool draining;
+    bool signalled; /* by SIGTERM or SIGINT */
     bool ending;
     int exit_code;
 };
@@ -139,16 +140,17 @@ static void begin_drain(void *owner)
                          server->workers.env.drain_timeout_ms, 0);
 }
 
-/* The first signal drains, the second one ends at once. */
+/* The first signal drains, the second one ends at once. A drain by hand before it is no signal:
+ * `tside drain` and then the service manager's SIGTERM is one wish, not two. */
 static void on_signal(uv_signal_t *handle, int signum)
 {
     struct server *server = handle->data;
     (void)signum;
-    if (server->draining) {
+    if (server->signalled) {
         worker_group_want_phase(&server->workers, WORKER_ENDING);
-    } else {
-        begin_drain(server);
     }
+    server->signalled = true;
+    begin_drain(server);
 }
 
 static void on_reload(uv_signal_t *handle, int signum)

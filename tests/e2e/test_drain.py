@@ -181,6 +181,35 @@ def test_draining_by_hand_is_as_sigterm(world, how):
     ended(tside)
 
 
+def test_a_first_sigterm_behind_a_drain_by_hand_cuts_nothing(world):
+    """`tside drain; systemctl stop tside`, and Kubernetes behind a preStop that gave up: only a second signal cuts."""
+    callee = world.callee("a")
+    tside = world.tside(default=[callee], rules={KEY: {"timeout_ms": 15000}})
+    [link] = in_flight(world, tside, callee)
+    assert tside.post("/api/v1/drain")[0] in (200, 202)
+    tside.signal(signal.SIGTERM)
+    begun = time.monotonic()
+    wait_until(lambda: time.monotonic() - begun > 0.3)
+    callee.gate.set()
+    assert link.message().server == "a"
+    ended(tside)
+
+
+def test_a_second_sigterm_behind_a_drain_by_hand_ends_at_once(world):
+    callee = world.callee("a", silent)
+    tside = world.tside(default=[callee], rules={KEY: {"timeout_ms": 60000}})
+    link = world.link(tside, timeout=15)
+    link.send(wire.call("Visit"))
+    wait_until(lambda: callee.count == 1)
+    assert tside.post("/api/v1/drain")[0] in (200, 202)
+    begun = time.monotonic()
+    tside.signal(signal.SIGTERM)
+    tside.signal(signal.SIGINT)  # two of one kind may arrive as one
+    assert link.message().reason == "draining"
+    ended(tside)
+    assert time.monotonic() - begun < 1 * PATIENCE
+
+
 def test_drain_wait_returns_when_it_is_over(world):
     tside = world.tside(default=[world.callee("a")])
     done = cli("drain", "--wait", "20", "-c", tside.config)
