@@ -86,9 +86,9 @@ static void label(struct text *out, const char *name, struct disc_str value)
         value = disc_str_of("-", 1); /* an empty label would mean none */
     }
     size_t len = disc_name_display(value, shown, sizeof shown);
+    /* Somebody's name, not the lack of one. */
     if (is_dash) {
-        len = (size_t)snprintf(shown, sizeof shown,
-                               "\\x2D"); /* somebody's name, not the lack of one */
+        len = (size_t)snprintf(shown, sizeof shown, "\\x2D");
     }
     for (size_t i = 0; i < len; i++) {
         if (shown[i] == '\\' || shown[i] == '"') {

@@ -108,19 +108,13 @@ void account_call(struct call *call)
 void account_unrouted(struct call *call, const struct disc_tuple *tuple)
 {
     struct worker *worker = call->worker;
-    struct disc_tuple named = *tuple;
     call->accounted = true;
-    for (int i = 0; i < DISC_NAMES; i++) {
-        if (named.name[i].len == 0) {
-            named.name[i] = disc_str_of("-", 1);
-        }
-    }
     uint64_t total_us = worker_now_us() - call->start_us;
-    struct tuple_state *state = tuple_table_get(worker->env->tuples, &named);
+    struct tuple_state *state = tuple_table_get(worker->env->tuples, tuple);
     tuple_counts_add(tuple_state_counts(state, worker->index), call->reason, total_us,
                      worker_now_ms(worker));
     tuple_state_unref(state);
     if (wants_record(call)) {
-        write_record(call, &named, total_us);
+        write_record(call, tuple, total_us);
     }
 }
