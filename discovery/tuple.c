@@ -111,6 +111,14 @@ static size_t utf8_len(const unsigned char *p, size_t left)
     return 0;
 }
 
+/* A well-formed sequence that terminals act on or that ends a line for some readers: C1 controls,
+ * U+2028 and U+2029. */
+static bool is_control_sequence(const unsigned char *p, size_t len)
+{
+    return (len == 2 && p[0] == 0xc2 && p[1] < 0xa0) ||
+           (len == 3 && p[0] == 0xe2 && p[1] == 0x80 && (p[2] == 0xa8 || p[2] == 0xa9));
+}
+
 /* What is shown of some other byte, spelled out in the name itself. */
 static bool is_like_shown(const unsigned char *p, size_t left)
 {
@@ -127,7 +135,9 @@ size_t disc_name_display(struct disc_str name, char *out, size_t cap)
     for (uint32_t i = 0; i < name.len;) {
         const unsigned char *p = (const unsigned char *)name.p + i;
         size_t len = utf8_len(p, name.len - i);
-        if (len == 0 || is_control(p[0]) || is_like_shown(p, name.len - i)) {
+        if (len == 0 || is_control(p[0]) || is_control_sequence(p, len) ||
+            is_like_shown(p, name.len - i)) {
+            /* One byte: what follows it in a sequence is none by itself, and comes next. */
             if (n + 4 >= cap) {
                 break;
             }

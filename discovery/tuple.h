@@ -66,9 +66,9 @@ size_t disc_name_encode(struct disc_str name, char *out, size_t cap);
 size_t disc_tuple_encode(const struct disc_tuple *tuple, char *out, size_t cap);
 
 /*
- * A name as people are shown it: bytes outside UTF-8 and control bytes as \xHH, and so the backslash of a
- * name that has such a thing in it: no two names are shown alike. NUL-terminated, cut at cap.
- * Returns the length written.
+ * A name as people are shown it: bytes outside UTF-8, control characters and the separators U+2028 and
+ * U+2029 as \xHH, byte by byte, and so the backslash of a name that has such a thing in it: no two names
+ * are shown alike. NUL-terminated, cut at cap. Returns the length written.
  */
 size_t disc_name_display(struct disc_str name, char *out, size_t cap);
 

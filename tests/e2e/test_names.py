@@ -70,6 +70,9 @@ BASE_CASES = {
     "empty prefix": (dict(to="svc", method=":Visit"), ("app.feed", "default", "svc", "default", "Visit")),
     "control bytes are shown escaped": (dict(to="s\nv\x00c\x7f", method="a/b%*"),
                                         ("app.feed", "default", "s\\x0Av\\x00c\\x7F", "default", "a/b%*")),
+    "what ends lines and drives terminals is shown escaped": (
+        dict(caller="a\u0085b", to="\u2028", to_cluster="\u2029", method="\u009b1m"),
+        ("a\\xC2\\x85b", "default", "\\xE2\\x80\\xA8", "\\xE2\\x80\\xA9", "\\xC2\\x9B1m")),
     "bytes outside UTF-8 are shown escaped": (dict(to="svc", caller=b"\xffx\xc3\xa4"),
                                               ("\\xFFxä", "default", "svc", "default", "Visit")),
 }

@@ -210,7 +210,7 @@ class Tside(Process):
     def log(self, strict: bool = False) -> list[dict]:
         """The JSON lines so far; strict: there is nothing else on standard error."""
         lines = []
-        for line in self.stderr().splitlines():
+        for line in text_lines(self.stderr()):
             try:
                 lines.append(json.loads(line))
             except json.JSONDecodeError:
@@ -225,6 +225,11 @@ class Tside(Process):
         return wait_until(lambda: self.events(event, **fields), timeout, f"log event {event} {fields}")[0]
 
 
+def text_lines(text: str) -> list[str]:
+    """Ended by "\\n" alone: splitlines() knows eight more line ends, which a name may have in it."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 SAMPLE = re.compile(r'^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$')
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"(?:,|$)')
 ESCAPES = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
@@ -235,7 +240,7 @@ def parse_metrics(body: str) -> list[tuple[str, dict[str, str], float]]:
     stands twice (a scrape with one is refused whole)."""
     samples = []
     series = set()
-    for line in body.splitlines():
+    for line in text_lines(body):
         if not line or line.startswith("#"):
             continue
         found = SAMPLE.match(line)
