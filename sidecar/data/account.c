@@ -8,7 +8,8 @@
 
 #include <string.h>
 
-/* Failures are always logged, up to so many a second and worker; successes by access_log's share. */
+/* Failures are always logged, up to so many a second and worker, and counted above that; successes by
+ * access_log's share. */
 #define LOGGED_FAILURES_PER_S 100
 
 static bool wants_record(struct call *call)
@@ -24,7 +25,12 @@ static bool wants_record(struct call *call)
         worker->log_window_ms = second;
         worker->log_in_window = 0;
     }
-    return worker->log_in_window++ < LOGGED_FAILURES_PER_S;
+    if (worker->log_in_window >= LOGGED_FAILURES_PER_S) {
+        counter_add(&worker->counters, METRIC_CALLS_UNLOGGED, 1);
+        return false;
+    }
+    worker->log_in_window++;
+    return true;
 }
 
 static void gather_strings(const struct call *call, const struct disc_tuple *tuple,

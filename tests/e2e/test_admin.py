@@ -191,6 +191,24 @@ def test_lines_of_the_log_are_whole(world):
         assert {"ts", "event"} <= set(line), line
 
 
+def test_every_failure_is_logged_or_counted(world):
+    """Failures are always logged, up to a rate; how many are over it is told."""
+    tside = world.tside()
+    link = world.link(tside, timeout=20)
+    for _ in range(20):
+        link.send(b"".join(wire.call("Visit", seqid=i) for i in range(100)))
+        assert [link.message().seqid for _ in range(100)] == list(range(100))
+    tside.wait_calls(2000, reason="no_endpoint")
+
+    def told() -> int:
+        return int(len(tside.events("call")) + tside.metric("tside_calls_unlogged_total")
+                   + tside.metric("tside_log_dropped_total") + tside.metric("tside_log_lines_dropped_total"))
+
+    wait_until(lambda: told() >= 2000, 5, "2000 lines, or told how many are missing")
+    assert told() == 2000
+    assert tside.metric("tside_calls_unlogged_total") > 0 and tside.events("call")
+
+
 def test_a_full_log_pipe_delays_no_call(world):
     """Nobody reads standard error: lines are dropped and counted, calls go on."""
     callee = world.callee("a")
