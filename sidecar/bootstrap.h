@@ -50,7 +50,6 @@ struct bootstrap {
         char *endpoints[BOOTSTRAP_ETCD_MAX];
         char *rules_prefix;
         char *services_prefix;
-        char *audit_prefix;
     } etcd;
     char *state_dir;
     struct {

@@ -41,8 +41,9 @@ def test_probes_answer_when_every_other_connection_is_taken(world):
 
 
 def test_info(world):
-    tside = world.tside(default=[world.callee("a")], listeners=({}, {"listen": "unix:thrift.sock"}))
+    tside = world.tside(default=[world.callee("a")], listeners=({}, {"listen": "unix:thrift.sock"}), node={"zone": "lf"})
     info = tside.json("/api/v1/info")
+    assert info["zone"] == "lf"
     assert info["pid"] == tside.pid
     assert info["version"] and info["workers"] == world.workers
     text = json.dumps(info)

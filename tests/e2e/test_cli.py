@@ -107,6 +107,7 @@ BAD_BOOTSTRAPS = {
     "not yet: trace": (GOOD + "trace: {otlp: \"http://127.0.0.1:4318\"}\n", "not yet"),
     "not yet: watch used": (GOOD + "etcd: {endpoints: [\"http://127.0.0.1:1\"], watch: used}\n", "not yet"),
     "not yet: kitex": (GOOD + "etcd: {endpoints: [\"http://127.0.0.1:1\"], kitex_registry_prefix: kitex}\n", "not yet"),
+    "not yet: audit": (GOOD + "etcd: {endpoints: [\"http://127.0.0.1:1\"], audit_prefix: /tside/audit}\n", "not yet"),
     "not yet: etcd tls": (GOOD + "etcd: {endpoints: [\"https://127.0.0.1:1\"], ca_file: x}\n", "not yet"),
     "not yet: etcd user": (GOOD + "etcd: {endpoints: [\"http://127.0.0.1:1\"], username: x}\n", "not yet"),
 }
@@ -156,7 +157,6 @@ etcd:
   endpoints: [http://127.0.0.1:2379]
   rules_prefix: /tside/rules
   services_prefix: /tside/services
-  audit_prefix: /tside/audit
   watch: all
 state_dir: state
 admin: {listen: 127.0.0.1:0, socket: admin.sock, hosts: []}

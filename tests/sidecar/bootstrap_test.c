@@ -104,7 +104,6 @@ static void test_defaults(void **state)
     assert_int_equal(b->etcd.endpoints_len, 0);
     assert_string_equal(b->etcd.rules_prefix, "/tside/rules");
     assert_string_equal(b->etcd.services_prefix, "/tside/services");
-    assert_string_equal(b->etcd.audit_prefix, "/tside/audit");
     assert_string_equal(b->state_dir, "/var/lib/tside");
     assert_string_equal(b->admin.listen, "127.0.0.1:9901");
     assert_string_equal(b->admin.host, "127.0.0.1");
@@ -150,7 +149,6 @@ static void test_every_key(void **state)
         "  endpoints: [http://127.0.0.1:2379, 'http://[::1]:2379', http://etcd-0.etcd:2379]\n"
         "  rules_prefix: \"\"\n"
         "  services_prefix: /s\n"
-        "  audit_prefix: /a\n"
         "  watch: all\n"
         "state_dir: state\n"
         "admin: {listen: 0.0.0.0:1, socket: a.sock, hosts: [host-17, tside.example]}\n"
@@ -318,12 +316,10 @@ static const struct {
      "2:62: etcd.endpoints must be an address like http://127.0.0.1:2379, is http://a:0\n"},
     {LEAST "admin: {hosts: [\"a:1\"]}\n",
      "3:17: admin.hosts must be a host's name without a port, is \"a:1\"\n"},
-    {LISTENERS "etcd: {endpoints: [http://a:1], rules_prefix: a, services_prefix: /b/,\n"
-               "  audit_prefix: \"\"}\n",
+    {LISTENERS "etcd: {endpoints: [http://a:1], rules_prefix: a, services_prefix: /b/}\n",
      "2:47: etcd.rules_prefix must be a prefix that begins with / and does not end with it, is a\n"
      "2:67: etcd.services_prefix must be a prefix that begins with / and does not end with it, is "
-     "/b/\n"
-     "3:17: etcd.audit_prefix must not be empty\n"},
+     "/b/\n"},
     /* in the contract, not built */
     {LEAST "services: []\nconsul:\ntrace: {otlp: x}\n",
      "3:1: not yet: services (what this host registers)\n"
@@ -331,7 +327,7 @@ static const struct {
      "5:1: not yet: trace (traces over OTLP)\n"},
     {LISTENERS "etcd:\n  endpoints: [https://a:1]\n  watch: used\n  ca_file: a\n  cert_file: a\n"
                "  key_file: a\n  username: a\n  password_file: a\n  kitex_registry_prefix: a\n"
-               "  kitex_config_prefix: a\n",
+               "  kitex_config_prefix: a\n  audit_prefix: /tside/audit\n",
      "3:15: not yet: etcd.endpoints: https://a:1\n"
      "4:10: not yet: etcd.watch: used\n"
      "5:3: not yet: etcd.ca_file (etcd over https)\n"
@@ -340,7 +336,8 @@ static const struct {
      "8:3: not yet: etcd.username (etcd with authentication)\n"
      "9:3: not yet: etcd.password_file (etcd with authentication)\n"
      "10:3: not yet: etcd.kitex_registry_prefix (reading the registry of Kitex)\n"
-     "11:3: not yet: etcd.kitex_config_prefix (reading the configuration of Kitex)\n"},
+     "11:3: not yet: etcd.kitex_config_prefix (reading the configuration of Kitex)\n"
+     "12:3: not yet: etcd.audit_prefix (where audit records are written)\n"},
     {"listeners:\n- listen: 127.0.0.1:1\n  accept: [framed, unframed, ttheader, raw]\n"
      "  uids: {}\n" RULES,
      "3:20: not yet: listeners[].accept: unframed\n"
@@ -470,9 +467,8 @@ static const struct {
     {"listeners: [{listen: \"127.0.0.1:0\"}, {listen: \"127.0.0.1:0\"}]\n" RULES, "listeners "},
     {LISTENERS "rules_file: other.yaml\n", "rules_file "},
     {LEAST "etcd: {endpoints: [\"http://a:1\"], watch: all}\n", "etcd.endpoints "},
-    {LEAST "etcd: {endpoints: [\"http://a:1\"], rules_prefix: /r, services_prefix: /s,\n"
-           "       audit_prefix: /a}\n",
-     "etcd.endpoints etcd.rules_prefix etcd.services_prefix etcd.audit_prefix "},
+    {LEAST "etcd: {endpoints: [\"http://a:1\"], rules_prefix: /r, services_prefix: /s}\n",
+     "etcd.endpoints etcd.rules_prefix etcd.services_prefix "},
     {LEAST "state_dir: other\n", "state_dir "},
     {LEAST "admin: {listen: \"\", socket: \"\", hosts: [a]}\n",
      "admin.listen admin.socket admin.hosts! "},
