@@ -133,25 +133,46 @@ static bool is_nothing(const struct disc_yaml_node *node)
     return node->kind == DISC_YAML_SCALAR && node->plain && node->len == 0;
 }
 
+/* text NULL: refused, error says why. */
 static void put_key(const struct reading *reading, enum disc_space space,
-                    const struct disc_yaml_node *key, const struct disc_yaml_node *value)
+                    const struct disc_yaml_node *key, const char *text,
+                    const struct disc_error *error)
 {
-    struct disc_error error;
-    char *text = is_nothing(value) ? strdup("") : disc_yaml_to_json(value, &error);
     if (text != NULL) {
         disc_store_put(reading->store, DISC_LAYER_FILE, space, key->text, key->len, text,
                        strlen(text), 0, 0, reading->now_unix_ms);
     } else {
-        disc_store_reject(reading->store, DISC_LAYER_FILE, space, key->text, key->len, 0, &error,
+        disc_store_reject(reading->store, DISC_LAYER_FILE, space, key->text, key->len, 0, error,
                           reading->now_unix_ms);
-        if (!reading->report->whole_only) {
-            find(reading, value->line, value->column, "%.200s: %s", key->text, error.reason);
-        }
+    }
+}
+
+/* Puts and checks one key, as far as each is wanted. */
+static void take_key(const struct reading *reading, enum disc_space space,
+                     const struct disc_yaml_node *key, const struct disc_yaml_node *value, bool put)
+{
+    struct disc_error error = {"", "out of memory"};
+    char *text = is_nothing(value) ? strdup("") : disc_yaml_to_json(value, &error);
+    if (put) {
+        put_key(reading, space, key, text, &error);
     }
     if (!reading->report->whole_only) {
+        if (text == NULL) {
+            find(reading, value->line, value->column, "%.200s: %s", key->text, error.reason);
+        }
         check_key(reading, space, key, value, text);
     }
     free(text);
+}
+
+static void take_keys(const struct reading *reading, const struct disc_yaml_node *root, bool put)
+{
+    for (int space = 0; space < DISC_SPACES; space++) {
+        const struct disc_yaml_node *keys = disc_yaml_get(root, space_names[space]);
+        for (size_t i = 0; keys != NULL && keys->kind == DISC_YAML_MAP && i < keys->n; i++) {
+            take_key(reading, (enum disc_space)space, &keys->keys[i], &keys->values[i], put);
+        }
+    }
 }
 
 /* Whether the tree has the shape of a rules file. */
@@ -178,19 +199,19 @@ static bool check_shape(const struct reading *reading, const struct disc_yaml_no
     return reading->report->findings == before;
 }
 
-static int put_tree(const struct reading *reading, const struct disc_yaml_node *root,
-                    uint64_t store_clock_ms)
+/* good: nothing was found in the text itself. */
+static int take_tree(const struct reading *reading, const struct disc_yaml_node *root, bool good,
+                     uint64_t store_clock_ms)
 {
-    if (!check_shape(reading, root)) {
+    good = check_shape(reading, root) && good;
+    if (!good) {
+        if (!reading->report->whole_only) {
+            take_keys(reading, root, false); /* who checks wants every finding at once */
+        }
         return -EINVAL;
     }
     disc_store_begin(reading->store, DISC_LAYER_FILE, true);
-    for (int space = 0; space < DISC_SPACES; space++) {
-        const struct disc_yaml_node *keys = disc_yaml_get(root, space_names[space]);
-        for (size_t i = 0; keys != NULL && keys->kind == DISC_YAML_MAP && i < keys->n; i++) {
-            put_key(reading, (enum disc_space)space, &keys->keys[i], &keys->values[i]);
-        }
-    }
+    take_keys(reading, root, true);
     disc_store_commit(reading->store, DISC_LAYER_FILE, 0, DISC_ORIGIN_NONE, store_clock_ms);
     return 0;
 }
@@ -211,7 +232,7 @@ int rules_file_load(const char *path, struct disc_store *store, uint64_t now_uni
     }
     struct disc_yaml_node *root = disc_yaml_read(text, len, find_in_yaml, &reading, &bad);
     free(text);
-    error = root == NULL || bad > 0 ? -EINVAL : put_tree(&reading, root, store_clock_ms);
+    error = root == NULL ? -EINVAL : take_tree(&reading, root, bad == 0, store_clock_ms);
     root = disc_yaml_free(root);
     return error;
 }

@@ -170,6 +170,35 @@ static void test_bad_files_change_nothing(void **state)
     assert_int_equal(rmdir(path), 0);
 }
 
+/* A file that is refused as a whole is read to its end all the same by who wants every finding. */
+static void test_a_bad_file_hides_no_finding(void **state)
+{
+    (void)state;
+    static const char text[] = "rulez: {}\n"
+                               "rules:\n"
+                               "  \"a/*/s/*/*/config\": {timeuot_ms: 1}\n"
+                               "  \"b/*/s/*/*/config\": {timeout_ms: 9}\n"
+                               "  \"b/*/s/*/*/config\": {lb: fast}\n"
+                               "services:\n"
+                               "  \"s/default/localhost:80\": {}\n";
+    assert_int_equal(load(good, false), 0);
+    int published = f.published;
+    assert_int_equal(load(text, false), -EINVAL);
+    assert_string_equal(
+        findings,
+        "5:3: b/*/s/*/*/config stands twice, before in line 4\n"
+        "1:1: unknown key rulez, did you mean rules?\n"
+        "3:24: a/*/s/*/*/config: timeuot_ms: unknown field, did you mean \"timeout_ms\"?\n"
+        "5:24: b/*/s/*/*/config: lb: must be \"p2c\" or \"round_robin\", is \"fast\"\n"
+        "7:3: s/default/localhost:80: host names: not yet, give an IP address\n");
+    assert_int_equal(f.published, published);
+    assert_int_equal(fixture_timeout(&f, "b/s/Visit"), 300);
+
+    assert_int_equal(load(text, true), -EINVAL);
+    assert_string_equal(findings, "5:3: b/*/s/*/*/config stands twice, before in line 4\n"
+                                  "1:1: unknown key rulez, did you mean rules?\n");
+}
+
 static void test_what_is_gone_is_deleted(void **state)
 {
     (void)state;
@@ -200,9 +229,9 @@ static void test_the_same_file_rebuilds_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_the_contracts_example),          TEST(test_findings_have_their_place),
-        TEST(test_bad_files_change_nothing),       TEST(test_what_is_gone_is_deleted),
-        TEST(test_the_same_file_rebuilds_nothing),
+        TEST(test_the_contracts_example),    TEST(test_findings_have_their_place),
+        TEST(test_bad_files_change_nothing), TEST(test_a_bad_file_hides_no_finding),
+        TEST(test_what_is_gone_is_deleted),  TEST(test_the_same_file_rebuilds_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
