@@ -10,6 +10,7 @@
 #include "discovery/closest.h"
 #include "discovery/yaml_reader.h"
 #include "sidecar/bootstrap_table.h"
+#include "sidecar/listen_socket.h"
 
 #include <inttypes.h>
 #include <sched.h>
@@ -306,14 +307,20 @@ static void walk(struct reader *reader, const struct level *level,
 
 /* ---- what rows cannot say ----------------------------------------------------------------- */
 
-static bool same_address(const char *a, uint16_t a_port, const char *b, uint16_t b_port)
+/* By what the kernel would bind: an IPv6 address has many spellings. */
+static bool same_listen(const struct bootstrap_listener *a, const struct bootstrap_listener *b)
 {
-    return a_port == b_port && strcmp(a, b) == 0;
+    union socket_address at_a, at_b;
+    return socket_address_of(a->host, a->port, a->is_unix, &at_a) != 0 &&
+           socket_address_of(b->host, b->port, b->is_unix, &at_b) != 0 &&
+           socket_address_equal(&at_a, &at_b);
 }
 
 static void check_listeners(struct reader *reader)
 {
     const struct bootstrap *bootstrap = reader->bootstrap;
+    const struct bootstrap_listener admin = {.host = bootstrap->admin.host,
+                                             .port = bootstrap->admin.port};
     for (size_t i = 0; i < bootstrap->listeners_len; i++) {
         const struct bootstrap_listener *a = &bootstrap->listeners[i];
         if (a->listen == NULL || (!a->is_unix && a->port == 0)) {
@@ -321,13 +328,12 @@ static void check_listeners(struct reader *reader)
         }
         for (size_t j = 0; j < i; j++) {
             const struct bootstrap_listener *b = &bootstrap->listeners[j];
-            if (b->listen != NULL && same_address(a->host, a->port, b->host, b->port)) {
+            if (b->listen != NULL && same_listen(a, b)) {
                 find(reader, reader->listeners[i], "%s stands twice, before in line %zu", a->listen,
                      reader->listeners[j].line);
             }
         }
-        if (bootstrap->admin.host != NULL &&
-            same_address(a->host, a->port, bootstrap->admin.host, bootstrap->admin.port)) {
+        if (admin.host != NULL && same_listen(a, &admin)) {
             find(reader, reader->listeners[i], "%s is admin.listen", a->listen);
         }
         if (bootstrap->admin.socket != NULL && strcmp(a->host, bootstrap->admin.socket) == 0) {

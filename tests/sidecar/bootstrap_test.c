@@ -307,6 +307,12 @@ static const struct {
      "1:39: listeners[].mode must be octal, \"0001\"..\"0777\", is \"0888\"\n"},
     {"listeners:\n- listen: 127.0.0.1:1\n- listen: 127.0.0.1:1\n" RULES,
      "3:3: 127.0.0.1:1 stands twice, before in line 2\n"},
+    {"listeners:\n- listen: '[::1]:1'\n- listen: '[0:0:0:0:0:0:0:1]:1'\n- listen: '[::1]:2'\n"
+     "- listen: 127.0.0.1:1\n- listen: unix:/a\n- listen: unix:/a\n" RULES,
+     "3:3: [0:0:0:0:0:0:0:1]:1 stands twice, before in line 2\n"
+     "7:3: unix:/a stands twice, before in line 6\n"},
+    {"listeners: [{listen: \"[0::2]:9\"}]\nadmin: {listen: \"[::0:2]:9\"}\n" RULES,
+     "1:13: [0::2]:9 is admin.listen\n"},
     {"listeners: [{listen: \"127.0.0.1:9901\"}]\n" RULES, "1:13: 127.0.0.1:9901 is admin.listen\n"},
     {"listeners: [{listen: \"unix:/run/tside/admin.sock\"}]\n" RULES,
      "1:13: unix:/run/tside/admin.sock is admin.socket\n"},
