@@ -232,6 +232,7 @@ static bool admin_listening(void *owner)
 
 static bool start_admin(struct server *server)
 {
+    char error[512];
     const struct admin_context context = {
         .loop = &server->loop,
         .bootstrap = server->bootstrap,
@@ -251,8 +252,11 @@ static bool start_admin(struct server *server)
         .listening = admin_listening,
         .drain = begin_drain,
     };
-    server->admin = admin_new(&context);
-    return server->admin != NULL;
+    int r = admin_new(&context, &server->admin, error, sizeof error);
+    if (r) {
+        fatal(server, "cannot_listen", r, error);
+    }
+    return r == 0;
 }
 
 /* ---- start --------------------------------------------------------------------------------- */
@@ -352,7 +356,6 @@ static bool start(struct server *server)
         return false;
     }
     if (!start_admin(server)) {
-        fatal(server, "cannot_start", 0, "the admin port cannot be opened");
         return false;
     }
     int r = worker_group_start(&server->workers);

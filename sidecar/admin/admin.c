@@ -20,15 +20,9 @@
 
 /* ---- doors ------------------------------------------------------------------------------------- */
 
-/* Logs where it is open, or why not. */
-static bool door_open(struct admin *admin, struct admin_door *door, const char *where, int fd)
+/* Serves on fd, which is closed on failure, and logs where. 0 or -errno. */
+static int door_open(struct admin *admin, struct admin_door *door, const char *where, int fd)
 {
-    struct log *log = admin->context.log;
-    if (fd < 0) {
-        log_printf(log, LOG_ERROR, "admin", "listen_failed", "cannot listen on %s: %s", where,
-                   strerror(-fd));
-        return false;
-    }
     door->admin = admin;
     door->server = http_server_new(&(struct http_options){
         .loop = admin->context.loop,
@@ -40,39 +34,53 @@ static bool door_open(struct admin *admin, struct admin_door *door, const char *
     });
     if (!door->server) {
         close(fd);
-        log_printf(log, LOG_ERROR, "admin", "listen_failed", "cannot serve HTTP on %s", where);
-        return false;
+        return -ENOMEM;
     }
     admin->open++;
+    struct log *log = admin->context.log;
     struct log_line line;
     if (log_begin(log, &line, LOG_INFO, "admin", "admin_listening", "admin is listening")) {
         log_str(&line, "address", where);
         log_end(log, &line);
     }
-    return true;
+    return 0;
 }
 
-static bool doors_open(struct admin *admin)
+static int open_tcp(struct admin *admin)
 {
     const struct bootstrap *bootstrap = admin->context.bootstrap;
-    if (bootstrap->admin.listen) {
-        union socket_address address;
-        socklen_t len =
-            socket_address_of(bootstrap->admin.host, bootstrap->admin.port, false, &address);
-        int fd = len ? listen_socket_tcp(&address, len, LISTEN_ALONE, BACKLOG) : -EINVAL;
-        if (fd >= 0) {
-            socket_address_print(&address, admin->address, sizeof admin->address);
-        }
-        const char *where = fd >= 0 ? admin->address : bootstrap->admin.listen;
-        if (!door_open(admin, &admin->tcp, where, fd)) {
-            return false;
-        }
+    union socket_address address;
+    socklen_t len =
+        socket_address_of(bootstrap->admin.host, bootstrap->admin.port, false, &address);
+    int fd = len ? listen_socket_tcp(&address, len, LISTEN_ALONE, BACKLOG) : -EINVAL;
+    if (fd < 0) {
+        return fd;
     }
+    socket_address_print(&address, admin->address, sizeof admin->address);
+    return door_open(admin, &admin->tcp, admin->address, fd);
+}
+
+static int open_socket(struct admin *admin)
+{
+    const char *path = admin->context.bootstrap->admin.socket;
+    int fd = listen_socket_unix(path, SOCKET_MODE, BACKLOG, &admin->socket);
     admin->local.local = true;
-    return !bootstrap->admin.socket ||
-           door_open(
-               admin, &admin->local, bootstrap->admin.socket,
-               listen_socket_unix(bootstrap->admin.socket, SOCKET_MODE, BACKLOG, &admin->socket));
+    return fd < 0 ? fd : door_open(admin, &admin->local, path, fd);
+}
+
+static int doors_open(struct admin *admin, char *error, size_t error_cap)
+{
+    const struct bootstrap *bootstrap = admin->context.bootstrap;
+    int r = bootstrap->admin.listen ? open_tcp(admin) : 0;
+    if (r) {
+        snprintf(error, error_cap, "admin.listen %s: %s", bootstrap->admin.listen, strerror(-r));
+        return r;
+    }
+    r = bootstrap->admin.socket ? open_socket(admin) : 0;
+    if (r) {
+        snprintf(error, error_cap, "admin.socket %s: %s", bootstrap->admin.socket, strerror(-r));
+    }
+    return r;
 }
 
 /* ---- life -------------------------------------------------------------------------------------- */
@@ -83,14 +91,16 @@ static void on_sample(uv_timer_t *timer)
     windows_sample(admin->windows, admin->context.tuples, api_now_ms(admin));
 }
 
-struct admin *admin_new(const struct admin_context *context)
+int admin_new(const struct admin_context *context, struct admin **ret, char *error,
+              size_t error_cap)
 {
     struct admin *admin = calloc(1, sizeof *admin);
     struct windows *windows = windows_new();
     if (!admin || !windows) {
         free(admin);
         windows_free(windows);
-        return NULL;
+        snprintf(error, error_cap, "out of memory");
+        return -ENOMEM;
     }
     admin->context = *context;
     admin_set_hosts(admin, context->bootstrap->admin.hosts, context->bootstrap->admin.hosts_len);
@@ -99,12 +109,14 @@ struct admin *admin_new(const struct admin_context *context)
     uv_timer_init(context->loop, &admin->drain);
     admin->sample.data = admin->drain.data = admin;
     admin->open = 2;
-    if (!doors_open(admin)) {
+    int r = doors_open(admin, error, error_cap);
+    if (r) {
         admin_close(admin, NULL, NULL);
-        return NULL;
+        return r;
     }
     uv_timer_start(&admin->sample, on_sample, SAMPLE_MS, SAMPLE_MS);
-    return admin;
+    *ret = admin;
+    return 0;
 }
 
 const char *admin_address(const struct admin *admin)

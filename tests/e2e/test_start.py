@@ -1,5 +1,6 @@
 """What a process finds when it starts: ports and sockets of others, and what a service manager hands over."""
 
+import json
 import os
 import socket
 import subprocess
@@ -90,16 +91,34 @@ def test_an_absurd_number_of_descriptors(world):
     held.close()
 
 
-def test_permission_is_an_exit_code_of_its_own(tmp_path):
+@pytest.mark.parametrize("state_dir, socket_path, told", (
+    ("locked/state", "admin.sock", "state_dir {}/locked/state: Permission denied"),
+    ("state", "locked/admin.sock", "admin.socket {}/locked/admin.sock: Permission denied"),
+))
+def test_permission_is_an_exit_code_of_its_own(tmp_path, state_dir, socket_path, told):
     """The contract's 77. Root passes every mode: it is run without its capabilities."""
-    (tmp_path / "state").mkdir(mode=0)
+    (tmp_path / "locked").mkdir(mode=0)
     config = tmp_path / "tside.yaml"
-    config.write_text("listeners: [{listen: 127.0.0.1:0}]\nrules_file: rules.yaml\nstate_dir: state/dir\n"
-                      "admin: {listen: 127.0.0.1:0, socket: admin.sock}\n")
+    config.write_text(f"listeners: [{{listen: 127.0.0.1:0}}]\nrules_file: rules.yaml\nstate_dir: {state_dir}\n"
+                      f"admin: {{listen: 127.0.0.1:0, socket: {socket_path}}}\n")
     drop = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
     done = subprocess.run([*drop, binary(), "run", "-c", config], cwd=tmp_path, capture_output=True, text=True,
                           timeout=30)
-    assert done.returncode == 77 and "Permission denied" in done.stderr, done.stderr
+    assert done.returncode == 77 and told.format(tmp_path) in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("option", ("listen", "socket"))
+def test_which_door_of_admin_is_taken(world, tmp_path, option):
+    tside = world.tside(workers=1)
+    admin = {"listen": "127.0.0.1:0", "socket": "admin.sock",
+             option: tside.admin_address if option == "listen" else str(tside.admin_socket)}
+    config = tmp_path / "tside.yaml"
+    (tmp_path / "rules.yaml").write_text("rules: {}\n")
+    config.write_text(json.dumps({"listeners": [{"listen": "127.0.0.1:0"}], "rules_file": "rules.yaml",
+                                  "state_dir": "state", "admin": admin}))
+    done = cli("run", "-c", config)
+    assert done.returncode == 69 and f"admin.{option} {admin[option]}: Address already in use" in done.stderr
+    assert done.stderr.count('"level":"error"') == 1, done.stderr
 
 
 def test_the_socket_s_folder_is_made(world):

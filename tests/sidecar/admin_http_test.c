@@ -71,8 +71,8 @@ static int start(struct fixture *f, void **state)
     f->hosts[0] = allowed;
     f->w.bootstrap.admin.hosts_len = 1;
     f->w.bootstrap.admin.hosts[0] = allowed;
-    f->admin = admin_new(&f->w.context);
-    assert_non_null(f->admin);
+    char error[256];
+    assert_int_equal(admin_new(&f->w.context, &f->admin, error, sizeof error), 0);
     f->port = atoi(strchr(admin_address(f->admin), ':') + 1);
     assert_true(f->port > 0);
     uv_async_init(&f->w.loop, &f->stop, on_stop);
@@ -505,10 +505,14 @@ static void test_stale_socket_is_replaced_live_one_is_not(void **state)
     assert_int_equal(bind(fd, (struct sockaddr *)&un, sizeof un), 0);
     assert_int_equal(listen(fd, 1), 0);
     w.bootstrap.admin.socket = path;
-    assert_null(admin_new(&w.context));
+    struct admin *admin = NULL;
+    char error[256], expected[256];
+    assert_int_equal(admin_new(&w.context, &admin, error, sizeof error), -EADDRINUSE);
+    snprintf(expected, sizeof expected, "admin.socket %s: Address already in use", path);
+    assert_string_equal(error, expected);
+    assert_null(admin);
     close(fd);
-    struct admin *admin = admin_new(&w.context);
-    assert_non_null(admin);
+    assert_int_equal(admin_new(&w.context, &admin, error, sizeof error), 0);
     admin_close(admin, NULL, NULL);
     uv_run(&w.loop, UV_RUN_DEFAULT);
     rmdir(dir);
