@@ -420,6 +420,19 @@ static int send_request(struct exchange *x, const struct admin_address *address,
     return r;
 }
 
+pid_t admin_peer(const struct admin_address *address, uint32_t timeout_ms)
+{
+    struct exchange x = {.fd = -1, .deadline_ms = now_ms() + timeout_ms};
+    struct ucred peer = {0};
+    socklen_t size = sizeof peer;
+    if (!address->is_unix || connect_unix(&x, address->host) < 0) {
+        return 0;
+    }
+    bool known = getsockopt(x.fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0;
+    close(x.fd);
+    return known ? peer.pid : 0;
+}
+
 int admin_request(const struct admin_address *address, const char *method, const char *target,
                   const char *body, uint32_t timeout_ms, size_t body_max,
                   struct admin_response *ret)

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define ADMIN_BODY_MAX_BYTES ((size_t)64 << 20)
 
@@ -36,5 +37,9 @@ struct admin_response {
 int admin_request(const struct admin_address *address, const char *method, const char *target,
                   const char *body, uint32_t timeout_ms, size_t body_max,
                   struct admin_response *ret);
+
+/* The process that listens at a unix address, as this one numbers processes. 0: it cannot be told,
+ * because the address is TCP, nobody is there, or the process is of another pid namespace. */
+pid_t admin_peer(const struct admin_address *address, uint32_t timeout_ms);
 
 #endif

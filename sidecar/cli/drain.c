@@ -6,7 +6,6 @@
 #include "sidecar/cli/common.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,21 +44,15 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-/* A handle on the process, -1 where it cannot be had (another container's pids). */
+/* A handle on the process; -1 where it cannot be had. What tside holds for its pid is no help: it may
+ * be that of another pid namespace, a container's. */
 static int open_process(const struct admin_address *address)
 {
-    struct admin_response response;
-    if (admin_request(address, "GET", "/api/v1/info", NULL, TIMEOUT_MS, BODY_MAX_BYTES, &response) <
-        0) {
-        return -1;
-    }
-    json_t *info = json_loadb(response.body, response.len, 0, NULL);
-    json_int_t pid = json_integer_value(json_object_get(info, "pid"));
-    json_decref(info);
-    free(response.body);
-    return pid > 0 ? pidfd_open((pid_t)pid, 0) : -1;
+    pid_t pid = admin_peer(address, TIMEOUT_MS);
+    return pid > 0 ? pidfd_open(pid, 0) : -1;
 }
 
+/* Waits POLL_MS at most. Without a handle the socket tells. */
 static bool is_gone(const struct admin_address *address, int process)
 {
     struct pollfd poll_fd = {.fd = process, .events = POLLIN}; /* poll passes over -1 */

@@ -2,11 +2,13 @@
 
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
 
 from support import wire
+from support.process import binary
 from support.raw import Link, silent
 from support.tside import SERVICE, cli
 from support.wait import PATIENCE, wait_until
@@ -215,6 +217,29 @@ def test_drain_wait_returns_when_it_is_over(world):
     done = cli("drain", "--wait", "20", "-c", tside.config)
     assert done.returncode == 0, done.stderr
     ended(tside, 3)
+
+
+NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+
+
+@pytest.mark.skipif(subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode != 0,
+                    reason="no new pid namespace without privileges")
+@pytest.mark.parametrize("inside", ("tside", "verb"))
+def test_drain_wait_across_pid_namespaces(world, inside):
+    """What tside holds for its pid is another process here, or none; this one must not be waited for."""
+    callee = world.callee("a")
+    tside = world.tside(default=[callee], rules={KEY: {"timeout_ms": 15000}},
+                        wrapper=NAMESPACE if inside == "tside" else ())
+    [link] = in_flight(world, tside, callee)
+    verb = [binary(), "drain", "--wait", "20", "-c", tside.config]
+    waiting = subprocess.Popen([*NAMESPACE, *verb] if inside == "verb" else verb, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: tside.get("/readyz")[0] == 503)
+    assert waiting.poll() is None
+    callee.gate.set()
+    assert link.message().server == "a"
+    ended(tside)
+    _, told = waiting.communicate(timeout=3 * PATIENCE)
+    assert waiting.returncode == 0, told
 
 
 def test_sigint_is_as_sigterm(world):

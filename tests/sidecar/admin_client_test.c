@@ -271,7 +271,9 @@ static void test_unix(void **state)
     assert_string_equal(response.body, "ok");
     assert_non_null(strstr(peer.request, "\r\nHost: localhost\r\n"));
     free(response.body);
+    assert_int_equal(admin_peer(&peer.address, 5000), getpid());
     peer_stop(&peer);
+    assert_int_equal(admin_peer(&peer.address, 5000), 0);
     unlink(addr.sun_path);
     rmdir(folder);
 }
