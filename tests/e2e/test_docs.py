@@ -111,6 +111,19 @@ def test_commands_that_are_not_there_yet_say_so():
         assert done.returncode == 64 and " yet" in done.stderr, (verb, done.stderr)
 
 
+def test_the_options_of_each_command():
+    page = (DOCS / "not-yet.md").read_text().split("## Commands")[1].split("\n## ")[0]
+    told = {verb: set(re.findall(r"`(-[\w-]+)`", taken)) for verb, taken in
+            re.findall(r"^\| `(\w+)` \| (.*) \|$", page, flags=re.M)}
+    verbs = re.findall(r"^  (\w+) ", cli("--help").stdout.split("Commands:")[1].split("Not built yet:")[0], flags=re.M)
+    assert set(told) == set(verbs)
+    for verb in verbs:
+        shown = cli(verb, "--help").stdout
+        takes = re.findall(r"^  (-\w), --([\w-]+)", shown, flags=re.M)
+        short = {"-c", "-o"}  # those of the contract that have a letter
+        assert told[verb] == {letter if letter in short else f"--{name}" for letter, name in takes} - {"--help"}, verb
+
+
 @pytest.mark.parametrize("page", sorted(path.name for path in [*DOCS.glob("*.md"), REPO / "README.md"]))
 def test_links_lead_somewhere(page):
     path = DOCS / page if page != "README.md" else REPO / page
