@@ -2,6 +2,7 @@
 
 import copy
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -12,8 +13,9 @@ from support.process import REPO, binary
 from support.tside import cli
 
 BASE = REPO / "k8s" / "base"
+CONFIG = BASE / "config"  # tside's own files, no manifests
 FILES = sorted((REPO / "k8s").rglob("*.yaml"))
-MANIFESTS = [path for path in FILES if path.name != "kustomization.yaml"]
+MANIFESTS = [path for path in FILES if path.name != "kustomization.yaml" and path.parent != CONFIG]
 
 
 def only(name: str) -> dict:
@@ -59,11 +61,19 @@ def test_the_walker_finds_what_is_wrong(daemonset, change, finding):
     assert finding in k8s.findings(wrong)
 
 
+def config_maps() -> dict[str, dict]:
+    """What the kustomization makes ConfigMaps of, by name."""
+    kustomization = yaml.safe_load((BASE / "kustomization.yaml").read_text())
+    return {made["name"]: made for made in kustomization["configMapGenerator"]}
+
+
 def test_the_kustomization_names_every_file():
     kustomization = yaml.safe_load((BASE / "kustomization.yaml").read_text())
-    assert set(kustomization) <= {"apiVersion", "kind", "namespace", "resources", "images"}
+    assert set(kustomization) <= {"apiVersion", "kind", "namespace", "resources", "images", "configMapGenerator"}
     assert sorted(kustomization["resources"]) == sorted(
         path.name for path in BASE.glob("*.yaml") if path.name != "kustomization.yaml")
+    named = [file for made in config_maps().values() for file in made["files"]]
+    assert sorted(named) == sorted(f"config/{path.name}" for path in CONFIG.iterdir())
     assert only("namespace.yaml")["metadata"]["name"] == kustomization["namespace"]
     for image in kustomization["images"]:
         assert image["newTag"] not in ("", "latest")
@@ -97,7 +107,7 @@ def test_the_images_have_versions(pod):
 
 
 def bootstrap() -> dict:
-    return yaml.safe_load(only("configmap.yaml")["data"]["tside.yaml"])
+    return yaml.safe_load((CONFIG / "tside.yaml").read_text())
 
 
 def test_grace_is_above_the_drain(pod, container):
@@ -123,6 +133,9 @@ def test_volumes_are_what_the_bootstrap_uses(pod, container):
     assert volumes[mounts[bootstrap()["state_dir"]]]["hostPath"]["path"] == bootstrap()["state_dir"]
     assert mounts[bootstrap()["admin"]["socket"].rsplit("/", 1)[0]] == "run"
     assert container["args"] == ["run", "-c", "/etc/tside/tside.yaml"] and mounts["/etc/tside"] == "config"
+    sources = [source["configMap"]["name"] for source in volumes["config"]["projected"]["sources"]]
+    assert sorted(sources) == sorted(config_maps())
+    assert not any("subPath" in mount for mount in container["volumeMounts"])  # those never see a change
 
 
 def test_two_tsides_never_want_one_state_dir(daemonset):
@@ -130,11 +143,37 @@ def test_two_tsides_never_want_one_state_dir(daemonset):
     assert update == {"maxSurge": 0, "maxUnavailable": 1}
 
 
-def test_the_bootstrap_of_the_config_map_is_good(tmp_path):
-    for name, text in only("configmap.yaml")["data"].items():
-        (tmp_path / name).write_text(text)
-    done = cli("check", "-c", tmp_path / "tside.yaml")
+def test_the_bootstrap_of_the_config_map_is_good():
+    done = cli("check", "-c", CONFIG / "tside.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_changed_bootstrap_has_another_name_and_changed_rules_have_not():
+    """tside reads the one at start and watches the other: the first has to roll the DaemonSet, the second must not."""
+    [bootstrap_map] = [made for made in config_maps().values() if "config/tside.yaml" in made["files"]]
+    [rules_map] = [made for made in config_maps().values() if "config/rules.yaml" in made["files"]]
+    assert bootstrap_map is not rules_map and "options" not in bootstrap_map
+    assert rules_map["options"] == {"disableNameSuffixHash": True}
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl, which renders")
+@pytest.mark.parametrize("file, rolls", (("tside.yaml", True), ("rules.yaml", False)))
+def test_what_a_changed_file_rolls(tmp_path, file, rolls):
+    def template() -> dict:
+        done = subprocess.run(["kubectl", "kustomize", str(tmp_path / "base")], capture_output=True, text=True, check=True)
+        rendered = list(yaml.safe_load_all(done.stdout))
+        assert all(k8s.findings(document) == [] for document in rendered)
+        made = {document["metadata"]["name"] for document in rendered if document["kind"] == "ConfigMap"}
+        [found] = [document for document in rendered if document["kind"] == "DaemonSet"]
+        [config] = [v for v in found["spec"]["template"]["spec"]["volumes"] if v["name"] == "config"]
+        assert {source["configMap"]["name"] for source in config["projected"]["sources"]} == made
+        return found["spec"]["template"]
+
+    shutil.copytree(BASE, tmp_path / "base")
+    before = template()
+    with open(tmp_path / "base" / "config" / file, "a") as out:
+        out.write("# changed\n")
+    assert (template() != before) == rolls
 
 
 def test_the_example_application_calls_its_node():
