@@ -212,6 +212,12 @@ def test_the_unit_is_hardened(tmp_path):
     assert done.returncode == 0, done.stdout[-2000:]
 
 
+def test_the_unit_is_started_again_for_ever():
+    """Five quick failures are systemd's default end: a port or a disk that somebody else holds for some seconds."""
+    unit = UNIT.read_text().split("[Service]")
+    assert "\nStartLimitIntervalSec=0\n" in unit[0] and "\nRestart=always\n" in unit[1]
+
+
 def test_the_unit_waits_longer_than_the_drain():
     stop_s = int(re.search(r"^TimeoutStopSec=(\d+)$", UNIT.read_text(), flags=re.M)[1])
     assert stop_s > 25  # timeouts.drain_timeout_ms by default
