@@ -15,6 +15,7 @@
 #define BACKLOG     128
 #define CONNECTIONS 56 /* per door, beside the reserve of http.h */
 #define TIMEOUT_S   10
+#define REQUEST_MS  30000
 #define SAMPLE_MS   1000
 #define SOCKET_MODE 0660
 
@@ -29,6 +30,7 @@ static int door_open(struct admin *admin, struct admin_door *door, const char *w
         .fd = fd,
         .connections = CONNECTIONS,
         .timeout_s = TIMEOUT_S,
+        .request_ms = REQUEST_MS,
         .handler = api_dispatch,
         .owner = door,
     });

@@ -6,11 +6,13 @@
  *
  * Each daemon's epoll descriptor is watched by a uv_poll; after every MHD_run() a timer is armed
  * from MHD_get_timeout(), else idle connections would never be timed out. libmicrohttpd's own
- * connection limit acts before a path is known, hence the accepting by hand.
+ * connection limit acts before a path is known, hence the accepting by hand. Its timeout begins anew
+ * with every byte, hence the sweep: a header byte a second would hold a connection for ever.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/admin/http.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <microhttpd.h>
 #include <stdlib.h>
@@ -22,6 +24,12 @@
 #define ACCEPT_PAUSE_MS    100 /* out of descriptors: try again later instead of spinning */
 #define CONNECTION_MEMORY  32768
 #define STATUS_OF_NO_REPLY 500
+#define SWEEP_MS           500
+
+struct http_slot {
+    int fd;
+    uint64_t since_ms; /* of the connection's start, or of its last answer's end */
+};
 
 struct http_daemon {
     struct http_server *server;
@@ -30,13 +38,14 @@ struct http_daemon {
     uv_timer_t timer;
     bool reserve;
     unsigned open;
-    int fds[HTTP_RESERVE]; /* the reserve's, oldest first */
+    struct http_slot slots[HTTP_CONNECTIONS_MAX]; /* [open], in the order of arrival */
 };
 
 struct http_server {
     struct http_options options;
     uv_poll_t accept;
     uv_timer_t pause;
+    uv_timer_t sweep;
     struct http_daemon main, reserve;
     unsigned handles; /* not yet closed */
     void (*closed)(void *owner);
@@ -185,17 +194,6 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     return send_reply(connection, &reply, daemon->reserve);
 }
 
-static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
-                         enum MHD_RequestTerminationCode code)
-{
-    struct exchange *exchange = *state;
-    if (exchange) {
-        free(exchange->body);
-        free(exchange);
-        *state = NULL;
-    }
-}
-
 /* ---- connections ------------------------------------------------------------------------------ */
 
 static int connection_fd(struct MHD_Connection *connection)
@@ -205,27 +203,59 @@ static int connection_fd(struct MHD_Connection *connection)
     return info ? info->connect_fd : -1;
 }
 
-/* Keeps `open` and, in the reserve, the order of arrival. */
+/* NULL: not among them, which libmicrohttpd's connection limit rules out. */
+static struct http_slot *slot_of(struct http_daemon *daemon, struct MHD_Connection *connection)
+{
+    int fd = connection_fd(connection);
+    for (unsigned i = 0; i < daemon->open; i++) {
+        if (daemon->slots[i].fd == fd) {
+            return &daemon->slots[i];
+        }
+    }
+    return NULL;
+}
+
+static void slot_add(struct http_daemon *daemon, struct MHD_Connection *connection)
+{
+    if (daemon->open < HTTP_CONNECTIONS_MAX) {
+        daemon->slots[daemon->open++] = (struct http_slot){
+            .fd = connection_fd(connection), .since_ms = uv_now(daemon->server->options.loop)};
+    }
+}
+
+static void slot_remove(struct http_daemon *daemon, struct http_slot *slot)
+{
+    daemon->open--;
+    memmove(slot, slot + 1, (size_t)(&daemon->slots[daemon->open] - slot) * sizeof *slot);
+}
+
+/* A descriptor is in its slot for as long as it is open: it is closed behind this. */
 static void on_connection(void *arg, struct MHD_Connection *connection, void **socket_context,
                           enum MHD_ConnectionNotificationCode code)
 {
     struct http_daemon *daemon = arg;
-    int fd = connection_fd(connection);
+    struct http_slot *slot = slot_of(daemon, connection);
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        if (daemon->reserve && daemon->open < HTTP_RESERVE) {
-            daemon->fds[daemon->open] = fd;
-        }
-        daemon->open++;
-        return;
+        slot_add(daemon, connection);
+    } else if (slot) {
+        slot_remove(daemon, slot);
     }
-    for (unsigned i = 0; daemon->reserve && i < daemon->open && i < HTTP_RESERVE; i++) {
-        if (daemon->fds[i] == fd) {
-            memmove(&daemon->fds[i], &daemon->fds[i + 1],
-                    (daemon->open - i - 1) * sizeof daemon->fds[0]);
-            break;
-        }
+}
+
+static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode code)
+{
+    struct http_daemon *daemon = arg;
+    struct exchange *exchange = *state;
+    struct http_slot *slot = slot_of(daemon, connection);
+    if (slot) {
+        slot->since_ms = uv_now(daemon->server->options.loop);
     }
-    daemon->open--;
+    if (exchange) {
+        free(exchange->body);
+        free(exchange);
+        *state = NULL;
+    }
 }
 
 static void on_timeout(uv_timer_t *timer);
@@ -262,10 +292,35 @@ static void reserve_add(struct http_daemon *reserve, int fd, const struct sockad
                         socklen_t addr_len)
 {
     if (reserve->open >= HTTP_RESERVE) {
-        (void)shutdown(reserve->fds[0], SHUT_RDWR); /* fails where the peer was first */
+        (void)shutdown(reserve->slots[0].fd, SHUT_RDWR); /* fails where the peer was first */
         daemon_run(reserve);
     }
     daemon_add(reserve, fd, addr, addr_len);
+}
+
+/* Ends connections whose request takes too long; libmicrohttpd sees it and lets go of them. */
+static void daemon_sweep(struct http_daemon *daemon, uint64_t begun_before_ms)
+{
+    bool any = false;
+    for (unsigned i = 0; i < daemon->open; i++) {
+        if (daemon->slots[i].since_ms < begun_before_ms) {
+            (void)shutdown(daemon->slots[i].fd, SHUT_RDWR); /* fails where the peer was first */
+            any = true;
+        }
+    }
+    if (any) {
+        daemon_run(daemon);
+    }
+}
+
+static void on_sweep(uv_timer_t *timer)
+{
+    struct http_server *server = timer->data;
+    uint64_t now_ms = uv_now(timer->loop);
+    if (now_ms > server->options.request_ms) {
+        daemon_sweep(&server->main, now_ms - server->options.request_ms);
+        daemon_sweep(&server->reserve, now_ms - server->options.request_ms);
+    }
 }
 
 static void on_acceptable(uv_poll_t *poll, int status, int events);
@@ -308,7 +363,7 @@ static struct MHD_Daemon *mhd_start(struct http_daemon *daemon, unsigned connect
         MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request, daemon,
         MHD_OPTION_CONNECTION_LIMIT, connections, MHD_OPTION_CONNECTION_TIMEOUT, timeout_s,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION, on_connection, daemon, MHD_OPTION_END);
+        on_completed, daemon, MHD_OPTION_NOTIFY_CONNECTION, on_connection, daemon, MHD_OPTION_END);
 }
 
 static int daemon_watch(struct http_daemon *daemon, uv_loop_t *loop)
@@ -352,6 +407,7 @@ static void server_stop(struct http_server *server)
     struct http_daemon *const daemons[] = {&server->main, &server->reserve};
     close_handle(server, (uv_handle_t *)&server->accept);
     close_handle(server, (uv_handle_t *)&server->pause);
+    close_handle(server, (uv_handle_t *)&server->sweep);
     for (int i = 0; i < 2; i++) {
         close_handle(server, (uv_handle_t *)&daemons[i]->poll);
         close_handle(server, (uv_handle_t *)&daemons[i]->timer);
@@ -377,7 +433,11 @@ static bool server_watch(struct http_server *server)
     uv_timer_init(loop, &server->pause);
     server->handles++;
     server->pause.data = server;
-    return uv_poll_start(&server->accept, UV_READABLE, on_acceptable) == 0;
+    uv_timer_init(loop, &server->sweep);
+    server->handles++;
+    server->sweep.data = server;
+    return uv_timer_start(&server->sweep, on_sweep, SWEEP_MS, SWEEP_MS) == 0 &&
+           uv_poll_start(&server->accept, UV_READABLE, on_acceptable) == 0;
 }
 
 struct http_server *http_server_new(const struct http_options *options)
@@ -386,6 +446,7 @@ struct http_server *http_server_new(const struct http_options *options)
     if (!server) {
         return NULL;
     }
+    assert(options->connections <= HTTP_CONNECTIONS_MAX);
     server->options = *options;
     server->main.server = server->reserve.server = server;
     server->reserve.reserve = true;

@@ -47,13 +47,15 @@ const char *http_query(const struct http_request *request, const char *key, size
 
 struct http_options {
     uv_loop_t *loop;
-    int fd; /* listening, non-blocking; closed by the server */
-    unsigned connections;
-    unsigned timeout_s; /* without a byte; the reserve's is HTTP_RESERVE_TIMEOUT_S */
+    int fd;               /* listening, non-blocking; closed by the server */
+    unsigned connections; /* at most HTTP_CONNECTIONS_MAX */
+    unsigned timeout_s;   /* without a byte; the reserve's is HTTP_RESERVE_TIMEOUT_S */
+    unsigned request_ms;  /* from a connection's start, or the answer before, to an answer's end */
     http_handler_fn handler;
     void *owner;
 };
 
+#define HTTP_CONNECTIONS_MAX   64
 #define HTTP_RESERVE           8
 #define HTTP_RESERVE_TIMEOUT_S 2
 
