@@ -75,16 +75,16 @@ static int32_t exception_type(const struct call *call)
                                               : WIRE_EXCEPTION_INTERNAL_ERROR;
 }
 
-/* The bare method: of the route, or of the tuple that never got one. */
-static struct disc_str method_of(const struct call *call, const struct disc_tuple *tuple)
+/* The bare name, under which a client knows its answer. A call without a route still has its frame. */
+static struct disc_str name_of(const struct call *call)
 {
-    return tuple_of(call, tuple)->name[DISC_METHOD];
+    return call->route ? call->route->tuple.name[DISC_METHOD] : call_bare_name(call);
 }
 
 size_t answer_size(const struct call *call, const struct disc_tuple *tuple)
 {
     const struct disc_degrade *degrade = degrade_of(call);
-    size_t header = codec_reply_header_size(method_of(call, tuple).len);
+    size_t header = codec_reply_header_size(name_of(call).len);
     if (degrade) {
         return header + degrade->body_len;
     }
@@ -98,13 +98,13 @@ void answer_write(const struct call *call, const struct disc_tuple *tuple, uint8
 {
     const struct codec_templates *templates = call->worker->env->templates;
     const struct disc_degrade *degrade = degrade_of(call);
-    struct disc_str method = method_of(call, tuple);
-    const uint8_t *name = (const uint8_t *)(method.p ? method.p : "");
+    struct disc_str name = name_of(call);
+    const uint8_t *bytes = (const uint8_t *)name.p;
 
     if (degrade) {
         enum wire_message_type type =
             degrade->reply == DISC_REPLY_EXCEPTION ? WIRE_EXCEPTION : WIRE_REPLY;
-        size_t n = codec_reply_header_write(out, type, name, method.len, call->message.seqid,
+        size_t n = codec_reply_header_write(out, type, bytes, name.len, call->message.seqid,
                                             degrade->body_len);
         memcpy(out + n, degrade->body, degrade->body_len);
         return;
@@ -112,7 +112,7 @@ void answer_write(const struct call *call, const struct disc_tuple *tuple, uint8
     char text[ANSWER_TEXT_MAX];
     size_t len = write_text(call, tuple_of(call, tuple), text);
     size_t body_len = codec_body_exception(templates, exception_type(call), text, len, NULL, 0);
-    size_t n = codec_reply_header_write(out, WIRE_EXCEPTION, name, method.len, call->message.seqid,
+    size_t n = codec_reply_header_write(out, WIRE_EXCEPTION, bytes, name.len, call->message.seqid,
                                         body_len);
     (void)codec_body_exception(templates, exception_type(call), text, len, out + n, body_len);
 }

@@ -264,13 +264,7 @@ void call_start_bad(struct session *session, struct frame *frame)
         return;
     }
     struct disc_tuple tuple = {0};
-    struct wire_span name = call->message.name;
-    const char *text = (const char *)call->frame + WIRE_FRAME_LEN_BYTES + name.off;
-    const char *colon = memchr(text, ':', name.len);
-    size_t skip = colon ? (size_t)(colon + 1 - text) : 0;
-    size_t len = name.len - skip;
-    tuple.name[DISC_METHOD] =
-        disc_str_of(text + skip, len < WIRE_NAME_MAX_BYTES ? len : WIRE_NAME_MAX_BYTES);
+    tuple.name[DISC_METHOD] = call_method(call);
     call_fail_unrouted(call, &tuple, REASON_BAD_REQUEST, codec_error_str(error), error_off);
 }
 

@@ -172,6 +172,12 @@ struct identity {
 /* False where a name is no name: *ret_error says which. To may be absent (length 0). */
 bool identify(struct call *call, struct identity *ret, const char **ret_error);
 
+/* What the message is called, without a "Service:" prefix and cut where it is too long: the name that
+ * a client looks for in the answer, "-" too. Borrowed from the frame. */
+struct disc_str call_bare_name(const struct call *call);
+/* The same as one of the five names: "-" is none. */
+struct disc_str call_method(const struct call *call);
+
 /* ---- dispatch.c ---------------------------------------------------------------------------- */
 
 /* Routes the call and runs the stages; reports NO_RULES, PICKED or ANSWER. */

@@ -195,7 +195,6 @@ void dispatch(struct call *call)
     if (!identify(call, &identity, &error)) {
         for (int i = 0; i < DISC_NAMES; i++) {
             if (identity.tuple.name[i].len > DISC_NAME_MAX_BYTES) {
-                /* Shown as unknown, but for the method: its client looks for it in the answer. */
                 identity.tuple.name[i].len = i == DISC_METHOD ? DISC_NAME_MAX_BYTES : 0;
             }
         }

@@ -151,10 +151,10 @@ static void read_log_id(struct call *call, const uint8_t *body)
 }
 
 /* Splits "Service:method" at the first colon. */
-static void split_name(struct call *call, const uint8_t *body, struct disc_str *ret_service,
+static void split_name(const struct call *call, struct disc_str *ret_service,
                        struct disc_str *ret_method)
 {
-    struct disc_str name = str_of_span(body, call->message.name);
+    struct disc_str name = str_of_span(call->frame + WIRE_FRAME_LEN_BYTES, call->message.name);
     const char *colon = memchr(name.p, ':', name.len);
     *ret_service = (struct disc_str){0};
     *ret_method = name;
@@ -162,6 +162,19 @@ static void split_name(struct call *call, const uint8_t *body, struct disc_str *
         *ret_service = disc_str_of(name.p, (size_t)(colon - name.p));
         *ret_method = disc_str_of(colon + 1, name.len - ret_service->len - 1);
     }
+}
+
+struct disc_str call_bare_name(const struct call *call)
+{
+    struct disc_str service, method;
+    split_name(call, &service, &method);
+    method.len = method.len < DISC_NAME_MAX_BYTES ? method.len : DISC_NAME_MAX_BYTES;
+    return method;
+}
+
+struct disc_str call_method(const struct call *call)
+{
+    return first_of(call_bare_name(call), (struct disc_str){0});
 }
 
 static bool check_lengths(const struct disc_tuple *tuple, const char **ret_error)
@@ -189,7 +202,7 @@ bool identify(struct call *call, struct identity *ret, const char **ret_error)
 
     find_extras(call, body, &extras);
     find_user_extra(extras.value[EXTRA_USER_EXTRA], ret, &user_service, &user_cluster);
-    split_name(call, body, &prefix, &method);
+    split_name(call, &prefix, &method);
     read_budget(call, &extras);
     read_log_id(call, body);
 

@@ -192,14 +192,27 @@ def test_a_name_of_257_bytes_is_a_bad_request(world, what):
     assert link.call("Visit").server == "a"
 
 
-@pytest.mark.parametrize("method", ["", "svc:"])
-def test_a_call_without_a_method_is_a_bad_request(world, method):
+@pytest.mark.parametrize("name, bare", [("", b""), ("svc:", b""), ("-", b"-"), ("svc:-", b"-"), (":-", b"-")])
+def test_a_call_without_a_method_is_a_bad_request(world, name, bare):
+    """"-" counts as absent; but it is the name that the client looks for in its answer."""
     callee = world.callee("a")
     tside = world.tside(default=[callee], services={f"svc/default/{callee.address}": {}})
     link = world.link(tside)
-    assert link.call(method).reason == "bad_request"
+    reply = link.call(name, seqid=4)
+    assert (reply.reason, reply.name, reply.seqid) == ("bad_request", bare, 4)
+    link.send(wire.frame(wire.message(name, wire.Raw(b"\0\0"), seqid=5)))  # bad by its body, too
+    reply = link.message()
+    assert (reply.reason, reply.name, reply.seqid) == ("bad_request", bare, 5)
     assert callee.count == 0
+    tside.wait_calls(2, method="-", reason="bad_request")
     assert link.call("Visit").server == "a"
+
+
+def test_a_bad_body_is_answered_under_the_bare_name(world):
+    link = world.link(world.tside(default=[world.callee("a")]))
+    link.send(wire.frame(wire.message("svc:Visit", wire.Raw(b"\0\0"), seqid=3)))
+    reply = link.message()
+    assert (reply.reason, reply.name, reply.seqid) == ("bad_request", b"Visit", 3)
 
 
 def test_answers_bear_the_bare_method_and_the_tuple_to_explain(world):
