@@ -172,7 +172,8 @@ static bool mutate_type(const struct message *m, struct bytes *out, enum mutatio
     return true;
 }
 
-/* A field that is levels deep, of structs and containers as they come. */
+/* A field that is levels deep, of structs and containers as they come. Each holds one value, so that
+ * nothing but the structs' STOPs stands behind the innermost. */
 static void put_nested(struct bytes *b, struct random *random, int levels)
 {
     static const struct {
@@ -190,10 +191,12 @@ static void put_nested(struct bytes *b, struct random *random, int levels)
 
     bytes_put_field(b, WIRE_I32, 9);
     while (levels-- > 0) {
-        /* No struct inside a container: its STOP would have to come before others'. */
-        uint32_t i = structs < 0 ? 1 + random_below(random, 3) : random_below(random, 4);
-        structs = i == 0 ? structs + 1 : structs < 0 ? structs : -structs - 1;
+        uint32_t i = random_below(random, 4);
+        structs += nests[i].type == WIRE_STRUCT;
         b->p[type_at] = nests[i].type;
+        if (levels == 0 && nests[i].type == WIRE_STRUCT && random_one_in(random, 2)) {
+            break; /* an empty one */
+        }
         type_at = b->len + (nests[i].type == WIRE_MAP);
         bytes_put(b, nests[i].header, nests[i].header_len);
         if (nests[i].type == WIRE_MAP) {
@@ -201,8 +204,10 @@ static void put_nested(struct bytes *b, struct random *random, int levels)
         }
         b->p[type_at] = WIRE_I32;
     }
-    bytes_put32(b, 12345);
-    for (structs = structs < 0 ? -structs - 1 : structs; structs > 0; structs--) {
+    if (b->p[type_at] == WIRE_I32) {
+        bytes_put32(b, 12345);
+    }
+    while (structs-- > 0) {
         bytes_put8(b, WIRE_STOP);
     }
 }

@@ -278,23 +278,38 @@ static void test_long_name(void **state)
     bytes_done(&b);
 }
 
-enum nest { NEST_STRUCT, NEST_LIST, NEST_MAP_KEY, NEST_MAP_VALUE, NEST_MAX };
+enum nest {
+    NEST_STRUCT,
+    NEST_LIST,
+    NEST_MAP_KEY,
+    NEST_MAP_VALUE,
+    NEST_STRUCT_IN_LIST, /* lists, and an empty struct in the last one */
+    NEST_STRUCT_IN_MAP,
+    NEST_MAX
+};
 
 /* Arguments whose innermost level is at this depth. */
 static void put_nested(struct bytes *b, enum nest nest, int depth)
 {
-    static const char *const fields[NEST_MAX] = {"0c0001", "0f0001", "0d0001", "0d0001"};
-    static const char *const levels[NEST_MAX] = {"0c0001", "0f00000001", "0d0200000001",
-                                                 "020d0000000101"};
-    static const char *const inner[NEST_MAX] = {"", "0200000000", "020200000000", "020200000000"};
+    static const struct {
+        const char *field, *level, *inner;
+        int inner_levels; /* of which the last one is the innermost */
+    } nests[NEST_MAX] = {
+        [NEST_STRUCT] = {"0c0001", "0c0001", "", 1},
+        [NEST_LIST] = {"0f0001", "0f00000001", "0200000000", 1},
+        [NEST_MAP_KEY] = {"0d0001", "0d0200000001", "020200000000", 1},
+        [NEST_MAP_VALUE] = {"0d0001", "020d0000000101", "020200000000", 1},
+        [NEST_STRUCT_IN_LIST] = {"0f0001", "0f00000001", "0c00000001 00", 2},
+        [NEST_STRUCT_IN_MAP] = {"0d0001", "020d0000000101", "0c0c00000001 0000", 2},
+    };
 
     bytes_put_hex(b, CALL);
-    if (depth > 1) {
-        bytes_put_hex(b, fields[nest]);
-        for (int i = 2; i < depth; i++) {
-            bytes_put_hex(b, levels[nest]);
+    if (depth > nests[nest].inner_levels) {
+        bytes_put_hex(b, nests[nest].field);
+        for (int i = 1 + nests[nest].inner_levels; i < depth; i++) {
+            bytes_put_hex(b, nests[nest].level);
         }
-        bytes_put_hex(b, inner[nest]);
+        bytes_put_hex(b, nests[nest].inner);
         for (int i = 2; i < depth && nest == NEST_MAP_KEY; i++) {
             bytes_put8(b, 1);
         }

@@ -142,6 +142,11 @@ def lists(depth: int) -> bytes:
     return b"\x0f\0\x01" + inner + b"\0"
 
 
+def struct_in_lists(depth: int) -> bytes:
+    """Lists, and an empty struct in the innermost: the struct stands at `depth`."""
+    return b"\x0f\0\x01" + b"\x0f\0\0\0\x01" * (depth - 3) + b"\x0c\0\0\0\x01" + b"\0" + b"\0"
+
+
 def map_keys(depth: int) -> bytes:
     """Maps as keys of maps: {{{}: 0}: 0}: the innermost is empty."""
     head = b"\x0d\x03\0\0\0\x01" * (depth - 2) + b"\0\0\0\0\0\0"
@@ -188,6 +193,7 @@ BAD_BODIES = {
     "38 element type 9": container_of(b"\x0f", b"\x09", 1),
     "39 depth 65, structs": structs(65),
     "39 depth 65, lists": lists(65),
+    "39 depth 65, a struct in lists": struct_in_lists(65),
     "39 depth 10,000": structs(10_000),
     "39 depth 100,000, lists": lists(100_000),
     "39 depth 4,000,000": structs(4_000_000),
@@ -266,6 +272,7 @@ LEGAL = {
     "38 list of uuid": container_of(b"\x0f", b"\x10", 2, bytes(32)),
     "39 depth 64, structs": structs(64)[:-1],
     "39 depth 64, lists": lists(64)[:-1],
+    "39 depth 64, a struct in lists": struct_in_lists(64)[:-1],
     "40 depth 64, map keys": map_keys(64)[:-1],
     "45 negative field id": wire.field(-1, wire.I32, 1) + wire.field(-2 ** 15, wire.STRING, "x"),
     "45 field id 0": wire.field(0, wire.I32, 1),
