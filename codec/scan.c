@@ -46,12 +46,12 @@ struct type_info {
 };
 
 static const struct type_info types[256] = {
-    [WIRE_BOOL] = {SHAPE_FIXED, 1, 1},    [WIRE_I8] = {SHAPE_FIXED, 1, 1},
-    [WIRE_DOUBLE] = {SHAPE_FIXED, 8, 8},  [WIRE_I16] = {SHAPE_FIXED, 2, 2},
-    [WIRE_I32] = {SHAPE_FIXED, 4, 4},     [WIRE_I64] = {SHAPE_FIXED, 8, 8},
-    [WIRE_UUID] = {SHAPE_FIXED, 16, 16},  [WIRE_STRING] = {SHAPE_STRING, 4, 4},
-    [WIRE_STRUCT] = {SHAPE_STRUCT, 0, 1}, [WIRE_MAP] = {SHAPE_MAP, 6, 6},
-    [WIRE_SET] = {SHAPE_LIST, 5, 5},      [WIRE_LIST] = {SHAPE_LIST, 5, 5},
+#define X(name, shape_, min_)                                                                      \
+    [WIRE_##name] = {.shape = SHAPE_##shape_,                                                      \
+                     .head = SHAPE_##shape_ == SHAPE_STRUCT ? 0 : (min_),                          \
+                     .min = (min_)},
+    WIRE_VALUES(X)
+#undef X
 };
 
 enum step { STEP_GO = 0, STEP_MORE, STEP_YIELD, STEP_DONE, STEP_BAD };
@@ -206,9 +206,7 @@ static enum step finish(struct cursor *c)
 
 static inline enum step push_struct(struct cursor *c)
 {
-    if (unlikely(c->depth == WIRE_DEPTH_MAX)) {
-        return fail(c, CODEC_ERROR_DEPTH);
-    }
+    assert(c->depth < WIRE_DEPTH_MAX); /* is_too_deep() was asked */
     c->scan->stack[c->depth++].is_struct = true;
     return STEP_GO;
 }

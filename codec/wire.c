@@ -5,9 +5,9 @@
 #include "codec/wire.h"
 
 static const uint8_t min_bytes[WIRE_TYPE_MAX] = {
-    [WIRE_BOOL] = 1, [WIRE_I8] = 1,  [WIRE_DOUBLE] = 8, [WIRE_I16] = 2,
-    [WIRE_I32] = 4,  [WIRE_I64] = 8, [WIRE_STRING] = 4, [WIRE_STRUCT] = 1,
-    [WIRE_MAP] = 6,  [WIRE_SET] = 5, [WIRE_LIST] = 5,   [WIRE_UUID] = 16,
+#define X(name, shape, min) [WIRE_##name] = (min),
+    WIRE_VALUES(X)
+#undef X
 };
 
 uint32_t wire_type_min_bytes(uint8_t type)

@@ -29,6 +29,21 @@ enum wire_type {
     WIRE_TYPE_MAX
 };
 
+/* X(type, shape, bytes that a value has at least): all that may stand in a message. */
+#define WIRE_VALUES(X)                                                                             \
+    X(BOOL, FIXED, 1)                                                                              \
+    X(I8, FIXED, 1)                                                                                \
+    X(DOUBLE, FIXED, 8)                                                                            \
+    X(I16, FIXED, 2)                                                                               \
+    X(I32, FIXED, 4)                                                                               \
+    X(I64, FIXED, 8)                                                                               \
+    X(STRING, STRING, 4) /* its length */                                                          \
+    X(STRUCT, STRUCT, 1) /* its STOP */                                                            \
+    X(MAP, MAP, 6)       /* types and count */                                                     \
+    X(SET, LIST, 5)                                                                                \
+    X(LIST, LIST, 5)                                                                               \
+    X(UUID, FIXED, 16)
+
 enum wire_message_type {
     WIRE_CALL = 1,
     WIRE_REPLY = 2,
