@@ -7,6 +7,7 @@ a callee's bytes the same proof makes `upstream_protocol`, and that upstream con
 """
 
 import re
+import socket
 import struct
 import threading
 from pathlib import Path
@@ -37,6 +38,27 @@ def still_serves(world, tside: Tside, callee, count: int) -> None:
     assert callee.count == count
     assert world.link(tside).call("Visit", seqid=9).server == callee.name
     assert callee.count == count + 1
+
+
+def unread(sock: socket.socket) -> int:
+    """How many bytes this connection's other end was sent and has not read: the kernel's word."""
+    def shown(address) -> str:
+        host, port = address
+        return "%08X:%04X" % (int.from_bytes(socket.inet_aton(host), "little"), port)
+
+    wanted = [shown(sock.getpeername()), shown(sock.getsockname())]
+    for line in Path("/proc/net/tcp").read_text().splitlines():
+        columns = line.split()
+        if columns[1:3] == wanted:
+            return int(columns[4].split(":")[1], 16)
+    raise AssertionError(f"no connection {wanted}")
+
+
+def send_split(link: Link, data: bytes, cut: int) -> None:
+    """In two parts, the second when the first has been read."""
+    link.send(data[:cut])
+    wait_until(lambda: unread(link.sock) == 0)
+    link.send(data[cut:])
 
 
 # ---- closed without an exception -----------------------------------------------------------------
@@ -355,17 +377,18 @@ def test_07_a_frame_cut_by_the_end(world):
     still_serves(world, tside, callee, 0)
 
 
-def test_08_a_frame_split_at_every_byte(world):
+def test_08_a_request_split_at_every_byte(world):
+    """Of the first frame of a connection, whose bytes are looked at twice, and of the second."""
     callee = world.callee("a")
     tside = world.tside(default=[callee])
-    for cut in range(1, len(GOOD), 3):
+    for cut in range(1, len(GOOD)):
         link = world.link(tside)
-        link.send(GOOD[:cut])
-        taken = tside.metric("tside_downstream_connections_total")
-        assert taken >= 0  # a round trip: tside has had its turn with the first part
-        link.send(GOOD[cut:])
-        assert link.message().seqid == 7
+        for _ in range(2):
+            send_split(link, GOOD, cut)
+            reply = link.message()
+            assert (reply.server, reply.seqid) == ("a", 7)
         link.close()
+    assert callee.count == 2 * (len(GOOD) - 1)
 
 
 @pytest.mark.parametrize("n", [2, 50])
@@ -403,6 +426,19 @@ def test_11_a_request_then_half_close(world):
     link.half_close()
     assert link.message().seqid == 7
     closed_without_a_word(link)
+
+
+SLOW_TO_PROVE = container_of(b"\x0f", b"\x0c", 4_000_000, b"\0" * 4_000_000)
+
+
+def test_11_a_request_that_is_slow_to_prove_then_half_close(world):
+    tside = world.tside(default=[world.callee("a", blind(b"\0"))], rules={KEY: {"timeout_ms": 20000}})
+    for seqid in range(5):
+        link = world.link(tside, timeout=20)
+        link.send(wire.frame(header(0x80010001, seqid=seqid)[:-1] + with_base(SLOW_TO_PROVE)))
+        link.half_close()
+        assert link.message().seqid == seqid
+        closed_without_a_word(link)
 
 
 def test_12_a_reset_while_a_call_is_in_flight(world):
@@ -470,13 +506,16 @@ def test_25_a_name_of_16_mb(world):
 ])
 def test_26_multiplexed_names(world, name, to, method):
     callee = world.callee("a")
-    tside = world.tside(services={f"A/default/{callee.address}": {}})
-    reply = world.link(tside).call(name, to=None)
+    tside = world.tside(services={f"A/default/{callee.address}": {}}, default=[callee])
+    link = world.link(tside)
+    reply = link.call(name, to=None)
     if to is None:
         assert reply.reason == ("no_route" if name == b":x" else "bad_request")
+        assert callee.count == 0
     else:
         assert reply.server == "a" and callee.requests[0].name == name
         tside.wait_calls(1, to=to, method=method)
+    assert link.call("Visit").server == "a"
 
 
 def test_27_seqids(world):
@@ -549,6 +588,18 @@ def test_bases(world, case):
     assert link.call("Visit").server == "a"
 
 
+@pytest.mark.parametrize("case", [c for c in BASES if c.startswith("41")], ids=lambda c: c.replace(" ", "_"))
+def test_41_without_base_the_listener_names_the_callee(world, case):
+    """And the arguments are forwarded byte for byte: there is no place for edits."""
+    frame, _ = BASES[case]
+    callee = world.callee("a")
+    tside = world.tside(default=[callee], listeners=({"callee": {"service": SERVICE}},))
+    link = world.link(tside)
+    link.send(frame)
+    assert link.message().server == "a"
+    assert callee.bodies[0][17:] == frame[21:]
+
+
 def test_46_ordinary_strings_are_forwarded_untouched(world):
     callee = world.callee("a")
     tside = world.tside(default=[callee])
@@ -563,20 +614,37 @@ def visit(request: wire.Message, said: bytes = b"") -> bytes:
     return wire.reply(request, wire.response("a", said))
 
 
+def reply_header(request: wire.Message, version_type: int = 0x80010002, **kwargs) -> bytes:
+    return wire.frame(header(version_type, seqid=request.seqid, **kwargs))
+
+
 WRONG_REPLIES = {
+    "01 length 0": lambda r: U32.pack(0),
+    "02 length -1": lambda r: U32.pack(0xffffffff) + visit(r),
+    "02 length 0x80000000": lambda r: U32.pack(0x80000000) + visit(r),
+    "13 HTTP": lambda r: b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    "14 unframed": lambda r: visit(r)[4:],
+    "15 compact": lambda r: wire.frame(b"\x82\x41\x07\x05Visit\0"),
+    "16 THeader": lambda r: wire.frame(b"\x0f\xff\0\0" + U32.pack(7) + b"\0\x01\0\0\0\0" + visit(r)[4:]),
+    "17 version 0x8002": lambda r: reply_header(r, 0x80020002),
+    "17 version 0xC001": lambda r: reply_header(r, 0xc0010002),
+    "19 non-strict header": lambda r: wire.frame(
+        struct.pack(">i", 5) + b"Visit\x02" + struct.pack(">i", r.seqid) + b"\0"),
+    **{f"20 type {t}": (lambda r, t=t: reply_header(r, 0x80010000 | t)) for t in (0, 5, 9, 255)},
+    **{f"22 frame of {n} bytes": (lambda r, n=n: wire.frame(header(0x80010002, b"", r.seqid)[:n]))
+       for n in (1, 3, 4, 7, 8, 11)},
+    "23 name length -1": lambda r: reply_header(r, name_len=-1),
+    "23 name length 2^31-1": lambda r: reply_header(r, name_len=2 ** 31 - 1),
+    "23 name length beyond the frame": lambda r: reply_header(r, name_len=7),
     "47 unknown seqid": lambda r: wire.reply(r, [], seqid=r.seqid ^ 1),
     "47 seqid 0": lambda r: wire.reply(r, [], seqid=0) if r.seqid else wire.reply(r, [], seqid=1),
     "47 type CALL": lambda r: wire.reply(r, [], wire.CALL),
     "47 type ONEWAY": lambda r: wire.reply(r, [], wire.ONEWAY),
-    "47 type 9": lambda r: wire.reply(r, [], 9),
     "47 another name": lambda r: wire.reply(r, [], name=b"Other"),
     "47 no name": lambda r: wire.reply(r, [], name=b""),
-    "47 length 0": lambda r: U32.pack(0),
-    "47 garbage": lambda r: b"HTTP/1.1 400 Bad Request\r\n\r\n",
-    "47 not strict": lambda r: wire.frame(struct.pack(">i", 5) + b"Visit\x02" + struct.pack(">i", r.seqid) + b"\0"),
-    "47 short header": lambda r: wire.frame(b"\x80\x01\0\x02\0\0"),
     "48 another service's name": lambda r: wire.reply(r, [], name=b"other:Visit"),
 }
+TOLD_AS_LENGTHS = ("02", "13", "14")  # their first four bytes are one above the limit
 
 
 @pytest.mark.parametrize("case", WRONG_REPLIES, ids=lambda c: c.replace(" ", "_"))
@@ -591,9 +659,62 @@ def test_wrong_replies_are_upstream_protocol(world, case):
     tside = world.tside(default=[callee])
     link = world.link(tside)
     reply = link.call("Visit", seqid=5)
-    told = ("upstream_protocol", "frame_too_large") if case == "47 garbage" else ("upstream_protocol",)
-    assert reply.reason in told and reply.seqid == 5
+    told = "frame_too_large" if case[:2] in TOLD_AS_LENGTHS else "upstream_protocol"
+    assert (reply.reason, reply.seqid) == (told, 5)
     assert callee.links[0].gone.wait(5)
+    assert link.call("Visit").server == "a"
+
+
+def test_08_a_reply_split_at_every_byte(world):
+    cuts = iter(range(1, 10_000))
+
+    def script(link):
+        while True:
+            request = link.frame()
+            if request is None:
+                return
+            data = visit(wire.read_message(request), b"split")
+            send_split(link, data, next(cuts) % len(data) or 1)
+
+    tside = world.tside(default=[world.callee("a", script)], rules={KEY: {"timeout_ms": 20000}})
+    link = world.link(tside)
+    length = len(visit(wire.read_message(GOOD[4:]), b"split"))
+    for seqid in range(1, length):
+        reply = link.call("Visit", seqid=seqid)
+        assert (reply.args.get(0, 2), reply.seqid) == (b"split", seqid)
+    assert next(cuts) == length
+
+
+def test_18_the_unused_byte_of_a_reply_is_relayed(world):
+    unused = iter((0x01, 0x5a, 0xff))
+    callee = world.callee("a", answer_with(lambda r: reply_header(r, 0x80010002 | next(unused) << 8)))
+    tside = world.tside(default=[callee])
+    link = world.link(tside)
+    for byte in (0x01, 0x5a, 0xff):
+        link.send(GOOD)
+        assert link.frame() == header(0x80010002 | byte << 8, seqid=7)
+
+
+def test_47_a_reply_before_the_request_was_sent(world):
+    """Right in every byte, but it cannot be the answer to what was not yet asked."""
+    told = threading.Event()
+
+    def script(link):
+        if link.number > 0:
+            return answer(link)
+        head = b""
+        while len(head) < 21:  # of 8 MB, up to the seqid
+            head += link.sock.recv(21 - len(head))
+        link.send(wire.frame(header(0x80010002, seqid=struct.unpack(">i", head[-4:])[0])))
+        told.wait(30)  # and reads no further
+
+    callee = world.callee("a", script)
+    tside = world.tside(default=[callee], rules={KEY: {"timeout_ms": 20000, "send_timeout_ms": 20000}})
+    link = world.link(tside, timeout=20)
+    reply = link.call("Visit", seqid=5, blob=b"x" * 8_000_000)
+    told.set()
+    assert (reply.reason, reply.seqid) == ("upstream_protocol", 5)
+    assert "the reply came before the request was sent" in reply.exception[1]
     assert link.call("Visit").server == "a"
 
 
@@ -629,6 +750,22 @@ def test_48_the_reply_may_bear_the_bare_name_or_the_one_sent(world, name):
     assert (reply.server, reply.name) == ("a", name)
 
 
+@pytest.mark.parametrize("name", [b"xyz:Visit", b"sv:Visit", b"svcs:Visit", b":Visit", b"svc:Visim", b"svc.Visit"])
+def test_48_the_reply_under_another_services_name(world, name):
+    def script(link):
+        if link.number > 0:
+            return answer(link)
+        link.send(wire.reply(link.message(), [], name=name))
+        assert link.frame() is None
+
+    callee = world.callee("a", script)
+    tside = world.tside(services={f"svc/default/{callee.address}": {}})
+    link = world.link(tside)
+    assert link.call("svc:Visit", to=None).reason == "upstream_protocol"
+    assert callee.links[0].gone.wait(5)
+    assert link.call("svc:Visit", to=None).server == "a"
+
+
 def test_49_a_reply_that_comes_twice(world):
     callee = world.callee("a", answer_with(lambda r: visit(r, r.args.get(1, 1)) * 2))
     tside = world.tside(default=[callee])
@@ -660,9 +797,6 @@ def test_51_a_reply_cut_by_the_end(world, cut):
     assert link.call("Visit").server == "a"
 
 
-SLOW_TO_PROVE = container_of(b"\x0f", b"\x0c", 4_000_000, b"\0" * 4_000_000)
-
-
 @pytest.mark.parametrize("result", [b"\0", wire.encode(wire.STRUCT, wire.response("a", blob=b"x" * 3_000_000)),
                                     SLOW_TO_PROVE + b"\0"], ids=["small", "large", "slow_to_prove"])
 def test_51_a_whole_reply_then_the_end(world, result):
@@ -678,16 +812,6 @@ def test_51_a_whole_reply_then_the_end(world, result):
         assert link.frame() == header(0x80010002, seqid=seqid)[:-1] + result
         # Else the next call may go out on this connection before its end is seen, and be lost with it.
         wait_until(lambda: tside.metric("tside_upstream_connections", state="open") == 0)
-
-
-def test_11_a_request_that_is_slow_to_prove_then_half_close(world):
-    tside = world.tside(default=[world.callee("a", blind(b"\0"))], rules={KEY: {"timeout_ms": 20000}})
-    for seqid in range(5):
-        link = world.link(tside, timeout=20)
-        link.send(wire.frame(header(0x80010001, seqid=seqid)[:-1] + with_base(SLOW_TO_PROVE)))
-        link.half_close()
-        assert link.message().seqid == seqid
-        closed_without_a_word(link)
 
 
 @pytest.mark.parametrize("length", [65537, 16384001, 0x7fffffff])
@@ -747,8 +871,22 @@ def test_54_a_callee_that_closes_behind_accepting(world):
 # ---- the list is whole -------------------------------------------------------------------------------
 
 
+# What only a connection of its own, or only Base, can bring; and what a callee's wrong answer is.
+CALLERS_ALONE = {4, 5, 6, 7, 9, 10, 11, 12, 21, *range(24, 30), *range(41, 45)}
+CALLEES_ALONE = set(range(47, 55))
+
+
 def test_all_54():
-    tables = [CLOSED, FOREIGN, BAD_BODIES, LEGAL, BASES, WRONG_REPLIES]
-    covered = {int(name[:2]) for table in tables for name in table}
-    covered |= {int(n) for n in re.findall(r"^def test_(\d\d)_", Path(__file__).read_text(), flags=re.M)}
-    assert covered == set(range(1, 55))
+    """Every number from every side from which it can come."""
+    def numbered(*tables):
+        return {int(name[:2]) for table in tables for name in table}
+
+    def tests(text):
+        return {int(n) for n in re.findall(r"^def test_(\d\d)_", text, flags=re.M)}
+
+    callers, _, callees = Path(__file__).read_text().partition("\n# ---- the callee is untrusted, too --")
+    from_callers = numbered(CLOSED, FOREIGN, BAD_BODIES, LEGAL, BASES) | tests(callers)
+    from_callees = numbered(BAD_BODIES, LEGAL, WRONG_REPLIES) | tests(callees)
+    every = set(range(1, 55))
+    assert from_callers == every - CALLEES_ALONE
+    assert from_callees >= every - CALLERS_ALONE - {3} and 52 in from_callees  # 3 is 52's on that side
