@@ -10,6 +10,9 @@
 
 #include <string.h>
 
+/* Some 30,000 years: more than any timeout, and no sum with a clock overflows. */
+#define MS_MAX INT64_C(999999999999999)
+
 enum extra_key {
     EXTRA_CLUSTER = 0,
     EXTRA_DEST_SERVICE,
@@ -84,11 +87,12 @@ static void find_user_extra(struct disc_str text, struct identity *identity,
     }
 }
 
-/* A decimal number of at most 15 digits; -1 where it is none (then it counts as absent). */
+/* A decimal number, with whatever zeros in front, at most MS_MAX; -1 where it is none (then it counts
+ * as absent). */
 static int64_t parse_ms(struct disc_str s)
 {
     int64_t n = 0;
-    if (s.len == 0 || s.len > 15) {
+    if (s.len == 0) {
         return -1;
     }
     for (uint32_t i = 0; i < s.len; i++) {
@@ -96,6 +100,7 @@ static int64_t parse_ms(struct disc_str s)
             return -1;
         }
         n = n * 10 + (s.p[i] - '0');
+        n = n < MS_MAX ? n : MS_MAX;
     }
     return n;
 }

@@ -136,7 +136,20 @@ def test_the_smaller_of_both_counts_the_configured(world):
     assert tside.wait_event("call", reason="timeout")["deadline_ms"] == 90
 
 
-@pytest.mark.parametrize("entry", ["0", "00"])
+@pytest.mark.parametrize("entry", ["9" * 15, "1" + "0" * 15, str(2 ** 63), str(2 ** 64 + 1), "9" * 300], ids=len)
+def test_a_huge_budget_is_more_than_any_timeout(world, entry):
+    reply, ms, callee, _ = budget(world, entry, timeout_ms=90)
+    assert reply.reason == "timeout" and 88 <= ms <= 90 + 150 * PATIENCE
+    assert 0 < int(callee.requests[0].extra[REMAIN]) <= 90
+
+
+def test_zeros_in_front_of_a_budget(world):
+    reply, ms, callee, _ = budget(world, "0" * 20 + "80")
+    assert reply.reason == "timeout" and 78 <= ms <= 80 + 150 * PATIENCE
+    assert 0 < int(callee.requests[0].extra[REMAIN]) <= 80
+
+
+@pytest.mark.parametrize("entry", ["0", "00", "0" * 16, "0" * 300], ids=len)
 def test_spent_on_arrival_is_answered_and_sent_nowhere(world, entry):
     reply, ms, callee, tside = budget(world, entry)
     assert reply.reason == "timeout" and ms < 150 * PATIENCE
@@ -154,7 +167,7 @@ def test_spent_on_arrival_oneway(world):
     assert callee.count == 1
 
 
-@pytest.mark.parametrize("entry", ["", "-5", "abc", "12x", " 50", "1e2", "5.0", "99999999999999999999", "+5"])
+@pytest.mark.parametrize("entry", ["", "-5", "abc", "12x", " 50", "1e2", "5.0", "9" * 20 + "x", "+5"])
 def test_malformed_counts_as_absent(world, entry):
     reply, ms, callee, _ = budget(world, entry, timeout_ms=150)
     assert reply.reason == "timeout" and 148 <= ms
