@@ -103,10 +103,6 @@ void attempt_send(struct call *call)
         counter_add(&worker->counters, METRIC_EDITS_DROPPED, 1);
     }
     call->attempt.out_end = call->attempt.out_start + total;
-    if (call->oneway) {
-        /* Late is better than closing the connection that it shares; a stuck one is closed. */
-        call->deadline_ms = worker_now_ms(worker) + call->route->config.send_timeout_ms;
-    }
     call_arm(call, CALL_WAIT_SEND, call->route->config.send_timeout_ms);
     outq_seal(&stream->out);
     if (!stream_push_iov(stream, iov, n)) {

@@ -163,16 +163,24 @@ bool call_own_request(struct call *call)
 
 /* ---- timers -------------------------------------------------------------------------------- */
 
+/* A oneway on its way is late rather than the end of the connection that it shares; only where that is
+ * stuck, it ends. */
+static bool is_bound_by_deadline(const struct call *call)
+{
+    return !(call->oneway && call->wait == CALL_WAIT_SEND);
+}
+
 void call_arm(struct call *call, enum call_wait wait, uint32_t wait_ms)
 {
     uint64_t now_ms = worker_now_ms(call->worker);
-    uint64_t at = call->deadline_ms + 1; /* the loop's time is cut to milliseconds: never early */
+    uint64_t at = call->deadline_ms;
     call->wait = wait_ms > 0 ? wait : CALL_WAIT_NONE;
     if (call->wait != CALL_WAIT_NONE) {
         call->wait_until_ms = now_ms + wait_ms;
-        at = call->wait_until_ms + 1 < at ? call->wait_until_ms + 1 : at;
+        at = call->wait_until_ms < at || !is_bound_by_deadline(call) ? call->wait_until_ms : at;
     }
-    worker_timer_set(call->worker, &call->timer, at);
+    /* The loop's time is cut to milliseconds: never early. */
+    worker_timer_set(call->worker, &call->timer, at + 1);
 }
 
 void call_fail_all(struct worker *worker, enum reason reason, const char *detail, int64_t number)
@@ -198,7 +206,7 @@ void call_fail_late(struct call *call)
 void call_on_timer(struct call *call)
 {
     const struct route *route = call->route;
-    if (worker_now_ms(call->worker) > call->deadline_ms) {
+    if (is_bound_by_deadline(call) && worker_now_ms(call->worker) > call->deadline_ms) {
         call_fail_late(call);
         return;
     }

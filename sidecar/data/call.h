@@ -155,7 +155,8 @@ static inline int32_t call_wire_seqid(const struct call *call)
     return (int32_t)((call->generation << CALL_SLOT_BITS | call->slot) & 0x7fffffffu);
 }
 
-/* Arms the timer for the deadline or, where it is earlier, the wait. */
+/* Arms the timer for the deadline or, where it is earlier, the wait; for a oneway that is being sent,
+ * for the wait alone. */
 void call_arm(struct call *call, enum call_wait wait, uint32_t wait_ms);
 
 /* Makes the request's bytes the call's own (once). False where memory is short. */

@@ -4,6 +4,8 @@ import signal
 import threading
 import time
 
+import pytest
+
 from support import wire
 from support.raw import answer, answer_with
 from support.tside import SERVICE
@@ -251,6 +253,73 @@ def test_a_reused_connection_that_dies_under_a_large_request(world):
     assert link.call("Visit").server == "a"
     assert link.call("Visit", blob=b"x" * 12_000_000, say="large").args.get(0, 2) == b"large"
     assert tside.metric("tside_resends_total") == 1
+    tside.wait_calls(2, reason="ok")
+
+
+S, M = wire.STRING, wire.MAP
+EDITED = {
+    # Base as it comes -> Base as any attempt forwards it, with its own time left
+    "in place, LogID filled": (wire.base(log_id="", extra=[("a", "1"), (wire.REMAIN, "15000"), ("z", "2")]),
+                               lambda log, left: wire.base(log, extra=[("a", "1"), (wire.REMAIN, left), ("z", "2")])),
+    "shorter, LogID kept": (wire.base(log_id="mine", extra=[(wire.REMAIN, "20000000"), ("z", "2")]),
+                            lambda log, left: wire.base(log, extra=[(wire.REMAIN, left), ("z", "2")])),
+    "entry and LogID added": (wire.base(log_id=None, extra=[("a", "1")]),
+                              lambda log, left: wire.base(None, extra=[("a", "1"), (wire.REMAIN, left)])
+                              + [(1, S, log)]),
+    "Extra was empty": (wire.base(log_id="mine", extra=wire.Raw(b"\0" * 6)),
+                        lambda log, left: wire.base(log, extra=[(wire.REMAIN, left)])),
+    "Extra and LogID added": (wire.base(log_id=None),
+                              lambda log, left: wire.base(None) + [(6, M, wire.string_map([(wire.REMAIN, left)])),
+                                                                   (1, S, log)]),
+}
+
+
+def dies_under(size: int):
+    """A callee whose first connection takes one message and `size` bytes of the next, and ends a while later."""
+    def script(link):
+        if link.number > 0:
+            return answer(link)
+        request = link.message()
+        if request.type == wire.CALL:
+            link.send(wire.reply(request, wire.response("a")))
+        link.sock.recv(size)
+        begun = time.monotonic()
+        wait_until(lambda: time.monotonic() - begun > 0.03)  # there is less time left for the next attempt
+        link.reset()
+
+    return script
+
+
+@pytest.mark.parametrize("case", EDITED, ids=lambda c: c.replace(" ", "_"))
+def test_what_is_sent_again_is_edited_once(world, case):
+    """The second attempt's bytes are one edit of what came, whatever the first one wrote."""
+    came, forwarded = EDITED[case]
+    callee = world.callee("a", dies_under(4096))
+    tside = world.tside(default=[callee], workers=1, rules={KEY: {"timeout_ms": 20000, "send_timeout_ms": 15000}},
+                        listeners=({"callee": {"service": SERVICE}},))
+    link = world.link(tside, timeout=20)
+    assert link.call("Visit").server == "a"
+    blob = b"x" * 12_000_000
+    assert link.call("Visit", blob=blob, base_fields=came).server == "a"
+    assert tside.metric("tside_resends_total") == 1
+    got = callee.requests[-1]
+    log_id, left = got.base.get(1), got.extra[wire.REMAIN]
+    assert 5 <= len(left) and int(left) <= (15000 - 30 if "in place" in case else 20000 - 30)
+    expected = wire.call("Visit", blob=blob, base_fields=forwarded(log_id, left), seqid=got.seqid)
+    is_same = got.body == expected[4:]
+    assert is_same, (got.base, len(got.body), len(expected) - 4)  # pytest would compare 12 MB letter by letter
+
+
+def test_a_oneway_sent_again_has_no_more_time_than_it_came_with(world):
+    callee = world.callee("a", dies_under(4096))
+    tside = world.tside(default=[callee], workers=1, rules={KEY: {"timeout_ms": 20000, "send_timeout_ms": 60000}})
+    link = world.link(tside, timeout=20)
+    link.send(wire.call("Tell", type_=wire.ONEWAY))
+    wait_until(lambda: callee.count == 1)
+    link.send(wire.call("Tell", type_=wire.ONEWAY, blob=b"x" * 12_000_000, extra={wire.REMAIN: "15000"}))
+    wait_until(lambda: callee.count == 2, 20)
+    assert tside.metric("tside_resends_total") == 1
+    assert 0 < int(callee.requests[1].extra[wire.REMAIN]) <= 15000 - 30
     tside.wait_calls(2, reason="ok")
 
 

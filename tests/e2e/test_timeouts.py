@@ -1,11 +1,12 @@
 """Deadlines: the four timeouts, and the budget that arrives with a call and is passed on."""
 
+import threading
 import time
 
 import pytest
 
 from support import wire
-from support.raw import StuckListener, closed_port, silent
+from support.raw import StuckListener, answer, closed_port, silent
 from support.tside import SERVICE
 from support.wait import PATIENCE, wait_until
 
@@ -89,6 +90,46 @@ def test_sending(world):
     for link in callee.links:
         link.gone.set()
     assert reply.reason == "send_timeout" and 98 <= ms < 3000 * PATIENCE
+
+
+def deaf_until(gate):
+    """A callee that reads nothing before the gate opens, and answers calls then."""
+    def script(link):
+        gate.wait(60)
+        answer(link)
+
+    return script
+
+
+def test_a_oneway_on_its_way_outlives_its_deadline(world):
+    """It shares its connection: late is better than closing that under others. Only what is stuck is."""
+    gate = threading.Event()
+    callee = world.callee("a", deaf_until(gate))
+    tside = world.tside(rules={KEY: {"timeout_ms": 100, "send_timeout_ms": 30000}}, default=[callee], workers=1)
+    link = world.link(tside, timeout=15)
+    begun = time.monotonic()
+    link.send(wire.call("Tell", type_=wire.ONEWAY, say="large", blob=b"x" * 12_000_000))
+    link.send(wire.call("Tell", type_=wire.ONEWAY, say="behind it"))
+    wait_until(lambda: len(callee.links) == 1)
+    wait_until(lambda: time.monotonic() - begun > 0.4)
+    assert tside.metric("tside_calls_inflight") == 2
+    gate.set()
+    wait_until(lambda: callee.count == 2, 15)
+    assert [request.args.get(1, 1) for request in callee.requests] == [b"large", b"behind it"]
+    assert len(callee.links) == 1
+    tside.wait_calls(2, reason="ok")
+
+
+def test_a_oneway_that_is_stuck(world):
+    gate = threading.Event()
+    callee = world.callee("a", deaf_until(gate))
+    tside = world.tside(rules={KEY: {"timeout_ms": 20000, "send_timeout_ms": 200}}, default=[callee], workers=1)
+    link = world.link(tside, timeout=15)
+    link.send(wire.call("Tell", type_=wire.ONEWAY, blob=b"x" * 12_000_000))
+    tside.wait_calls(1, reason="send_timeout")
+    wait_until(lambda: tside.metric("tside_upstream_connections", state="open") == 0)
+    gate.set()
+    assert link.call("Visit").server == "a"
 
 
 def test_receiving(world):
