@@ -3,7 +3,7 @@
  *
  * Nothing is written to the frame before codec_rewrite_finish(): only there is known whether all
  * edits together fit into the frame's limit. A splice that drops as many bytes as it inserts is
- * an edit in place: the two change places, so that undo is the same exchange once more.
+ * an edit in place.
  *
  *     body     [ ... log id ... Extra: types count entries ... STOP ... ]
  *     splices       ^4+len              ^      ^in place  ^end         ^new fields
@@ -29,7 +29,6 @@ void codec_rewrite_begin(struct codec_rewrite *rewrite)
     rewrite->extra_added = 0;
     rewrite->extra_added_id = 0;
     rewrite->extra_count_off = 0;
-    rewrite->in_place = false;
 }
 
 /* --- the scratch --- */
@@ -280,33 +279,27 @@ static bool is_in_place(const struct codec_splice *splice)
     return splice->drop_len == splice->ins_len;
 }
 
-/* Replaced values and the scratch change places. */
-static void exchange(struct codec_rewrite *rewrite, uint8_t *body)
+static void replace_in_place(const struct codec_rewrite *rewrite, uint8_t *body)
 {
     for (size_t i = 0; i < rewrite->splices_len; i++) {
         const struct codec_splice *splice = &rewrite->splices[i];
-        uint8_t saved[CODEC_REWRITE_SCRATCH_BYTES];
         if (is_in_place(splice)) {
-            memcpy(saved, body + splice->off, splice->ins_len);
             memcpy(body + splice->off, rewrite->scratch + splice->ins_off, splice->ins_len);
-            memcpy(rewrite->scratch + splice->ins_off, saved, splice->ins_len);
         }
     }
 }
 
-/* The types matter where the map was empty: they may have been 0/0. */
-static void patch_extra(struct codec_rewrite *rewrite, uint8_t *body, const struct codec_base *base)
+/* The count in any case: an earlier attempt may have added more. The types matter where the map was
+ * empty: they may have been 0/0. */
+static void patch_extra(const struct codec_rewrite *rewrite, uint8_t *body,
+                        const struct codec_base *base)
 {
     uint8_t *types = body + base->extra.types_off;
 
-    memcpy(rewrite->old_types, types, sizeof rewrite->old_types);
-    types[0] = types[1] = WIRE_STRING;
+    if (rewrite->extra_added > 0) {
+        types[0] = types[1] = WIRE_STRING;
+    }
     wire_put32(types + 2, base->extra.count + rewrite->extra_added);
-}
-
-static bool adds_to_extra(const struct codec_rewrite *rewrite, const struct codec_base *base)
-{
-    return rewrite->extra_added > 0 && base->extra.present;
 }
 
 static size_t put_iov(struct iovec *iov, size_t n, uint8_t *p, size_t len)
@@ -351,38 +344,17 @@ size_t codec_rewrite_finish(struct codec_rewrite *rewrite, uint8_t *frame,
     uint8_t *body = frame + WIRE_FRAME_LEN_BYTES;
     uint64_t len = edited_len(rewrite, body_len);
 
-    assert(!rewrite->in_place);
     if (rewrite->splices_len > 0 && len > max_frame_bytes) {
         codec_rewrite_begin(rewrite);
         rewrite->dropped = true;
         len = body_len;
     }
-    exchange(rewrite, body);
-    if (base && adds_to_extra(rewrite, base)) {
+    replace_in_place(rewrite, body);
+    if (base && base->extra.present) {
         patch_extra(rewrite, body, base);
     }
     wire_put32(frame, (uint32_t)len);
     wire_put32(body + message->seqid_off, (uint32_t)seqid);
-    rewrite->in_place = true;
     *ret_total = WIRE_FRAME_LEN_BYTES + (size_t)len;
     return lay_out(rewrite, frame, body_len, iov);
-}
-
-void codec_rewrite_undo(struct codec_rewrite *rewrite, uint8_t *frame,
-                        const struct codec_message *message, const struct codec_base *base,
-                        uint32_t body_len)
-{
-    uint8_t *body = frame + WIRE_FRAME_LEN_BYTES;
-
-    if (!rewrite->in_place) {
-        return;
-    }
-    rewrite->in_place = false;
-    exchange(rewrite, body);
-    if (base && adds_to_extra(rewrite, base)) {
-        memcpy(body + base->extra.types_off, rewrite->old_types, sizeof rewrite->old_types);
-        wire_put32(body + base->extra.types_off + 2, base->extra.count);
-    }
-    wire_put32(frame, body_len);
-    wire_put32(body + message->seqid_off, (uint32_t)message->seqid);
 }

@@ -4,7 +4,8 @@
  * The payload is never copied and never moved. Fixed-width fields (frame length, seqid, a count, a
  * value of unchanged width) are overwritten in place; what changes the length becomes a splice:
  * "at offset, drop n bytes, insert these from the scratch". All offsets refer to the frame as it
- * came, so that the same frame can be edited again for a second attempt.
+ * came, so that the same frame can be edited again for a second attempt: begin, the same edits with
+ * new values, finish. What was overwritten in place is overwritten once more; nothing is undone.
  *
  *     codec_rewrite_begin(&rw);
  *     codec_rewrite_extra_set(&rw, ...);       any number, in any order, up to the limits
@@ -41,10 +42,6 @@ struct codec_rewrite {
     uint32_t extra_added;
     uint8_t extra_added_id;   /* of an Extra that is added whole */
     uint16_t extra_count_off; /* of the count of an Extra that is added whole, in the scratch */
-    /* Private: what codec_rewrite_undo() puts back. Values that were replaced in place have
-     * changed places with the scratch. */
-    bool in_place;
-    uint8_t old_types[2];
     struct codec_splice splices[CODEC_REWRITE_SPLICES_MAX]; /* by offset */
     uint8_t scratch[CODEC_REWRITE_SCRATCH_BYTES];
 };
@@ -74,19 +71,13 @@ void codec_rewrite_log_id_set(struct codec_rewrite *rewrite, const struct codec_
  * Lays out the frame with all edits: frame points at the 4-byte length header, followed by the
  * body. Overwrites header, seqid and counts in place, fills iov (pointers into frame and into
  * rewrite->scratch, both must live until it is sent) and returns how many. Edits that would lift
- * the body over max_frame_bytes are left out, all of them (rewrite->dropped is set).
+ * the body over max_frame_bytes are left out, all of them (rewrite->dropped is set): of an earlier
+ * attempt that had room, values of unchanged width and the types of a once empty Extra stay.
  * ret_total is the sum of the vectors' lengths. base may be NULL where the message has none.
  */
 size_t codec_rewrite_finish(struct codec_rewrite *rewrite, uint8_t *frame,
                             const struct codec_message *message, const struct codec_base *base,
                             uint32_t body_len, int32_t seqid, uint32_t max_frame_bytes,
                             struct iovec iov[CODEC_REWRITE_IOVS_MAX], size_t *ret_total);
-
-/* Undoes every in-place edit of codec_rewrite_finish(), so that the bytes are again as they came
- * (the seqid too: message->seqid). Must be called before a frame is edited a second time, with
- * the rewrite that edited it: replaced values lie in its scratch. Does nothing a second time. */
-void codec_rewrite_undo(struct codec_rewrite *rewrite, uint8_t *frame,
-                        const struct codec_message *message, const struct codec_base *base,
-                        uint32_t body_len);
 
 #endif

@@ -90,15 +90,11 @@ void attempt_send(struct call *call)
         call_fail_late(call);
         return;
     }
-    if (call->edited) {
-        codec_rewrite_undo(&call->rewrite, call->frame, &call->message, base, body_len);
-    }
     codec_rewrite_begin(&call->rewrite);
     add_edits(call, call->frame + WIRE_FRAME_LEN_BYTES);
     size_t n = codec_rewrite_finish(
         &call->rewrite, call->frame, &call->message, base, body_len, call_wire_seqid(call),
         (uint32_t)worker->env->bootstrap->limits.frame_bytes, iov, &total);
-    call->edited = true;
     if (call->rewrite.dropped) {
         counter_add(&worker->counters, METRIC_EDITS_DROPPED, 1);
     }

@@ -75,7 +75,6 @@ struct call {
     uint32_t frame_len;
     uint8_t *block; /* NULL: borrowed, or let go */
     uint32_t block_len;
-    bool edited; /* in place; to be undone before it is edited again */
     struct codec_message message;
     struct codec_base base;
     const struct bootstrap_listener *listener;
