@@ -80,16 +80,11 @@ static void single(struct text *out, const char *name, const char *kind, const c
 static void label(struct text *out, const char *name, struct disc_str value)
 {
     char shown[4 * DISC_NAME_MAX_BYTES + 1];
-    bool is_dash = value.len == 1 && value.p[0] == '-';
     text_printf(out, "%s=\"", name);
     if (value.len == 0) {
-        value = disc_str_of("-", 1); /* an empty label would mean none */
+        value = disc_str_of("-", 1); /* an empty label would mean none; "-" is nobody's name */
     }
     size_t len = disc_name_display(value, shown, sizeof shown);
-    /* Somebody's name, not the lack of one. */
-    if (is_dash) {
-        len = (size_t)snprintf(shown, sizeof shown, "\\x2D");
-    }
     for (size_t i = 0; i < len; i++) {
         if (shown[i] == '\\' || shown[i] == '"') {
             text_add(out, "\\", 1);

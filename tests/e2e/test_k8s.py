@@ -2,7 +2,6 @@
 
 import copy
 import re
-import shutil
 import subprocess
 
 import pytest
@@ -154,26 +153,6 @@ def test_a_changed_bootstrap_has_another_name_and_changed_rules_have_not():
     [rules_map] = [made for made in config_maps().values() if "config/rules.yaml" in made["files"]]
     assert bootstrap_map is not rules_map and "options" not in bootstrap_map
     assert rules_map["options"] == {"disableNameSuffixHash": True}
-
-
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl, which renders")
-@pytest.mark.parametrize("file, rolls", (("tside.yaml", True), ("rules.yaml", False)))
-def test_what_a_changed_file_rolls(tmp_path, file, rolls):
-    def template() -> dict:
-        done = subprocess.run(["kubectl", "kustomize", str(tmp_path / "base")], capture_output=True, text=True, check=True)
-        rendered = list(yaml.safe_load_all(done.stdout))
-        assert all(k8s.findings(document) == [] for document in rendered)
-        made = {document["metadata"]["name"] for document in rendered if document["kind"] == "ConfigMap"}
-        [found] = [document for document in rendered if document["kind"] == "DaemonSet"]
-        [config] = [v for v in found["spec"]["template"]["spec"]["volumes"] if v["name"] == "config"]
-        assert {source["configMap"]["name"] for source in config["projected"]["sources"]} == made
-        return found["spec"]["template"]
-
-    shutil.copytree(BASE, tmp_path / "base")
-    before = template()
-    with open(tmp_path / "base" / "config" / file, "a") as out:
-        out.write("# changed\n")
-    assert (template() != before) == rolls
 
 
 def test_the_example_application_calls_its_node():
