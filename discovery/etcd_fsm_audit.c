@@ -4,7 +4,8 @@
  * A probe is one linearizable read of one key on another connection: it proves a process, a leader
  * and a quorum, and costs etcd the same with ten keys or a million. It is sent after every few
  * seconds of silence, and before an audit or a list that falls into such: whatever is under way when
- * a member stops, it is found within 10 s (contract, section 4.3). If the cluster's revision moved on meanwhile, an audit follows.
+ * a member stops, it is found within 10 s (contract, section 4.3). If the cluster's revision moved on
+ * meanwhile, an audit follows.
  *
  * An audit asks each range for its count and its newest key, which costs etcd a walk over the
  * range. It runs once a minute, and between probes at a pace that the number of keys sets. Where

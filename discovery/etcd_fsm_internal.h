@@ -67,19 +67,18 @@ struct etcd_fsm {
     struct fsm_list list;
     struct fsm_audit audit;
 
-    uint32_t round;        /* failures since each endpoint was tried */
-    uint32_t attempts;     /* backoffs in a row */
-    uint32_t lists_in_row; /* without a healthy stream between */
-    uint32_t lagging;      /* endpoints in a row that were behind us */
-    bool stalled;          /* the stream was reopened for an audit's doubt: the next one lists */
-    uint32_t created;      /* bit w: watch w is there */
-    uint64_t
-        reopen_wait_ms;  /* deletes of all are awaited: how long from here to the next; 0: none */
-    uint64_t reopen_ms;  /* not to be reopened for them before */
-    uint64_t changes_ms; /* the last changes; 0: none yet */
-    uint64_t opened_ms;  /* when the stream was complete; 0: not yet */
-    uint64_t alive_ms;   /* the last sign of life from its endpoint */
-    uint64_t probe_ms;   /* when silence is long enough */
+    uint32_t round;          /* failures since each endpoint was tried */
+    uint32_t attempts;       /* backoffs in a row */
+    uint32_t lists_in_row;   /* without a healthy stream between */
+    uint32_t lagging;        /* endpoints in a row that were behind us */
+    bool stalled;            /* the stream was reopened for an audit's doubt: the next one lists */
+    uint32_t created;        /* bit w: watch w is there */
+    uint64_t reopen_wait_ms; /* between two reopenings for awaited deletes; 0: none */
+    uint64_t reopen_ms;      /* not to be reopened for them before */
+    uint64_t changes_ms;     /* the last changes; 0: none yet */
+    uint64_t opened_ms;      /* when the stream was complete; 0: not yet */
+    uint64_t alive_ms;       /* the last sign of life from its endpoint */
+    uint64_t probe_ms;       /* when silence is long enough */
     uint64_t audit_ms;
     uint64_t audited_ms; /* when the last audit began */
     uint64_t list_ms;

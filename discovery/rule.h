@@ -2,8 +2,9 @@
  * discovery/rule.h: one rule: a key's tuple pattern, its kind and its compiled value.
  *
  * Immutable once parsed, shared by views and by cached routes on any thread, counted. A rule is one
- * block of memory, cut to what its kind needs: never copy one by value. Parsing is strict: an unknown field, a wrong type, a value out of range or a field of a later version rejects
- * the whole key with an error that names field, value and range.
+ * block of memory, cut to what its kind needs: never copy one by value. Parsing is strict: an unknown
+ * field, a wrong type, a value out of range or a field of a later version rejects the whole key with an
+ * error that names field, value and range.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_RULE_H

@@ -35,7 +35,8 @@ struct log_line {
     char buf[LOG_LINE_MAX];
 };
 
-/* node is copied; fd is borrowed; NULL when out of memory. text: "level component: message key=value" for people instead of JSON. */
+/* node is copied; fd is borrowed; NULL when out of memory. text: "level component: message key=value" for
+ * people instead of JSON. */
 struct log *log_new(int fd, enum log_level level, bool text, const char *node);
 struct log *log_free(struct log *log);
 void log_set_level(struct log *log, enum log_level level);
