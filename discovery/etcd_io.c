@@ -444,6 +444,7 @@ void etcd_io_stats(const struct etcd_io *io, struct etcd_io_stats *ret)
         .written_unix_ms = io->loaded_meta.wall_ms,
         .machine = *etcd_fsm_stats(io->fsm),
         .endpoints_n = io->options.endpoints_n,
+        .endpoint = etcd_fsm_endpoint(io->fsm),
         .endpoints = io->endpoints,
     };
     struct disc_store_stats keys;

@@ -69,6 +69,7 @@ struct etcd_io_stats {
     uint64_t state_failures;
     struct etcd_fsm_stats machine;
     uint32_t endpoints_n;
+    uint32_t endpoint;                           /* the one in use, or tried next */
     const struct etcd_endpoint_stats *endpoints; /* borrowed until the next event */
 };
 

@@ -10,10 +10,11 @@ static json_t *age_json(int64_t age_ms)
     return age_ms < 0 ? json_null() : json_real((double)age_ms / 1000);
 }
 
-static json_t *endpoint_json(const struct etcd_endpoint_stats *stats)
+static json_t *endpoint_json(const struct etcd_endpoint_stats *stats, bool is_current)
 {
     json_t *endpoint = json_object();
     api_set(endpoint, "url", json_string(stats->url));
+    api_set(endpoint, "current", json_boolean(is_current));
     api_set(endpoint, "ok", stats->tried ? json_boolean(stats->ok) : json_null());
     api_set(endpoint, "failures", api_number(stats->failures));
     api_set(endpoint, "last_error",
@@ -65,7 +66,8 @@ void api_etcd(struct admin *admin, const struct http_request *request, struct ht
         struct etcd_io_stats stats;
         etcd_io_stats(admin->context.etcd, &stats);
         for (uint32_t i = 0; i < stats.endpoints_n; i++) {
-            (void)json_array_append_new(endpoints, endpoint_json(&stats.endpoints[i]));
+            (void)json_array_append_new(endpoints,
+                                        endpoint_json(&stats.endpoints[i], i == stats.endpoint));
         }
         api_set(etcd, "watch", watch_json(&stats));
         api_set(etcd, "held", held_json(&stats));

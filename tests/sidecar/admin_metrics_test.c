@@ -259,7 +259,8 @@ static void test_etcd_source(void **state)
     api_etcd(&f->admin, &request, &reply);
     assert_int_equal(reply.status, 200);
     assert_non_null(strstr(reply.body, "\"configured\":true"));
-    assert_non_null(strstr(reply.body, "\"url\":\"http://127.0.0.1:1\",\"ok\":null"));
+    assert_non_null(
+        strstr(reply.body, "\"url\":\"http://127.0.0.1:1\",\"current\":true,\"ok\":null"));
     free(reply.body);
     etcd_io_close(f->admin.context.etcd, NULL, NULL);
     uv_run(&f->w.loop, UV_RUN_DEFAULT);

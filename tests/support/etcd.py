@@ -32,25 +32,31 @@ def text(value: Union[str, dict, int, list]) -> str:
 
 
 class Etcd:
-    def __init__(self) -> None:
+    """One etcd, alone or (peers: name -> URL) a member of a cluster."""
+
+    def __init__(self, name: str = "test", peers: Optional[dict[str, str]] = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="tside-etcd-"))
         self.process: Optional[Process] = None
         self.port = 0
+        self.name = name
+        self.peers = peers
+
+    def launch(self) -> None:
+        self.port = self.port or free_port()
+        peers = self.peers or {self.name: f"http://127.0.0.1:{free_port()}"}
+        self.process = Process(
+            ["etcd", "--name", self.name, "--data-dir", self.folder / "data",
+             "--listen-client-urls", self.url, "--advertise-client-urls", self.url,
+             "--listen-peer-urls", peers[self.name], "--initial-advertise-peer-urls", peers[self.name],
+             "--initial-cluster", ",".join(f"{name}={url}" for name, url in peers.items()),
+             "--logger", "zap", "--log-level", "error"],
+            self.folder / "stderr", {"ETCDCTL_API": "3"})
+        self.process.start()
 
     def start(self) -> "Etcd":
         """Starts it, or starts it again: same folder, same port."""
         for _ in range(5):  # the port may be taken between the look and the start
-            self.port = self.port or free_port()
-            peer = free_port()
-            self.process = Process(
-                ["etcd", "--name", "test", "--data-dir", self.folder / "data",
-                 "--listen-client-urls", self.url, "--advertise-client-urls", self.url,
-                 "--listen-peer-urls", f"http://127.0.0.1:{peer}",
-                 "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}",
-                 "--initial-cluster", f"test=http://127.0.0.1:{peer}",
-                 "--logger", "zap", "--log-level", "error"],
-                self.folder / "stderr", {"ETCDCTL_API": "3"})
-            self.process.start()
+            self.launch()
             try:
                 wait_until(lambda: self.healthy() or not self.process.alive, 20, "etcd's /health")
             except AssertionError:
@@ -70,7 +76,7 @@ class Etcd:
     def healthy(self) -> bool:
         try:
             return json.loads(self._http("GET", "/health")).get("health") == "true"
-        except (OSError, http.client.HTTPException, ValueError):
+        except (AssertionError, OSError, http.client.HTTPException, ValueError):
             return False
 
     def _http(self, method: str, path: str, body: Optional[dict] = None) -> str:
@@ -143,3 +149,44 @@ class Etcd:
             self.process.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+
+class EtcdCluster:
+    """Three members; two of them are a quorum."""
+
+    def __init__(self) -> None:
+        peers = {f"m{i}": f"http://127.0.0.1:{free_port()}" for i in range(3)}
+        self.members = [Etcd(name, peers) for name in peers]
+
+    def start(self) -> "EtcdCluster":
+        """Starts those that do not run; all are healthy then."""
+        for member in self.members:
+            if member.process is None or not member.process.alive:
+                member.launch()
+        wait_until(lambda: all(member.healthy() for member in self.members), 30, "three healthy members")
+        return self
+
+    @property
+    def urls(self) -> list[str]:
+        return [member.url for member in self.members]
+
+    def member(self, url: str) -> Etcd:
+        return next(member for member in self.members if member.url == url)
+
+    def leader(self) -> Etcd:
+        """By the word of any that has a quorum."""
+        def found() -> Optional[Etcd]:
+            for member in self.members:
+                if member.process.alive and member.healthy():
+                    status = json.loads(member.ctl("endpoint", "status", "-w", "json"))[0]["Status"]
+                    if status["leader"] == status["header"]["member_id"]:
+                        return member
+            return None
+
+        return wait_until(found, 20, "a leader")
+
+    def others(self, member: Etcd) -> list[Etcd]:
+        return [other for other in self.members if other is not member]
+
+    def remove(self) -> None:
+        for member in self.members:
+            member.remove()

@@ -1,0 +1,99 @@
+"""Three etcd members of which some die or stand still: calls go on, and changes go on to act."""
+
+import signal
+import time
+
+import pytest
+
+from support.etcd import RULES, EtcdCluster
+from support.tside import SERVICE, Tside
+from support.wait import PATIENCE, wait_until
+
+CONFIG = f"{RULES}/*/*/{SERVICE}/*/*/config"
+FOUND_S = 10  # a member that stops is found within (contract, section 4.3), and then a change acts at once
+
+
+@pytest.fixture(scope="module")
+def servers():
+    made = EtcdCluster().start()
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def cluster(servers):
+    servers.start().leader().clear()
+    return servers
+
+
+def on_cluster(world, cluster) -> Tside:
+    cluster.leader().endpoint(SERVICE, "default", world.callee("a").address)
+    tside = world.tside(etcd={"endpoints": cluster.urls}, rules_file=None)
+    wait_until(lambda: world.link(tside).call("Visit").server == "a", 10)
+    return tside
+
+
+def watched(tside: Tside, cluster):
+    """The member that the watch is at."""
+    url = wait_until(lambda: [at["url"] for at in tside.json("/api/v1/etcd")["endpoints"] if at["current"]], 10)[0]
+    return cluster.member(url)
+
+
+def insisted(change) -> bool:
+    """False while the members elect a leader: to be asked again, both changes are the same when made twice."""
+    try:
+        change()
+        return True
+    except AssertionError:
+        return False
+
+
+def flips_act(link, member, within: float) -> None:
+    """A rule that is put there, and then deleted; no call in between fails otherwise."""
+    for put in (True, False):
+        change = (lambda: member.put(CONFIG, {"access": "deny"})) if put else (lambda: member.delete(CONFIG))
+        wait_until(lambda: insisted(change), 30, "etcd takes the change")
+        end = time.monotonic() + within * PATIENCE
+        while True:
+            reply = link.call("Visit")
+            assert reply.server == "a" or reply.reason == "denied"
+            if (reply.reason == "denied") == put:
+                break
+            assert time.monotonic() < end, "the change does not act"
+
+
+@pytest.mark.parametrize("how", ("killed", "stopped"))
+def test_the_member_that_is_watched(world, cluster, how):
+    tside = on_cluster(world, cluster)
+    link = world.link(tside)
+    member = watched(tside, cluster)
+    member.process.signal(signal.SIGKILL if how == "killed" else signal.SIGSTOP)
+    try:
+        flips_act(link, cluster.others(member)[0], FOUND_S + 2)
+        assert watched(tside, cluster) is not member
+    finally:
+        if how == "stopped":
+            member.process.signal(signal.SIGCONT)
+
+
+def test_the_leader(world, cluster):
+    tside = on_cluster(world, cluster)
+    link = world.link(tside)
+    leader = cluster.leader()
+    leader.kill()
+    assert link.call("Visit").server == "a"
+    flips_act(link, cluster.others(leader)[0], FOUND_S + 2)
+
+
+def test_the_quorum(world, cluster):
+    """One of three is left: nothing can be changed, calls go on; then two are back."""
+    tside = on_cluster(world, cluster)
+    link = world.link(tside)
+    left = cluster.others(watched(tside, cluster))[0]
+    for member in cluster.others(left):
+        member.kill()
+    wait_until(lambda: not left.healthy(), 10)
+    for _ in range(200):
+        assert link.call("Visit").server == "a"
+    cluster.start()
+    flips_act(link, left, FOUND_S + 6)  # a backoff of 5 s may be under way
