@@ -64,16 +64,33 @@ static void add_residue(void *arg, struct disc_str to, struct disc_str to_cluste
 
 /* ---- writing ----------------------------------------------------------------------------------- */
 
-static void family(struct text *out, const char *name, const char *kind, const char *help)
+enum family {
+#define FAMILY(id, kind, name, labels, help) FAMILY_##id,
+#include "sidecar/metric_family.def"
+};
+
+static const struct {
+    const char *kind, *name, *help;
+} families[] = {
+#define FAMILY(id, kind, name, labels, help) {kind, name, help},
+#include "sidecar/metric_family.def"
+};
+
+static void head(struct text *out, const char *name, const char *kind, const char *help)
 {
     text_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind);
 }
 
-static void single(struct text *out, const char *name, const char *kind, const char *help,
-                   double value)
+/* Returns the family's name. */
+static const char *family(struct text *out, enum family id)
 {
-    family(out, name, kind, help);
-    text_printf(out, "%s %.17g\n", name, value);
+    head(out, families[id].name, families[id].kind, families[id].help);
+    return families[id].name;
+}
+
+static void single(struct text *out, enum family id, double value)
+{
+    text_printf(out, "%s %.17g\n", family(out, id), value);
 }
 
 /* name="value", as shown to people and then escaped for the format. */
@@ -113,14 +130,14 @@ static void write_calls(struct text *out, const struct rows *rows)
 {
     static const char *const names[DISC_NAMES] = {"from", "from_cluster", "to", "to_cluster",
                                                   "method"};
-    family(out, "tside_calls_total", "counter", "Calls by what became of them.");
+    const char *name = family(out, FAMILY_CALLS);
     for (size_t i = 0; i < rows->len; i++) {
         const struct row *row = &rows->row[i];
         for (int reason = 0; reason < REASON_MAX && !row->residue; reason++) {
             if (row->sums.reason[reason] == 0) {
                 continue;
             }
-            text_str(out, "tside_calls_total{");
+            text_printf(out, "%s{", name);
             for (int n = 0; n < DISC_NAMES; n++) {
                 label(out, names[n], row->names.name[n]);
                 text_add(out, ",", 1);
@@ -131,13 +148,13 @@ static void write_calls(struct text *out, const struct rows *rows)
     }
 }
 
-static void write_histogram(struct text *out, const struct row *names,
+static void write_histogram(struct text *out, const char *name, const struct row *names,
                             const struct tuple_sums *sums)
 {
     uint64_t count = 0;
     for (int b = 0; b < TUPLE_BUCKETS; b++) {
         count += sums->bucket[b];
-        text_str(out, "tside_call_duration_seconds_bucket{");
+        text_printf(out, "%s_bucket{", name);
         label(out, "to", names->names.name[DISC_TO]);
         text_add(out, ",", 1);
         label(out, "to_cluster", names->names.name[DISC_TO_CLUSTER]);
@@ -149,7 +166,7 @@ static void write_histogram(struct text *out, const struct row *names,
         }
     }
     for (int k = 0; k < 2; k++) {
-        text_printf(out, "tside_call_duration_seconds_%s{", k ? "count" : "sum");
+        text_printf(out, "%s_%s{", name, k ? "count" : "sum");
         label(out, "to", names->names.name[DISC_TO]);
         text_add(out, ",", 1);
         label(out, "to_cluster", names->names.name[DISC_TO_CLUSTER]);
@@ -159,8 +176,7 @@ static void write_histogram(struct text *out, const struct row *names,
 
 static void write_durations(struct text *out, struct rows *rows)
 {
-    family(out, "tside_call_duration_seconds", "histogram",
-           "From a call's last byte read to its reply.");
+    const char *name = family(out, FAMILY_CALL_DURATION_SECONDS);
     if (rows->len > 0) {
         qsort(rows->row, rows->len, sizeof *rows->row, compare_rows);
     }
@@ -173,7 +189,7 @@ static void write_durations(struct text *out, struct rows *rows)
             }
             sum.sum_us += rows->row[i].sums.sum_us;
         }
-        write_histogram(out, &rows->row[first], &sum);
+        write_histogram(out, name, &rows->row[first], &sum);
     }
 }
 
@@ -183,7 +199,7 @@ static void write_counters(struct text *out, const struct admin *admin)
     for (int m = 0; m < METRIC_MAX; m++) {
         const struct metric_row *row = api_metric_row((enum metric)m);
         if (strcmp(before, row->name) != 0) {
-            family(out, row->name, row->kind, row->help);
+            head(out, row->name, row->kind, row->help);
         }
         before = row->name;
         const char *open = row->labels[0] ? "{" : "", *close = row->labels[0] ? "}" : "";
@@ -196,31 +212,24 @@ static void write_rules(struct text *out, const struct admin *admin)
 {
     struct disc_store_stats stats;
     disc_store_stats(admin->context.store, &stats);
-    family(out, "tside_keys", "gauge", "Keys held, by source and kind, rejected ones included.");
+    const char *name = family(out, FAMILY_KEYS);
     for (int layer = 0; layer < DISC_LAYERS; layer++) {
         for (int space = 0; space < DISC_SPACES; space++) {
-            text_printf(out, "tside_keys{source=\"%s\",kind=\"%s\"} %" PRIu64 "\n",
+            text_printf(out, "%s{source=\"%s\",kind=\"%s\"} %" PRIu64 "\n", name,
                         disc_layer_str((enum disc_layer)layer),
                         space == DISC_SPACE_RULES ? "rules" : "services", stats.keys[layer][space]);
         }
     }
-    single(out, "tside_rules_rejected", "gauge", "Keys listed as rejected now.",
-           (double)stats.rejected);
-    single(out, "tside_rules_rejections_total", "counter", "Values rejected.",
-           (double)stats.rejections_total);
-    single(out, "tside_keys_foreign", "gauge", "Keys below a prefix that are not tside's.",
-           (double)stats.foreign);
-    single(out, "tside_views_built_total", "counter", "Views compiled: one per changed callee.",
-           (double)stats.views_built_total);
-    single(out, "tside_snapshots_total", "counter", "Snapshots published.",
-           (double)stats.snapshots_total);
+    single(out, FAMILY_RULES_REJECTED, (double)stats.rejected);
+    single(out, FAMILY_RULES_REJECTIONS, (double)stats.rejections_total);
+    single(out, FAMILY_KEYS_FOREIGN, (double)stats.foreign);
+    single(out, FAMILY_VIEWS_BUILT, (double)stats.views_built_total);
+    single(out, FAMILY_SNAPSHOTS, (double)stats.snapshots_total);
     const struct disc_snapshot *snapshot = api_snapshot(admin);
-    single(out, "tside_config_revision", "gauge", "etcd's revision that is in force; 0: none.",
-           snapshot ? (double)disc_snapshot_revision(snapshot) : 0);
-    family(out, "tside_config_source", "gauge", "Where the rules in force came from last.");
+    single(out, FAMILY_CONFIG_REVISION, snapshot ? (double)disc_snapshot_revision(snapshot) : 0);
+    name = family(out, FAMILY_CONFIG_SOURCE);
     for (int o = 0; o <= DISC_ORIGIN_ETCD; o++) {
-        text_printf(out, "tside_config_source{source=\"%s\"} %d\n",
-                    api_origin_str((enum disc_origin)o),
+        text_printf(out, "%s{source=\"%s\"} %d\n", name, api_origin_str((enum disc_origin)o),
                     snapshot && (int)disc_snapshot_origin(snapshot) == o);
     }
 }
@@ -232,29 +241,21 @@ static void write_etcd(struct text *out, const struct admin *admin)
     }
     struct etcd_io_stats stats;
     etcd_io_stats(admin->context.etcd, &stats);
-    single(out, "tside_etcd_watching", "gauge", "1 while the watch stands.", stats.watching);
-    single(out, "tside_etcd_revision", "gauge", "etcd's revision that was applied last.",
-           (double)stats.revision);
+    single(out, FAMILY_ETCD_WATCHING, stats.watching);
+    single(out, FAMILY_ETCD_REVISION, (double)stats.revision);
     if (stats.sync_age_ms >= 0) {
-        single(out, "tside_etcd_sync_age_seconds", "gauge",
-               "Since the last proof of being up to date.", (double)stats.sync_age_ms / 1000);
+        single(out, FAMILY_ETCD_SYNC_AGE_SECONDS, (double)stats.sync_age_ms / 1000);
     }
-    single(out, "tside_etcd_reconnects_total", "counter", "Watch streams after the first.",
-           (double)stats.reconnects);
-    single(out, "tside_etcd_events_total", "counter", "Changes received.",
-           (double)stats.machine.events);
-    single(out, "tside_etcd_lists_total", "counter", "Full lists completed.",
-           (double)stats.machine.lists);
-    single(out, "tside_etcd_empty_lists_total", "counter",
-           "Lists without a key of what is held: not believed.", (double)stats.empty_lists);
-    single(out, "tside_state_writes_total", "counter", "Last good states written to disk.",
-           (double)stats.state_writes);
-    single(out, "tside_state_write_failures_total", "counter",
-           "Last good states that could not be written.", (double)stats.state_failures);
-    family(out, "tside_etcd_endpoint_up", "gauge", "1 where the endpoint's last answer was one.");
+    single(out, FAMILY_ETCD_RECONNECTS, (double)stats.reconnects);
+    single(out, FAMILY_ETCD_EVENTS, (double)stats.machine.events);
+    single(out, FAMILY_ETCD_LISTS, (double)stats.machine.lists);
+    single(out, FAMILY_ETCD_EMPTY_LISTS, (double)stats.empty_lists);
+    single(out, FAMILY_STATE_WRITES, (double)stats.state_writes);
+    single(out, FAMILY_STATE_WRITE_FAILURES, (double)stats.state_failures);
+    const char *name = family(out, FAMILY_ETCD_ENDPOINT_UP);
     for (uint32_t i = 0; i < stats.endpoints_n; i++) {
         const char *url = stats.endpoints[i].url;
-        text_str(out, "tside_etcd_endpoint_up{");
+        text_printf(out, "%s{", name);
         label(out, "endpoint", disc_str_of(url, strlen(url)));
         text_printf(out, "} %d\n", stats.endpoints[i].ok);
     }
@@ -286,10 +287,8 @@ static void write_memory(struct text *out)
         fclose(file);
     }
     double page = (double)sysconf(_SC_PAGESIZE);
-    single(out, "process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes.",
-           (double)size * page);
-    single(out, "process_resident_memory_bytes", "gauge", "Resident memory size in bytes.",
-           (double)resident * page);
+    single(out, FAMILY_PROCESS_VIRTUAL_MEMORY_BYTES, (double)size * page);
+    single(out, FAMILY_PROCESS_RESIDENT_MEMORY_BYTES, (double)resident * page);
 }
 
 static double seconds(struct timeval tv)
@@ -303,22 +302,15 @@ static void write_process(struct text *out, const struct admin *admin)
     struct rlimit limit = {0};
     (void)getrusage(RUSAGE_SELF, &usage);   /* it cannot fail: zeros else */
     (void)getrlimit(RLIMIT_NOFILE, &limit); /* likewise */
-    family(out, "tside_build_info", "gauge", "The version that runs.");
-    text_printf(out, "tside_build_info{version=\"%s\"} 1\n", TSIDE_VERSION);
-    single(out, "tside_workers", "gauge", "Event loops that carry calls.",
-           (double)admin->context.workers);
-    single(out, "tside_draining", "gauge", "1 while draining.",
-           admin->context.draining(admin->context.owner) ? 1 : 0);
-    single(out, "tside_log_lines_dropped_total", "counter",
-           "Lines dropped: standard error took no more.", (double)log_dropped(admin->context.log));
-    single(out, "process_start_time_seconds", "gauge", "Start time since the epoch in seconds.",
-           (double)admin->context.started_unix_ms / 1000);
-    single(out, "process_cpu_seconds_total", "counter", "User and system CPU time in seconds.",
-           seconds(usage.ru_utime) + seconds(usage.ru_stime));
+    text_printf(out, "%s{version=\"%s\"} 1\n", family(out, FAMILY_BUILD_INFO), TSIDE_VERSION);
+    single(out, FAMILY_WORKERS, (double)admin->context.workers);
+    single(out, FAMILY_DRAINING, admin->context.draining(admin->context.owner) ? 1 : 0);
+    single(out, FAMILY_LOG_LINES_DROPPED, (double)log_dropped(admin->context.log));
+    single(out, FAMILY_PROCESS_START_TIME_SECONDS, (double)admin->context.started_unix_ms / 1000);
+    single(out, FAMILY_PROCESS_CPU_SECONDS, seconds(usage.ru_utime) + seconds(usage.ru_stime));
     write_memory(out);
-    single(out, "process_open_fds", "gauge", "Open file descriptors.", (double)open_fds());
-    single(out, "process_max_fds", "gauge", "The limit of open file descriptors.",
-           (double)limit.rlim_cur);
+    single(out, FAMILY_PROCESS_OPEN_FDS, (double)open_fds());
+    single(out, FAMILY_PROCESS_MAX_FDS, (double)limit.rlim_cur);
 }
 
 void api_metrics(struct admin *admin, const struct http_request *request, struct http_reply *reply)
@@ -331,11 +323,8 @@ void api_metrics(struct admin *admin, const struct http_request *request, struct
     write_counters(&out, admin);
     write_rules(&out, admin);
     write_etcd(&out, admin);
-    single(&out, "tside_tuples", "gauge", "Tuples counted on their own.",
-           (double)tuple_table_count(admin->context.tuples));
-    single(&out, "tside_tuples_overflow_total", "counter",
-           "Times that a tuple was counted as _other: limits.metric_routes.",
-           (double)tuple_table_overflow_total(admin->context.tuples));
+    single(&out, FAMILY_TUPLES, (double)tuple_table_count(admin->context.tuples));
+    single(&out, FAMILY_TUPLES_OVERFLOW, (double)tuple_table_overflow_total(admin->context.tuples));
     write_calls(&out, &rows);
     write_durations(&out, &rows);
     out.broken = out.broken || rows.broken;

@@ -218,48 +218,9 @@ static const struct metric_line metrics[] = {
 #include "sidecar/metric.def"
 };
 
-/* What sidecar/admin/prometheus.c writes beside the table; labels as the page shows them. */
-static const struct metric_line other_metrics[] = {
-    {"tside_calls_total", "counter",
-     "`from`, `from_cluster`, `to`, `to_cluster`, `method`, `reason` ([reasons](reasons.md))",
-     "Calls by what became of them."},
-    {"tside_call_duration_seconds", "histogram", "`to`, `to_cluster`",
-     "From a call's last byte read to its reply."},
-    {"tside_tuples", "gauge", "", "Tuples counted on their own."},
-    {"tside_tuples_overflow_total", "counter", "",
-     "Times that a tuple was counted as _other: limits.metric_routes."},
-    {"tside_keys", "gauge", "`source`, `kind`: rules, services",
-     "Keys held, by source and kind, rejected ones included."},
-    {"tside_keys_foreign", "gauge", "", "Keys below a prefix that are not tside's."},
-    {"tside_rules_rejected", "gauge", "", "Keys listed as rejected now."},
-    {"tside_rules_rejections_total", "counter", "", "Values rejected."},
-    {"tside_views_built_total", "counter", "", "Views compiled: one per changed callee."},
-    {"tside_snapshots_total", "counter", "", "Snapshots published."},
-    {"tside_config_revision", "gauge", "", "etcd's revision that is in force; 0: none."},
-    {"tside_config_source", "gauge", "`source`", "Where the rules in force came from last."},
-    {"tside_etcd_watching", "gauge", "", "1 while the watch stands."},
-    {"tside_etcd_revision", "gauge", "", "etcd's revision that was applied last."},
-    {"tside_etcd_sync_age_seconds", "gauge", "", "Since the last proof of being up to date."},
-    {"tside_etcd_reconnects_total", "counter", "", "Watch streams after the first."},
-    {"tside_etcd_events_total", "counter", "", "Changes received."},
-    {"tside_etcd_lists_total", "counter", "", "Full lists completed."},
-    {"tside_etcd_empty_lists_total", "counter", "",
-     "Lists without a key of what is held: not believed."},
-    {"tside_etcd_endpoint_up", "gauge", "`endpoint`",
-     "1 where the endpoint's last answer was one."},
-    {"tside_state_writes_total", "counter", "", "Last good states written to disk."},
-    {"tside_state_write_failures_total", "counter", "",
-     "Last good states that could not be written."},
-    {"tside_build_info", "gauge", "`version`", "The version that runs."},
-    {"tside_workers", "gauge", "", "Event loops that carry calls."},
-    {"tside_draining", "gauge", "", "1 while draining."},
-    {"tside_log_lines_dropped_total", "counter", "", "Lines dropped: standard error took no more."},
-    {"process_start_time_seconds", "gauge", "", "Start time since the epoch in seconds."},
-    {"process_cpu_seconds_total", "counter", "", "User and system CPU time in seconds."},
-    {"process_virtual_memory_bytes", "gauge", "", "Virtual memory size in bytes."},
-    {"process_resident_memory_bytes", "gauge", "", "Resident memory size in bytes."},
-    {"process_open_fds", "gauge", "", "Open file descriptors."},
-    {"process_max_fds", "gauge", "", "The limit of open file descriptors."},
+static const struct metric_line families[] = {
+#define FAMILY(id, kind, name, labels, help) {name, kind, labels, help},
+#include "sidecar/metric_family.def"
 };
 
 static void print_metric(const struct metric_line *metric)
@@ -292,8 +253,8 @@ static void print_metrics(void)
 {
     fputs(metrics_head, stdout);
     puts("| metric | kind | labels | meaning |\n| --- | --- | --- | --- |");
-    for (size_t i = 0; i < LEN(other_metrics); i++) {
-        print_metric(&other_metrics[i]);
+    for (size_t i = 0; i < LEN(families); i++) {
+        print_metric(&families[i]);
     }
     for (size_t i = 0; i < LEN(metrics);) {
         i += print_metric_rows(&metrics[i], LEN(metrics) - i);
