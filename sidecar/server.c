@@ -8,6 +8,7 @@
 #include "sidecar/server.h"
 
 #include "discovery/state_dir_lock.h"
+#include "discovery/unix_clock.h"
 #include "sidecar/admin/admin.h"
 #include "sidecar/reload.h"
 #include "sidecar/rules.h"
@@ -54,12 +55,6 @@ struct server {
     bool ending;
     int exit_code;
 };
-
-static uint64_t unix_ms(void)
-{
-    uv_timeval64_t now;
-    return uv_gettimeofday(&now) ? 0 : (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_usec / 1000u;
-}
 
 /* error: negative errno, which chooses the exit code (contract, section 4). */
 static void fatal(struct server *server, const char *event, int error, const char *message)

@@ -2,17 +2,10 @@
  * sidecar/admin/api_info.c: /api/v1/info and POST /api/v1/drain.
  * SPDX-License-Identifier: Apache-2.0
  */
+#include "discovery/unix_clock.h"
 #include "sidecar/admin/api.h"
 
-#include <time.h>
 #include <unistd.h>
-
-static uint64_t unix_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static json_t *listeners_json(const struct admin_context *context)
 {

@@ -160,11 +160,11 @@ static void connect_for(struct endpoint_pool *pool, struct call *call)
     }
 }
 
-/* Whether several tuples have called this endpoint lately: then the connections are shared fairly. */
+/* Whether several tuples have called this endpoint lately: then the connections are shared fairly. Told by the
+ * tuple's hash: after a change of rules its route is another one. */
 static void note_caller(struct endpoint_pool *pool, const struct call *call)
 {
-    if (pool->last_tuple !=
-        call->route->hash) { /* its route is another one after a change of rules */
+    if (pool->last_tuple != call->route->hash) {
         pool->shared_ms = pool->last_tuple ? worker_now_ms(pool->worker) : pool->shared_ms;
         pool->last_tuple = call->route->hash;
     }
