@@ -145,17 +145,12 @@ def test_a_pipelining_caller_is_served_where_others_use_the_buffers_up(world):
     """A reply that waits for its turn is kept, limit or not: it was read already."""
     first = threading.Event()
 
-    def script(link):
-        while True:
-            body = link.frame()
-            if body is None:
-                return
-            request = wire.read_message(body)
-            if request.args.get(1, 2) == 1:
-                first.wait(10)
-            link.send(wire.reply(request, wire.response("a")))
+    def answer(request):
+        if request.args.get(1, 2) == 1:
+            first.wait(10)
+        return wire.reply(request, wire.response("a"))
 
-    tside = world.tside(default=[world.callee("a", script)], workers=1, limits={"buffered_bytes": 1 << 20},
+    tside = world.tside(default=[world.callee("a", answer_with(answer))], workers=1, limits={"buffered_bytes": 1 << 20},
                         rules={KEY: {"timeout_ms": 9000, "connect_timeout_ms": 5000}})
     good = world.link(tside)
     assert good.call("Visit").server == "a"
