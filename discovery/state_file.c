@@ -7,13 +7,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "discovery/memory.h"
+#include "discovery/slurp.h"
 
 #define FILE_MAX_BYTES (4ull << 30)
-#define NOT_REGULAR    (-EINVAL) /* among the errors of slurp() */
 
 enum generation { GENERATION_NEWEST = 0, GENERATION_TMP, GENERATION_OLD, GENERATIONS };
 
@@ -28,50 +27,6 @@ static char *path_of(const char *dir, enum generation generation)
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
-static int read_all(int fd, char *bytes, size_t len)
-{
-    for (size_t got = 0; got < len;) {
-        ssize_t n = read(fd, bytes + got, len - got);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n <= 0) {
-            return n < 0 ? -errno : -EIO; /* shorter than it was just now */
-        }
-        got += (size_t)n;
-    }
-    return 0;
-}
-
-/* 0 and the whole file, the caller's; or a negative errno. */
-static int slurp(const char *path, char **ret_bytes, size_t *ret_len)
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold us up */
-    if (fd < 0) {
-        return -errno;
-    }
-    int error = fstat(fd, &st) != 0 ? -errno : 0;
-    if (error == 0 && !S_ISREG(st.st_mode)) {
-        error = NOT_REGULAR;
-    }
-    if (error == 0 && (uint64_t)st.st_size > FILE_MAX_BYTES) {
-        error = -EFBIG;
-    }
-    char *bytes = error == 0 ? malloc((size_t)st.st_size + 1) : NULL;
-    if (error == 0) {
-        error = bytes != NULL ? read_all(fd, bytes, (size_t)st.st_size) : -ENOMEM;
-    }
-    (void)close(fd); /* read only */
-    if (error != 0) {
-        free(bytes);
-        return error;
-    }
-    *ret_bytes = bytes;
-    *ret_len = (size_t)st.st_size;
-    return 0;
-}
-
 bool state_file_load(const char *dir, const char *const prefix[DISC_SPACES], state_key_fn fn,
                      state_report_fn report, void *arg, struct state_meta *ret_meta)
 {
@@ -80,9 +35,9 @@ bool state_file_load(const char *dir, const char *const prefix[DISC_SPACES], sta
         char *path = path_of(dir, (enum generation)g);
         char *bytes = NULL;
         size_t len = 0;
-        int error = slurp(path, &bytes, &len);
-        const char *wrong = error == NOT_REGULAR ? "it is not a regular file"
-                            : error != 0         ? strerror(-error)
+        int error = disc_slurp(path, FILE_MAX_BYTES, &bytes, &len);
+        const char *wrong = error == -EINVAL ? "it is not a regular file"
+                            : error != 0     ? strerror(-error)
                                          : state_image_read(bytes, len, prefix, fn, arg, ret_meta);
         loaded = wrong == NULL;
         /* A .tmp that is cut short is what any crash leaves behind: not worth a word. */

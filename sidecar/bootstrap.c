@@ -8,7 +8,7 @@
 #include "sidecar/bootstrap.h"
 
 #include "discovery/closest.h"
-#include "discovery/yaml_reader.h"
+#include "discovery/yaml_json.h"
 #include "sidecar/bootstrap_table.h"
 #include "sidecar/listen_socket.h"
 
