@@ -21,7 +21,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "discovery/memory.h"
+#include "discovery/base/memory.h"
 
 #define CONNECT_TIMEOUT_MS 2000
 #define KEEPALIVE_IDLE_S   4

@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/admin/admin.h"
-#include "sidecar/reason.h"
+#include "sidecar/base/reason.h"
 #include "sidecar/shared/record.h"
 
 /* Strings that do not fit into a line are cut to so many bytes each: with every byte escaped the

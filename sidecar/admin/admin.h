@@ -9,16 +9,16 @@
 #ifndef TSIDE_SIDECAR_ADMIN_ADMIN_H
 #define TSIDE_SIDECAR_ADMIN_ADMIN_H
 
-#include "discovery/snapshot.h"
-#include "discovery/store.h"
-#include "sidecar/bootstrap.h"
-#include "sidecar/log.h"
+#include "discovery/store/snapshot.h"
+#include "discovery/store/store.h"
+#include "sidecar/base/bootstrap.h"
+#include "sidecar/base/log.h"
 #include "sidecar/shared/counters.h"
 #include "sidecar/shared/tuple_state.h"
 
 #include <uv.h>
 
-struct etcd_io; /* discovery/etcd_io.h */
+struct etcd_io; /* discovery/etcd/etcd_io.h */
 
 struct admin_listener_info {
     const char *configured; /* as in the bootstrap file */

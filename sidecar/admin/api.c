@@ -202,7 +202,7 @@ const struct metric_row *api_metric_row(enum metric metric)
 {
     static const struct metric_row rows[METRIC_MAX] = {
 #define METRIC(id, kind, name, labels, help) {KIND_##kind, name, labels, help},
-#include "sidecar/metric.def"
+#include "sidecar/base/metric.def"
     };
     return &rows[metric];
 }

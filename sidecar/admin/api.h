@@ -12,7 +12,7 @@
 #include "sidecar/admin/http.h"
 #include "sidecar/admin/text.h"
 #include "sidecar/admin/windows.h"
-#include "sidecar/listen_socket.h"
+#include "sidecar/base/listen_socket.h"
 
 #include <jansson.h>
 

@@ -2,7 +2,7 @@
  * sidecar/admin/api_etcd.c: /api/v1/etcd: the source of the rules, as it stands.
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "discovery/etcd_io.h"
+#include "discovery/etcd/etcd_io.h"
 #include "sidecar/admin/api.h"
 
 static json_t *age_json(int64_t age_ms)

@@ -2,7 +2,7 @@
  * sidecar/admin/api_explain.c: /api/v1/explain?tuple=...&log_id=...
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "discovery/key.h"
+#include "discovery/rules/key.h"
 #include "sidecar/admin/api.h"
 #include "sidecar/admin/explain.h"
 

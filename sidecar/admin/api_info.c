@@ -2,7 +2,7 @@
  * sidecar/admin/api_info.c: /api/v1/info and POST /api/v1/drain.
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "discovery/unix_clock.h"
+#include "discovery/base/unix_clock.h"
 #include "sidecar/admin/api.h"
 
 #include <unistd.h>

@@ -5,7 +5,7 @@
 #include "sidecar/admin/explain.h"
 
 #include "sidecar/admin/api.h"
-#include "sidecar/data/stage.h"
+#include "sidecar/data/route/stage.h"
 
 #include <string.h>
 

@@ -8,7 +8,7 @@
 #ifndef TSIDE_SIDECAR_ADMIN_EXPLAIN_H
 #define TSIDE_SIDECAR_ADMIN_EXPLAIN_H
 
-#include "discovery/snapshot.h"
+#include "discovery/store/snapshot.h"
 
 #include <jansson.h>
 

@@ -5,7 +5,7 @@
  * (to, to_cluster). Nothing is kept between two scrapes.
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "discovery/etcd_io.h"
+#include "discovery/etcd/etcd_io.h"
 #include "sidecar/admin/api.h"
 
 #include <dirent.h>
@@ -66,14 +66,14 @@ static void add_residue(void *arg, struct disc_str to, struct disc_str to_cluste
 
 enum family {
 #define FAMILY(id, kind, name, labels, help) FAMILY_##id,
-#include "sidecar/metric_family.def"
+#include "sidecar/base/metric_family.def"
 };
 
 static const struct {
     const char *kind, *name, *help;
 } families[] = {
 #define FAMILY(id, kind, name, labels, help) {kind, name, help},
-#include "sidecar/metric_family.def"
+#include "sidecar/base/metric_family.def"
 };
 
 static void head(struct text *out, const char *name, const char *kind, const char *help)

@@ -2,7 +2,7 @@
  * sidecar/cli/check.c: tside check, for people and for CI.
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "discovery/rules_file.h"
+#include "discovery/file/rules_file.h"
 #include "sidecar/cli/cli.h"
 #include "sidecar/cli/common.h"
 

@@ -10,7 +10,7 @@
 #ifndef TSIDE_SIDECAR_CLI_COMMON_H
 #define TSIDE_SIDECAR_CLI_COMMON_H
 
-#include "sidecar/bootstrap.h"
+#include "sidecar/base/bootstrap.h"
 #include "sidecar/cli/admin_client.h"
 
 #include <argp.h>

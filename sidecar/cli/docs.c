@@ -5,7 +5,7 @@
  * What stands here in words (other_metrics too) is held to the truth by tests/e2e/test_docs.py.
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "sidecar/bootstrap.h"
+#include "sidecar/base/bootstrap.h"
 #include "sidecar/cli/cli.h"
 #include "sidecar/cli/common.h"
 
@@ -35,7 +35,7 @@ struct field_row {
 static const struct field_row fields[] = {
 #define FIELD(id, path, type, min, max, def, state, test, meaning)                                 \
     {path, #type, min, max, #def, #state, meaning},
-#include "discovery/rule.def"
+#include "discovery/rules/rule.def"
 };
 
 static const struct {
@@ -45,7 +45,7 @@ static const struct {
     const char *state;
 } enums[] = {
 #define ENUM(table, id, text, state) {"ENUM_" #table, #id, text, #state},
-#include "discovery/rule.def"
+#include "discovery/rules/rule.def"
 };
 
 #define LEN(array) (sizeof array / sizeof array[0])
@@ -202,7 +202,7 @@ static void print_reasons(void)
     puts("| reason | answered by | meaning |\n| --- | --- | --- |");
 #define REASON(id, text, own, test, meaning)                                                       \
     printf("| `%s` | %s | %s |\n", text, answered_by(#id, own), meaning);
-#include "sidecar/reason.def"
+#include "sidecar/base/reason.def"
 }
 
 struct metric_line {
@@ -215,12 +215,12 @@ struct metric_line {
 /* Rows of one name stand together and differ in the value of one label; the first has the help. */
 static const struct metric_line metrics[] = {
 #define METRIC(id, kind, name, labels, help) {name, #kind, labels, help},
-#include "sidecar/metric.def"
+#include "sidecar/base/metric.def"
 };
 
 static const struct metric_line families[] = {
 #define FAMILY(id, kind, name, labels, help) {name, kind, labels, help},
-#include "sidecar/metric_family.def"
+#include "sidecar/base/metric_family.def"
 };
 
 static void print_metric(const struct metric_line *metric)

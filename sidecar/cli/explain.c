@@ -6,9 +6,9 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/admin/explain.h"
-#include "discovery/key.h"
-#include "discovery/rules_file.h"
-#include "discovery/store.h"
+#include "discovery/file/rules_file.h"
+#include "discovery/rules/key.h"
+#include "discovery/store/store.h"
 #include "sidecar/cli/cli.h"
 #include "sidecar/cli/common.h"
 

@@ -2,7 +2,7 @@
  * sidecar/cli/main.c: the table of verbs.
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "discovery/closest.h"
+#include "discovery/base/closest.h"
 #include "sidecar/cli/cli.h"
 #include "sidecar/cli/common.h"
 

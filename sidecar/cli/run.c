@@ -4,7 +4,7 @@
  */
 #include "sidecar/cli/cli.h"
 #include "sidecar/cli/common.h"
-#include "sidecar/server.h"
+#include "sidecar/server/server.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -13,7 +13,7 @@
 
 enum metric {
 #define METRIC(id, kind, name, labels, help) METRIC_##id,
-#include "sidecar/metric.def"
+#include "sidecar/base/metric.def"
     METRIC_MAX
 };
 

@@ -2,7 +2,7 @@
  * sidecar/shared/endpoint_state.h: what this host knows of one endpoint, for all workers.
  *
  * One per (service, cluster, address), found by the control thread when a snapshot is compiled (hook
- * endpoint_attach of discovery/store.h) and kept alive by a count: the snapshot's, and one of each
+ * endpoint_attach of discovery/store/store.h) and kept alive by a count: the snapshot's, and one of each
  * worker that still has connections or a target set with it.
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -16,8 +16,8 @@
 #ifndef TSIDE_SIDECAR_SHARED_TUPLE_STATE_H
 #define TSIDE_SIDECAR_SHARED_TUPLE_STATE_H
 
-#include "discovery/tuple.h"
-#include "sidecar/reason.h"
+#include "discovery/rules/tuple.h"
+#include "sidecar/base/reason.h"
 
 #include <stdatomic.h>
 

@@ -7,8 +7,8 @@
  * degrade and config. Meaningful with the release preset.
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "discovery/store.h"
-#include "discovery/tuple.h"
+#include "discovery/rules/tuple.h"
+#include "discovery/store/store.h"
 
 #include <malloc.h>
 #include <stdio.h>

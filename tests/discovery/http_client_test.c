@@ -2,7 +2,7 @@
  * tests/discovery/http_client_test.c: libcurl in the loop against a server that misbehaves.
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "cmocka_first.h"
+#include "tests/discovery/cmocka_first.h"
 
 #include <stdlib.h>
 #include <unistd.h>

@@ -2,11 +2,11 @@
  * store_fixture.c: see store_fixture.h.
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "store_fixture.h"
+#include "tests/discovery/store_fixture.h"
 
-#include "discovery/key.h"
+#include "discovery/rules/key.h"
 
-#include "cmocka_first.h"
+#include "tests/discovery/cmocka_first.h"
 
 #include <stdlib.h>
 

@@ -5,7 +5,7 @@
 #ifndef TSIDE_TESTS_STORE_FIXTURE_H
 #define TSIDE_TESTS_STORE_FIXTURE_H
 
-#include "discovery/store.h"
+#include "discovery/store/store.h"
 
 #define NOW_MS 1700000000000u
 

@@ -83,7 +83,7 @@ def test_metrics_are_well_formed(world):
 def test_every_metric_of_the_table_is_shown(world):
     tside = world.tside()
     shown = {(name, tuple(sorted(labels.items()))) for name, labels, _ in tside.metrics()}
-    for id_, _, name, labels, _ in deftable.rows("sidecar/metric.def", "METRIC"):
+    for id_, _, name, labels, _ in deftable.rows("sidecar/base/metric.def", "METRIC"):
         pairs = tuple(sorted(re.findall(r'(\w+)="?([^",]+)"?', labels.replace("\\", ""))))
         assert (name, pairs) in shown, id_
 

@@ -1,6 +1,6 @@
 """Every field of `config`: changing that one field changes what happens to a call.
 
-discovery/rule.def names the test of each built row; what it marks NOT_YET is refused whatever the
+discovery/rules/rule.def names the test of each built row; what it marks NOT_YET is refused whatever the
 value, the last good value staying in force. test_reasons.py checks that no named test is missing.
 """
 

@@ -53,7 +53,7 @@ def test_references_are_whole():
         assert f"`{field.path}`" in keys, field.path
     for reason in deftable.reasons():
         assert f"`{reason.text}`" in reasons, reason.text
-    for row in deftable.rows("sidecar/metric.def", "METRIC"):
+    for row in deftable.rows("sidecar/base/metric.def", "METRIC"):
         assert row[2] in metrics, row[2]
 
 
@@ -97,8 +97,8 @@ def test_not_yet_lists_what_the_bootstrap_refuses():
     for cell in re.findall(r"^\| (`.+?) \|", page, flags=re.M):
         first, *others = re.findall(r"`([^`]+)`", cell.split(" other than ")[0])
         told |= {first.split(":")[0]} | {other if "." in other else f"etcd.{other}" for other in others}
-    later = {path for path, _ in deftable.rows("sidecar/options.def", "LATER")}
-    words = {row[0] for kind in ("OPTION", "LISTENER") for row in deftable.rows("sidecar/options.def", kind) if "!" in row[4]}
+    later = {path for path, _ in deftable.rows("sidecar/base/options.def", "LATER")}
+    words = {row[0] for kind in ("OPTION", "LISTENER") for row in deftable.rows("sidecar/base/options.def", kind) if "!" in row[4]}
     assert told - {"etcd.https://"} == later | words
 
 

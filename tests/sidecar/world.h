@@ -11,7 +11,7 @@
 #ifndef TSIDE_TESTS_SIDECAR_WORLD_H
 #define TSIDE_TESTS_SIDECAR_WORLD_H
 
-#include "discovery/store.h"
+#include "discovery/store/store.h"
 #include "sidecar/shared/endpoint_state.h"
 
 #include <setjmp.h>

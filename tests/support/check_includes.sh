@@ -28,6 +28,7 @@ except() { # <list> <names to leave out...>
 codec=$(sources codec)
 lb=$(sources lb)
 discovery=$(sources discovery)
+base=$(sources sidecar/base)
 shared=$(sources sidecar/shared)
 data=$(sources sidecar/data)
 admin=$(sources sidecar/admin)
@@ -41,19 +42,20 @@ deny 'sidecar/|microhttpd|thrift|glib' 'discovery knows codec and lb, not the pr
 deny 'uv\.h' 'in discovery libuv belongs to the I/O files' \
     $(except "$discovery" etcd_io.c etcd_io.h http_client.c http_client.h file_source.c \
       file_source.h state_file.c state_file.h state_saver.c state_saver.h)
-deny 'sidecar/(data|admin|cli)/' 'shared is below data, admin and cli' $shared
-deny 'sidecar/(admin|cli)/' 'data is below admin and cli' $data
-deny 'sidecar/cli/' 'admin is below cli' $admin
+deny 'sidecar/(data|admin|server|cli)/' 'shared is below data, admin, server and cli' $shared
+deny 'sidecar/(admin|server|cli)/' 'data is below admin, server and cli' $data
+deny 'sidecar/(server|cli)/' 'admin is below server and cli' $admin
+deny 'sidecar/(shared|data|admin|server|cli)/' 'base knows nobody else in the process' $base
 deny 'sidecar/data/session' 'admin never touches a session' $admin
 deny 'thrift/c_glib|glib' 'libthrift_c_glib and GLib live in codec/templates.c' \
     $(except "$all" codec/templates.c)
 deny 'curl/' 'libcurl lives in discovery/http_client.c' $(except "$all" discovery/http_client.c)
-deny 'yaml\.h' 'libyaml lives in discovery/yaml_reader.c' $(except "$all" discovery/yaml_reader.c)
+deny 'yaml\.h' 'libyaml lives in discovery/file/yaml_reader.c' $(except "$all" discovery/file/yaml_reader.c)
 deny 'microhttpd' 'libmicrohttpd lives in sidecar/admin/http.c' $(except "$all" sidecar/admin/http.c)
 deny 'uv\.h' 'state machines take events and time, no libuv' \
-    $(ls sidecar/data/*_fsm.[ch] discovery/etcd_fsm*.[ch] discovery/etcd_codec.[ch] 2>/dev/null)
-deny 'stdatomic\.h' 'atomics live in sidecar/shared and in discovery/refcount.h' \
-    $(except "$(printf '%s\n' "$all" | grep -v '^sidecar/shared/')" discovery/refcount.h)
+    $(find sidecar discovery -name '*_fsm*.[ch]' -o -name 'etcd_codec.[ch]')
+deny 'stdatomic\.h' 'atomics live in sidecar/shared and in discovery/base/refcount.h' \
+    $(except "$(printf '%s\n' "$all" | grep -v '^sidecar/shared/')" discovery/base/refcount.h)
 
 [ $status -eq 0 ] && echo "includes: every arrow points down"
 exit $status

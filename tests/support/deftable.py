@@ -75,12 +75,12 @@ class Reason:
 
 
 def fields() -> list[Field]:
-    return [Field(*row) for row in rows("discovery/rule.def", "FIELD")]
+    return [Field(*row) for row in rows("discovery/rules/rule.def", "FIELD")]
 
 
 def enums() -> list[Enum]:
-    return [Enum(*row) for row in rows("discovery/rule.def", "ENUM")]
+    return [Enum(*row) for row in rows("discovery/rules/rule.def", "ENUM")]
 
 
 def reasons() -> list[Reason]:
-    return [Reason(*row) for row in rows("sidecar/reason.def", "REASON")]
+    return [Reason(*row) for row in rows("sidecar/base/reason.def", "REASON")]

@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "discovery/base64.h"
+#include "discovery/base/base64.h"
 
 #define ETCD        "/usr/bin/etcd"
 #define READY_MS    10000

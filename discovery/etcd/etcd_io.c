@@ -1,0 +1,463 @@
+/*
+ * discovery/etcd/etcd_io.c: see discovery/etcd/etcd_io.h.
+ *
+ *     http_client -> etcd_transport --events--> etcd_fsm --actions--> etcd_transport
+ *                                                        \---------> etcd_apply -> store
+ *                                                                    state_saver -> disk
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "discovery/etcd/etcd_io.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+
+#include "discovery/base/memory.h"
+#include "discovery/base/unix_clock.h"
+#include "discovery/etcd/etcd_apply.h"
+#include "discovery/etcd/etcd_transport.h"
+#include "discovery/state/state_saver.h"
+
+struct etcd_io {
+    struct etcd_io_options options;
+    char *prefix[DISC_SPACES];
+    char *state_dir;
+    char *urls[ETCD_ENDPOINTS_MAX]; /* without a slash at the end */
+    struct etcd_endpoint_stats endpoints[ETCD_ENDPOINTS_MAX];
+
+    struct etcd_ranges ranges;
+    struct etcd_fsm *fsm;
+    struct http_client *http;
+    struct etcd_transport *transport;
+    struct etcd_apply apply;
+    struct state_saver *saver; /* NULL: nothing on disk */
+    uv_timer_t timer;
+
+    bool started;
+    bool closing;
+    uint64_t event_ms; /* the last change; 0: none yet */
+    bool loaded;
+    struct state_meta loaded_meta;
+
+    uint32_t closing_parts;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+static void note(const struct etcd_io *io, bool is_bad, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void note(const struct etcd_io *io, bool is_bad, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    if (io->options.note == NULL) {
+        return;
+    }
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    io->options.note(io->options.owner, is_bad, text);
+}
+
+/* ---- endpoints ---------------------------------------------------------------------------- */
+
+static void endpoint_ok(struct etcd_io *io, uint32_t endpoint)
+{
+    struct etcd_endpoint_stats *stats = &io->endpoints[endpoint];
+    if (stats->tried && !stats->ok) {
+        note(io, false, "etcd %s: answers again", stats->url);
+    }
+    stats->tried = true;
+    stats->ok = true;
+}
+
+static void endpoint_failed(struct etcd_io *io, uint32_t endpoint, const char *text)
+{
+    struct etcd_endpoint_stats *stats = &io->endpoints[endpoint];
+    /* Once per outage, not once per try. */
+    if (!stats->tried || stats->ok || strcmp(stats->last_error, text) != 0) {
+        note(io, true, "etcd %s: %s", stats->url, text);
+    }
+    stats->tried = true;
+    stats->ok = false;
+    stats->failures++;
+    snprintf(stats->last_error, sizeof stats->last_error, "%s", text);
+    stats->last_error_unix_ms = unix_ms();
+}
+
+static void judge_endpoint(struct etcd_io *io, uint32_t endpoint, const struct etcd_input *input)
+{
+    switch (input->event) {
+    case ETCD_EVENT_RANGE_OK:
+    case ETCD_EVENT_CREATED:
+        endpoint_ok(io, endpoint);
+        break;
+    case ETCD_EVENT_RANGE_FAILED:
+    case ETCD_EVENT_ENDED:
+    case ETCD_EVENT_BAD_MESSAGE:
+        endpoint_failed(io, endpoint, input->error->text);
+        break;
+    case ETCD_EVENT_CANCELED:
+        if (input->watch->compact_revision == 0) { /* else nothing is wrong with it */
+            endpoint_failed(io, endpoint,
+                            input->watch->cancel_reason[0] != '\0' ? input->watch->cancel_reason
+                                                                   : "watch canceled");
+        }
+        break;
+    default: /* RANGE_TOO_LARGE: our limit, the next page is shorter */
+        break;
+    }
+}
+
+/* ---- the machine -------------------------------------------------------------------------- */
+
+static void committed(struct etcd_io *io, bool only_revision)
+{
+    struct etcd_held held;
+    if (!only_revision) {
+        io->event_ms = uv_now(io->options.loop);
+    }
+    if (io->saver != NULL) {
+        etcd_fsm_held(io->fsm, &held);
+        state_saver_changed(io->saver, &held, only_revision);
+    }
+    io->options.on_commit(io->options.owner);
+}
+
+static void commit_list(struct etcd_io *io, const struct etcd_action *action)
+{
+    etcd_apply_list_commit(&io->apply, action->revision[0], uv_now(io->options.loop), unix_ms());
+    committed(io, false);
+}
+
+static void apply_changes(struct etcd_io *io, const struct etcd_action *action,
+                          const struct etcd_kvs *events)
+{
+    uint64_t now_ms = uv_now(io->options.loop);
+    etcd_apply_changes(&io->apply, action->watch, events, action->revision[0], action->revision[1],
+                       etcd_fsm_revision(io->fsm), now_ms, unix_ms());
+    committed(io, false);
+}
+
+static void carry_out(struct etcd_io *io, const struct etcd_action *action,
+                      const struct etcd_input *input)
+{
+    switch (action->what) {
+    case ETCD_DO_RANGE:
+        etcd_transport_range(io->transport, action->endpoint, &action->query, action->deadline_ms);
+        break;
+    case ETCD_DO_CANCEL_RANGE:
+        etcd_transport_cancel_range(io->transport);
+        break;
+    case ETCD_DO_WATCH:
+        etcd_transport_watch(io->transport, action->endpoint, io->ranges.watch, action->revision,
+                             io->ranges.watches);
+        break;
+    case ETCD_DO_CANCEL_WATCH:
+        etcd_transport_cancel_watch(io->transport);
+        break;
+    case ETCD_DO_LIST_RESET:
+        etcd_apply_list_reset(&io->apply);
+        break;
+    case ETCD_DO_LIST_PAGE:
+        etcd_apply_list_page(&io->apply, &input->range->kvs, unix_ms());
+        break;
+    case ETCD_DO_LIST_COMMIT:
+        commit_list(io, action);
+        break;
+    case ETCD_DO_CHANGES:
+        apply_changes(io, action, &input->watch->events);
+        break;
+    case ETCD_DO_CHANGES_DROP:
+        etcd_apply_changes_drop(&io->apply);
+        break;
+    case ETCD_DO_REVISION:
+        etcd_apply_revision(&io->apply, etcd_fsm_revision(io->fsm), uv_now(io->options.loop));
+        committed(io, true);
+        break;
+    }
+}
+
+static void on_timer(uv_timer_t *timer);
+
+static void arm(struct etcd_io *io)
+{
+    uint64_t due_ms = etcd_fsm_timer_ms(io->fsm);
+    uint64_t now_ms = uv_now(io->options.loop);
+    if (due_ms == UINT64_MAX) {
+        uv_timer_stop(&io->timer);
+    } else {
+        uv_timer_start(&io->timer, on_timer, due_ms > now_ms ? due_ms - now_ms : 0, 0);
+    }
+}
+
+static void tell_moves(const struct etcd_io *io, bool was_watching,
+                       const struct etcd_fsm_stats *before)
+{
+    const struct etcd_fsm_stats *now = etcd_fsm_stats(io->fsm);
+    for (int i = 0; i < ETCD_RELIST_MAX; i++) {
+        if (now->relists[i] != before->relists[i]) {
+            note(io, i != ETCD_RELIST_START && i != ETCD_RELIST_HOURLY,
+                 "etcd: lists everything, because: %s", etcd_relist_str((enum etcd_relist)i));
+        }
+    }
+    if (!was_watching && etcd_fsm_is_watching(io->fsm)) {
+        note(io, false, "etcd: watches at revision %" PRId64, etcd_fsm_revision(io->fsm));
+    }
+}
+
+static void tell_held(const struct etcd_io *io, const struct etcd_held *before)
+{
+    struct etcd_held now;
+    etcd_fsm_held(io->fsm, &now);
+    for (int s = 0; s < DISC_SPACES; s++) {
+        if (now.is_held[s] && !before->is_held[s]) {
+            note(io, true, "etcd has no key below %s: what was known of it stays in force",
+                 io->ranges.prefix[s]);
+        } else if (!now.is_held[s] && before->is_held[s]) {
+            note(io, false, "etcd has keys below %s again: they replace what was held",
+                 io->ranges.prefix[s]);
+        }
+    }
+}
+
+static void step(struct etcd_io *io, struct etcd_input *input)
+{
+    struct etcd_held held;
+    const struct etcd_action *actions;
+    const struct etcd_fsm_stats before = *etcd_fsm_stats(io->fsm);
+    etcd_fsm_held(io->fsm, &held);
+    bool was_watching = etcd_fsm_is_watching(io->fsm);
+    enum etcd_state state = etcd_fsm_state(io->fsm);
+    uint32_t endpoint = etcd_fsm_endpoint(io->fsm);
+    input->now_ms = uv_now(io->options.loop);
+    uint32_t n = etcd_fsm_step(io->fsm, input, &actions);
+    if (input->event == ETCD_EVENT_TIMER && state == ETCD_STATE_OPEN && n > 0) {
+        endpoint_failed(io, endpoint, "timeout: the watch was not created in time");
+    }
+    tell_moves(io, was_watching, &before);
+    tell_held(io, &held);
+    for (uint32_t i = 0; i < n; i++) {
+        carry_out(io, &actions[i], input);
+    }
+    arm(io);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct etcd_input input = {.event = ETCD_EVENT_TIMER};
+    step(timer->data, &input);
+}
+
+static void on_event(void *arg, uint32_t endpoint, const struct etcd_input *input)
+{
+    struct etcd_io *io = arg;
+    struct etcd_input copy = *input;
+    judge_endpoint(io, endpoint, input);
+    step(io, &copy);
+}
+
+/* ---- state on disk ------------------------------------------------------------------------ */
+
+static void on_loaded_key(void *arg, const struct disc_raw *raw)
+{
+    struct etcd_io *io = arg;
+    etcd_apply_put_raw(&io->apply, raw, unix_ms());
+}
+
+static void on_load_trouble(void *arg, const char *path, const char *text)
+{
+    note(arg, true, "state %s: %s", path, text);
+}
+
+static void load_state(struct etcd_io *io)
+{
+    disc_store_begin(io->options.store, DISC_LAYER_ETCD, true);
+    io->loaded = state_file_load(io->state_dir, io->options.prefix, on_loaded_key, on_load_trouble,
+                                 io, &io->loaded_meta);
+    if (!io->loaded) {
+        return; /* what begins next forgets this begin */
+    }
+    const struct state_meta *meta = &io->loaded_meta;
+    etcd_fsm_restore(io->fsm, &meta->held);
+    disc_store_commit(io->options.store, DISC_LAYER_ETCD, etcd_fsm_revision(io->fsm),
+                      DISC_ORIGIN_DISK, uv_now(io->options.loop));
+    note(io, false, "state: %" PRIu64 " keys of revision %" PRId64, meta->keys,
+         etcd_fsm_revision(io->fsm));
+    tell_held(io, &(const struct etcd_held){0});
+    io->options.on_commit(io->options.owner);
+}
+
+static void on_saved(void *owner, int status)
+{
+    const struct etcd_io *io = owner;
+    if (status != 0) {
+        note(io, true, "state %s: not saved: %s", io->state_dir, uv_strerror(status));
+    }
+}
+
+/* ---- life --------------------------------------------------------------------------------- */
+
+static void copy_strings(struct etcd_io *io, const struct etcd_io_options *options)
+{
+    for (int s = 0; s < DISC_SPACES; s++) {
+        io->prefix[s] = memory_text(options->prefix[s], etcd_prefix_len(options->prefix[s]));
+        io->options.prefix[s] = io->prefix[s];
+    }
+    if (options->state_dir != NULL) {
+        io->state_dir = memory_text(options->state_dir, strlen(options->state_dir));
+    }
+    for (uint32_t i = 0; i < options->endpoints_n; i++) {
+        io->urls[i] = memory_text(options->endpoints[i], etcd_prefix_len(options->endpoints[i]));
+        io->endpoints[i].url = io->urls[i];
+    }
+    io->options.endpoints = NULL;
+    io->options.timing = NULL;
+    io->options.state_dir = NULL;
+}
+
+static void make_parts(struct etcd_io *io, const struct etcd_io_options *options)
+{
+    const struct etcd_fsm_options fsm_options = {
+        .endpoints = options->endpoints_n,
+        .seed = options->seed,
+        .ranges = &io->ranges,
+        .timing = options->timing != NULL ? *options->timing : etcd_timing_default,
+        .page_limit = options->page_limit,
+    };
+    const struct etcd_transport_options transport_options = {
+        .http = io->http,
+        .urls = (const char *const *)io->urls,
+        .event = on_event,
+        .arg = io,
+    };
+    etcd_ranges_init(&io->ranges, io->options.prefix);
+    io->fsm = etcd_fsm_new(&fsm_options);
+    io->transport = etcd_transport_new(&transport_options);
+    etcd_apply_init(&io->apply, options->store, &io->ranges);
+    if (io->state_dir != NULL) {
+        const struct state_saver_options saver_options = {
+            .loop = options->loop,
+            .store = options->store,
+            .dir = io->state_dir,
+            .prefix = io->options.prefix,
+            .period_ms =
+                options->state_period_ms > 0 ? options->state_period_ms : ETCD_STATE_PERIOD_MS,
+            .saved = on_saved,
+            .owner = io,
+        };
+        io->saver = state_saver_new(&saver_options);
+    }
+}
+
+struct etcd_io *etcd_io_new(const struct etcd_io_options *options)
+{
+    assert(options->endpoints_n > 0 && options->endpoints_n <= ETCD_ENDPOINTS_MAX);
+    struct http_client *http = http_client_new(options->loop);
+    if (http == NULL) {
+        return NULL;
+    }
+    struct etcd_io *io = memory_zalloc(sizeof *io);
+    io->options = *options;
+    io->http = http;
+    copy_strings(io, options);
+    make_parts(io, options);
+    (void)uv_timer_init(options->loop, &io->timer); /* always 0 */
+    io->timer.data = io;
+    return io;
+}
+
+void etcd_io_start(struct etcd_io *io)
+{
+    struct etcd_input input = {.event = ETCD_EVENT_START};
+    assert(!io->started && !io->closing);
+    io->started = true;
+    if (io->state_dir != NULL) {
+        load_state(io);
+    }
+    step(io, &input);
+}
+
+static void part_closed(void *arg)
+{
+    struct etcd_io *io = arg;
+    if (--io->closing_parts > 0) {
+        return;
+    }
+    void (*closed)(void *) = io->closed;
+    void *closed_arg = io->closed_arg;
+    io->fsm = etcd_fsm_free(io->fsm);
+    etcd_apply_done(&io->apply);
+    etcd_ranges_done(&io->ranges);
+    for (int s = 0; s < DISC_SPACES; s++) {
+        free(io->prefix[s]);
+    }
+    for (uint32_t i = 0; i < ETCD_ENDPOINTS_MAX; i++) {
+        free(io->urls[i]);
+    }
+    free(io->state_dir);
+    free(io);
+    if (closed != NULL) {
+        closed(closed_arg);
+    }
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    part_closed(handle->data);
+}
+
+void etcd_io_close(struct etcd_io *io, void (*closed)(void *arg), void *arg)
+{
+    struct etcd_input input = {.event = ETCD_EVENT_STOP};
+    assert(!io->closing);
+    step(io, &input);
+    io->closing = true;
+    io->closed = closed;
+    io->closed_arg = arg;
+    io->closing_parts = io->saver != NULL ? 3 : 2;
+    io->transport = etcd_transport_free(io->transport);
+    uv_close((uv_handle_t *)&io->timer, on_timer_closed);
+    http_client_close(io->http, part_closed, io);
+    if (io->saver != NULL) {
+        state_saver_close(io->saver, part_closed, io);
+    }
+}
+
+void etcd_io_stats(const struct etcd_io *io, struct etcd_io_stats *ret)
+{
+    uint64_t now_ms = uv_now(io->options.loop);
+    uint64_t synced_ms = etcd_fsm_synced_ms(io->fsm);
+    struct etcd_held held;
+    etcd_fsm_held(io->fsm, &held);
+    *ret = (struct etcd_io_stats){
+        .state = etcd_fsm_state(io->fsm),
+        .watching = etcd_fsm_is_watching(io->fsm),
+        .cluster_id = held.cluster_id,
+        .revision = etcd_fsm_revision(io->fsm),
+        .event_age_ms = io->event_ms > 0 ? (int64_t)(now_ms - io->event_ms) : -1,
+        .sync_age_ms = synced_ms > 0 ? (int64_t)(now_ms - synced_ms) : -1,
+        .empty_lists = io->apply.empty_lists,
+        .loaded = io->loaded,
+        .loaded_keys = io->loaded_meta.keys,
+        .written_unix_ms = io->loaded_meta.wall_ms,
+        .machine = *etcd_fsm_stats(io->fsm),
+        .endpoints_n = io->options.endpoints_n,
+        .endpoint = etcd_fsm_endpoint(io->fsm),
+        .endpoints = io->endpoints,
+    };
+    struct disc_store_stats keys;
+    disc_store_stats(io->options.store, &keys);
+    for (int s = 0; s < DISC_SPACES; s++) {
+        ret->held[s] = held.is_held[s] && keys.keys[DISC_LAYER_ETCD][s] > 0;
+    }
+    ret->reconnects = ret->machine.streams > 0 ? ret->machine.streams - 1 : 0;
+    if (io->saver != NULL) {
+        ret->state_writes = state_saver_stats(io->saver)->writes;
+        ret->state_failures = state_saver_stats(io->saver)->failures;
+        if (state_saver_stats(io->saver)->saved_unix_ms > 0) {
+            ret->written_unix_ms = state_saver_stats(io->saver)->saved_unix_ms;
+        }
+    }
+}

@@ -1,0 +1,143 @@
+/*
+ * sidecar/data/call/answer.c: what tside answers itself (contract, section 3).
+ *
+ * A configured degrade reply, or a TApplicationException whose message begins with the reason, says
+ * what decided, names the tuple, and ends with the command that explains it.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "codec/reply_build.h"
+#include "sidecar/data/call/call.h"
+#include "sidecar/data/session/session.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Reason, detail and address, then the tuple twice at most (encoded names). */
+#define ANSWER_TUPLE_MAX (4 * DISC_NAMES * (DISC_NAME_MAX_BYTES + 1))
+#define ANSWER_TEXT_MAX  (512 + 2 * ANSWER_TUPLE_MAX)
+
+static const struct disc_tuple *tuple_of(const struct call *call, const struct disc_tuple *tuple)
+{
+    return tuple ? tuple : &call->route->tuple;
+}
+
+static const struct disc_degrade *degrade_of(const struct call *call)
+{
+    if (call->reason != REASON_DEGRADED || !call->route || !call->route->degrade) {
+        return NULL;
+    }
+    const struct disc_degrade *degrade = &call->route->degrade->degrade;
+    return degrade->reply == DISC_REPLY_DEFAULT ? NULL : degrade;
+}
+
+static size_t append(char *text, size_t len, const char *format, int64_t number)
+{
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    int n = snprintf(text + len, ANSWER_TEXT_MAX - len, format, (long long)number);
+#pragma GCC diagnostic pop
+    return n > 0 && len + (size_t)n < ANSWER_TEXT_MAX ? len + (size_t)n : len;
+}
+
+/* The tuple as commands take it; bytes outside UTF-8, which no client could read, as \xHH. */
+static void show_tuple(const struct disc_tuple *tuple, char out[ANSWER_TUPLE_MAX])
+{
+    char encoded[DISC_TUPLE_ENCODED_MAX_BYTES];
+    size_t len = disc_tuple_encode(tuple, encoded, sizeof encoded);
+    disc_name_display(disc_str_of(encoded, len), out, ANSWER_TUPLE_MAX);
+}
+
+static size_t write_text(const struct call *call, const struct disc_tuple *tuple, char *text)
+{
+    char names[ANSWER_TUPLE_MAX];
+    const struct endpoint_state *endpoint = call->attempt.endpoint;
+    show_tuple(tuple, names);
+
+    size_t len =
+        (size_t)snprintf(text, ANSWER_TEXT_MAX, "[tside %s] %s: ", reason_str(call->reason), names);
+    len = append(text, len, call->detail ? call->detail : "", call->detail_number);
+    if (call->cause) {
+        len += (size_t)snprintf(text + len, ANSWER_TEXT_MAX - len, ": %s", call->cause);
+    }
+    if (endpoint) {
+        len += (size_t)snprintf(text + len, ANSWER_TEXT_MAX - len, ", endpoint %s, try %u",
+                                endpoint->address, call->tries);
+    }
+    len += (size_t)snprintf(text + len, ANSWER_TEXT_MAX - len, "; tside explain %s", names);
+    return len;
+}
+
+static int32_t exception_type(const struct call *call)
+{
+    return call->reason == REASON_BAD_REQUEST ? WIRE_EXCEPTION_PROTOCOL_ERROR
+                                              : WIRE_EXCEPTION_INTERNAL_ERROR;
+}
+
+/* The bare name, under which a client knows its answer. A call without a route still has its frame. */
+static struct disc_str name_of(const struct call *call)
+{
+    return call->route ? call->route->tuple.name[DISC_METHOD] : call_bare_name(call);
+}
+
+size_t answer_size(const struct call *call, const struct disc_tuple *tuple)
+{
+    const struct disc_degrade *degrade = degrade_of(call);
+    size_t header = codec_reply_header_size(name_of(call).len);
+    if (degrade) {
+        return header + degrade->body_len;
+    }
+    char text[ANSWER_TEXT_MAX];
+    size_t len = write_text(call, tuple_of(call, tuple), text);
+    return header + codec_body_exception(call->worker->env->templates, exception_type(call), text,
+                                         len, NULL, 0);
+}
+
+void answer_write(const struct call *call, const struct disc_tuple *tuple, uint8_t *out)
+{
+    const struct codec_templates *templates = call->worker->env->templates;
+    const struct disc_degrade *degrade = degrade_of(call);
+    struct disc_str name = name_of(call);
+    const uint8_t *bytes = (const uint8_t *)name.p;
+
+    if (degrade) {
+        enum wire_message_type type =
+            degrade->reply == DISC_REPLY_EXCEPTION ? WIRE_EXCEPTION : WIRE_REPLY;
+        size_t n = codec_reply_header_write(out, type, bytes, name.len, call->message.seqid,
+                                            degrade->body_len);
+        memcpy(out + n, degrade->body, degrade->body_len);
+        return;
+    }
+    char text[ANSWER_TEXT_MAX];
+    size_t len = write_text(call, tuple_of(call, tuple), text);
+    size_t body_len = codec_body_exception(templates, exception_type(call), text, len, NULL, 0);
+    size_t n = codec_reply_header_write(out, WIRE_EXCEPTION, bytes, name.len, call->message.seqid,
+                                        body_len);
+    (void)codec_body_exception(templates, exception_type(call), text, len, out + n, body_len);
+}
+
+bool answer_push(struct call *call)
+{
+    struct worker *worker = call->worker;
+    struct stream *stream = &call->session->stream;
+    if (!call->route) {
+        return false; /* memory was short when the answer should have been encoded */
+    }
+    size_t len = answer_size(call, NULL);
+    uint8_t *out = arena_take(&worker->arena, len);
+    if (out) {
+        answer_write(call, NULL, out);
+        return stream_push(stream, out, len);
+    }
+    out = buffers_alloc(&worker->buffers, len);
+    if (!out) {
+        return false;
+    }
+    answer_write(call, NULL, out);
+    if (!stream_push_block(stream, out, 0, len, len)) {
+        buffers_free(&worker->buffers, out, len);
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,242 @@
+/*
+ * sidecar/data/call/identify.c: who calls whom: the five names (contract, section 1).
+ *
+ * Each name comes from the first place that has it; "" and "-" count as absent. The names are borrowed
+ * from the frame, the listener's configuration, or the unescaped JSON in struct identity.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "codec/json_find.h"
+#include "sidecar/data/call/call.h"
+
+#include <string.h>
+
+/* Some 30,000 years: more than any timeout, and no sum with a clock overflows. */
+#define MS_MAX INT64_C(999999999999999)
+
+enum extra_key {
+    EXTRA_CLUSTER = 0,
+    EXTRA_DEST_SERVICE,
+    EXTRA_DEST_CLUSTER,
+    EXTRA_USER_EXTRA,
+    EXTRA_DEADLINE,
+    EXTRA_STAMP,
+    EXTRA_KEYS
+};
+
+/* What one pass over Extra found. */
+struct extras {
+    struct disc_str value[EXTRA_KEYS];
+};
+
+static bool is_absent(struct disc_str s)
+{
+    return s.len == 0 || (s.len == 1 && s.p[0] == '-');
+}
+
+static struct disc_str first_of(struct disc_str a, struct disc_str b)
+{
+    return is_absent(a) ? (is_absent(b) ? (struct disc_str){0} : b) : a;
+}
+
+static struct disc_str str_of_span(const uint8_t *body, struct wire_span span)
+{
+    return disc_str_of((const char *)body + span.off, span.len);
+}
+
+static void find_extras(const struct call *call, const uint8_t *body, struct extras *ret)
+{
+    const char *deadline = call->listener->deadline_entry;
+    const struct codec_key keys[EXTRA_KEYS] = {
+        [EXTRA_CLUSTER] = {"cluster", 7},
+        [EXTRA_DEST_SERVICE] = {"dest_service", 12},
+        [EXTRA_DEST_CLUSTER] = {"dest_cluster", 12},
+        [EXTRA_USER_EXTRA] = {"user_extra", 10},
+        [EXTRA_DEADLINE] = {deadline, strlen(deadline)},
+        [EXTRA_STAMP] = {CALL_STAMP_ENTRY, sizeof CALL_STAMP_ENTRY - 1},
+    };
+    struct wire_span spans[EXTRA_KEYS] = {{0, 0}};
+    memset(ret, 0, sizeof *ret);
+    if (!call->message.has_base || !call->base.extra.present) {
+        return;
+    }
+    codec_extra_find_many(body, &call->base.extra, EXTRA_KEYS, keys, spans);
+    for (int i = 0; i < EXTRA_KEYS; i++) {
+        if (spans[i].off) {
+            ret->value[i] = str_of_span(body, spans[i]);
+        }
+    }
+}
+
+/* dest_service and dest_cluster out of the JSON text in user_extra. */
+static void find_user_extra(struct disc_str text, struct identity *identity,
+                            struct disc_str *ret_service, struct disc_str *ret_cluster)
+{
+    struct json_wanted wanted[2] = {{.name = "dest_service", .name_len = 12},
+                                    {.name = "dest_cluster", .name_len = 12}};
+    struct disc_str *ret[2] = {ret_service, ret_cluster};
+    if (is_absent(text) || !json_find((const uint8_t *)text.p, text.len, 2, wanted)) {
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        if (wanted[i].found) {
+            /* One that is too long is refused where it is the one that counts (check_lengths). */
+            size_t len = wanted[i].too_long ? DISC_NAME_MAX_BYTES + 1 : wanted[i].len;
+            memcpy(identity->text[i], wanted[i].value, wanted[i].too_long ? 0 : len);
+            *ret[i] = disc_str_of(identity->text[i], len);
+        }
+    }
+}
+
+/* A decimal number, with whatever zeros in front, at most MS_MAX; -1 where it is none (then it counts
+ * as absent). */
+static int64_t parse_ms(struct disc_str s)
+{
+    int64_t n = 0;
+    if (s.len == 0) {
+        return -1;
+    }
+    for (uint32_t i = 0; i < s.len; i++) {
+        if (s.p[i] < '0' || s.p[i] > '9') {
+            return -1;
+        }
+        n = n * 10 + (s.p[i] - '0');
+        n = n < MS_MAX ? n : MS_MAX;
+    }
+    return n;
+}
+
+static int64_t unix_ms(void)
+{
+    return (int64_t)(worker_unix_us() / 1000);
+}
+
+/* The budget that arrived; where clocks are shared, less what passed since the stamp. */
+static void read_budget(struct call *call, const struct extras *extras)
+{
+    if (call->budget_read) {
+        return; /* it waited for rules; what passed meanwhile is counted from arrived_ms */
+    }
+    call->budget_read = true;
+    call->arrived_budget_ms = parse_ms(extras->value[EXTRA_DEADLINE]);
+    call->stamp_age_ms = 0;
+    if (call->arrived_budget_ms > 0 && call->listener->deadline_shared_clock) {
+        int64_t stamp = parse_ms(extras->value[EXTRA_STAMP]);
+        int64_t age = stamp > 0 ? unix_ms() - stamp : 0;
+        call->stamp_age_ms = age > 0 ? age : 0;
+    }
+}
+
+/* 32 hexadecimal digits: 48 bits of time, then chance; fit for a trace id, too. */
+static void fresh_log_id(struct call *call)
+{
+    static const char digits[] = "0123456789abcdef";
+    uint64_t word[2] = {(uint64_t)unix_ms() << 16 |
+                            (lb_random_next(&call->worker->random) & 0xffff),
+                        lb_random_next(&call->worker->random)};
+    for (int i = 0; i < CALL_FRESH_LOG_ID_LEN; i++) {
+        call->log_id[i] = digits[word[i / 16] >> (60 - 4 * (i % 16)) & 15];
+    }
+    call->log_id_len = CALL_FRESH_LOG_ID_LEN;
+    call->log_id_fresh = true;
+}
+
+static void read_log_id(struct call *call, const uint8_t *body)
+{
+    const struct codec_base *base = &call->base;
+    if (call->log_id_len > 0 || !call->message.has_base) {
+        return; /* found before, or nowhere to look */
+    }
+    if (base->has_log_id && base->log_id.len > 0) {
+        uint32_t len = base->log_id.len;
+        call->log_id_len = (uint8_t)(len < CALL_LOG_ID_MAX_BYTES ? len : CALL_LOG_ID_MAX_BYTES);
+        memcpy(call->log_id, body + base->log_id.off, call->log_id_len);
+    } else if (call->listener->fill_log_id && base->types[1] != WIRE_MAP) {
+        fresh_log_id(call);
+    }
+}
+
+/* Splits "Service:method" at the first colon. */
+static void split_name(const struct call *call, struct disc_str *ret_service,
+                       struct disc_str *ret_method)
+{
+    struct disc_str name = str_of_span(call->frame + WIRE_FRAME_LEN_BYTES, call->message.name);
+    const char *colon = memchr(name.p, ':', name.len);
+    *ret_service = (struct disc_str){0};
+    *ret_method = name;
+    if (colon) {
+        *ret_service = disc_str_of(name.p, (size_t)(colon - name.p));
+        *ret_method = disc_str_of(colon + 1, name.len - ret_service->len - 1);
+    }
+}
+
+struct disc_str call_bare_name(const struct call *call)
+{
+    struct disc_str service, method;
+    split_name(call, &service, &method);
+    method.len = method.len < DISC_NAME_MAX_BYTES ? method.len : DISC_NAME_MAX_BYTES;
+    return method;
+}
+
+struct disc_str call_method(const struct call *call)
+{
+    return first_of(call_bare_name(call), (struct disc_str){0});
+}
+
+static bool check_lengths(const struct disc_tuple *tuple, const char **ret_error)
+{
+    static const char *const errors[DISC_NAMES] = {
+        "From is longer than 256 bytes", "FromCluster is longer than 256 bytes",
+        "To is longer than 256 bytes", "ToCluster is longer than 256 bytes",
+        "the method's name is longer than 256 bytes"};
+    for (int i = 0; i < DISC_NAMES; i++) {
+        if (tuple->name[i].len > DISC_NAME_MAX_BYTES) {
+            *ret_error = errors[i];
+            return false;
+        }
+    }
+    return true;
+}
+
+bool identify(struct call *call, struct identity *ret, const char **ret_error)
+{
+    const struct bootstrap_listener *listener = call->listener;
+    const uint8_t *body = call->frame + WIRE_FRAME_LEN_BYTES;
+    struct disc_str *name = ret->tuple.name;
+    struct disc_str user_service = {0}, user_cluster = {0}, prefix, method;
+    struct extras extras;
+
+    find_extras(call, body, &extras);
+    find_user_extra(extras.value[EXTRA_USER_EXTRA], ret, &user_service, &user_cluster);
+    split_name(call, &prefix, &method);
+    read_budget(call, &extras);
+    read_log_id(call, body);
+
+    struct disc_str caller = {0};
+    if (call->message.has_base && call->base.has_caller) {
+        caller = str_of_span(body, call->base.caller);
+    }
+    name[DISC_FROM] =
+        first_of(first_of(caller, disc_str_of_z(listener->caller_service)), disc_str_of_z("none"));
+    name[DISC_FROM_CLUSTER] =
+        first_of(first_of(extras.value[EXTRA_CLUSTER], disc_str_of_z(listener->caller_cluster)),
+                 disc_str_of_z("default"));
+    name[DISC_TO] = first_of(first_of(extras.value[EXTRA_DEST_SERVICE], user_service),
+                             first_of(prefix, disc_str_of_z(listener->callee_service)));
+    name[DISC_TO_CLUSTER] =
+        first_of(first_of(extras.value[EXTRA_DEST_CLUSTER], user_cluster),
+                 first_of(disc_str_of_z(listener->callee_cluster), disc_str_of_z("default")));
+    name[DISC_METHOD] = first_of(method, (struct disc_str){0});
+
+    if (!check_lengths(&ret->tuple, ret_error)) {
+        return false;
+    }
+    if (name[DISC_METHOD].len == 0) {
+        *ret_error = "the message has no method name";
+        return false;
+    }
+    /* For the reply, which may come under the name as sent; a longer prefix names nobody. */
+    call->has_prefix = prefix.p != NULL && prefix.len <= WIRE_NAME_MAX_BYTES;
+    call->prefix_len = call->has_prefix ? (uint16_t)prefix.len : 0;
+    memcpy(call->prefix, call->has_prefix ? prefix.p : "", call->prefix_len);
+    return true;
+}

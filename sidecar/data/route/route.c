@@ -1,0 +1,335 @@
+/*
+ * sidecar/data/route/route.c: see sidecar/data/route/route.h.
+ *
+ * The cache holds one reference to each of its routes, each call that goes by one another. A
+ * replaced route leaves the cache at once and lives until its last call ends; so does a route that
+ * was made for one call because the cache was full.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "sidecar/data/route/route.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#define BUCKETS_MIN 64
+#define BUCKETS_MAX (1u << 20)
+
+struct route_cache {
+    struct route_cache_options options;
+    struct target_table *targets;
+    uint64_t count; /* routes in the buckets */
+    uint32_t mask;
+    struct route **buckets;
+    struct route *first; /* all cached routes, newest first */
+    struct route *sweep; /* where the next sweep goes on; NULL: at first */
+};
+
+static void count_metric(struct route_cache *cache, enum metric metric)
+{
+    if (cache->options.counters) {
+        counter_add(cache->options.counters, metric, 1);
+    }
+}
+
+/* ---- the cache itself ------------------------------------------------------------------------ */
+
+struct route_cache *route_cache_new(const struct route_cache_options *options)
+{
+    struct route_cache *cache = calloc(1, sizeof *cache);
+    if (!cache) {
+        return NULL;
+    }
+    /* All buckets at once: untouched pages cost nothing, and no call ever pays for a rehash. */
+    uint64_t buckets = BUCKETS_MIN;
+    while (buckets < options->limit && buckets < BUCKETS_MAX) {
+        buckets *= 2;
+    }
+    cache->options = *options;
+    cache->mask = (uint32_t)(buckets - 1);
+    cache->buckets = calloc(buckets, sizeof(*cache->buckets));
+    cache->targets = target_table_new(options->seed);
+    if (!cache->buckets || !cache->targets) {
+        return route_cache_free(cache);
+    }
+    return cache;
+}
+
+static void cache_link(struct route_cache *cache, struct route *route)
+{
+    struct route **home = &cache->buckets[route->hash & cache->mask];
+    route->next = *home;
+    *home = route;
+    route->all_prev = NULL;
+    route->all_next = cache->first;
+    if (cache->first) {
+        cache->first->all_prev = route;
+    }
+    cache->first = route;
+    cache->count++;
+    route->refs++;
+    count_metric(cache, METRIC_ROUTES_CACHED);
+}
+
+static void cache_unlink(struct route_cache *cache, struct route *route)
+{
+    struct route **link = &cache->buckets[route->hash & cache->mask];
+    while (*link != route) {
+        link = &(*link)->next;
+    }
+    *link = route->next;
+    if (route->all_prev) {
+        route->all_prev->all_next = route->all_next;
+    } else {
+        cache->first = route->all_next;
+    }
+    if (route->all_next) {
+        route->all_next->all_prev = route->all_prev;
+    }
+    if (cache->sweep == route) {
+        cache->sweep = route->all_next;
+    }
+    route->next = route->all_prev = route->all_next = NULL;
+    cache->count--;
+    if (cache->options.counters) {
+        counter_sub(cache->options.counters, METRIC_ROUTES_CACHED, 1);
+    }
+    route_unref(cache, route);
+}
+
+struct route_cache *route_cache_free(struct route_cache *cache)
+{
+    if (cache) {
+        while (cache->first) {
+            cache_unlink(cache, cache->first);
+        }
+        target_table_free(cache->targets);
+        free(cache->buckets);
+        free(cache);
+    }
+    return NULL;
+}
+
+/* ---- one route -------------------------------------------------------------------------------- */
+
+static void route_free(struct route_cache *cache, struct route *route)
+{
+    for (uint32_t i = 0; i < route->targets_len; i++) {
+        target_set_unref(cache->targets, route->targets[i].zone_set);
+        target_set_unref(cache->targets, route->targets[i].set);
+    }
+    target_set_unref(cache->targets, route->fallback);
+    if (route->state) {
+        tuple_state_unref(route->state);
+    }
+    disc_view_unref(route->callee);
+    disc_view_unref(route->star);
+    free(route->targets);
+    free(route);
+}
+
+void route_unref(struct route_cache *cache, struct route *route)
+{
+    if (route && --route->refs == 0) {
+        route_free(cache, route);
+    }
+}
+
+static void config_from(struct route_config *config, const struct disc_resolution *resolution)
+{
+    const union disc_value *v = resolution->value;
+    config->timeout_ms = (uint32_t)v[DISC_FIELD_TIMEOUT_MS].i;
+    config->connect_timeout_ms = (uint32_t)v[DISC_FIELD_CONNECT_TIMEOUT_MS].i;
+    config->send_timeout_ms = (uint32_t)v[DISC_FIELD_SEND_TIMEOUT_MS].i;
+    config->receive_timeout_ms = (uint32_t)v[DISC_FIELD_RECEIVE_TIMEOUT_MS].i;
+    config->lb = (enum disc_enum)v[DISC_FIELD_LB].i;
+    config->pool.max_idle = (uint32_t)v[DISC_FIELD_POOL_MAX_IDLE].i;
+    config->pool.idle_ms = (uint32_t)v[DISC_FIELD_POOL_IDLE_MS].i;
+    config->pool.max_connections = (uint32_t)v[DISC_FIELD_POOL_MAX_CONNECTIONS].i;
+    config->pool.wait_ms = (uint32_t)v[DISC_FIELD_POOL_WAIT_MS].i;
+    config->pool.max_waiting = (uint32_t)v[DISC_FIELD_POOL_MAX_WAITING].i;
+    config->exceptions_fail = v[DISC_FIELD_FAILURES_EXCEPTIONS].i != 0;
+    config->base_resp_fail = v[DISC_FIELD_FAILURES_BASE_RESP].ranges;
+    config->deny = v[DISC_FIELD_ACCESS].i == DISC_ACCESS_DENY;
+    config->oneway = v[DISC_FIELD_ONEWAY].i != 0;
+    config->fallback_cluster = v[DISC_FIELD_FALLBACK_CLUSTER].s;
+    config->access_log = v[DISC_FIELD_ACCESS_LOG].d;
+}
+
+/* Entry i: the sets of the cluster (and zone) that calls may be sent to. */
+static bool target_fill(struct route_cache *cache, struct route *route, uint32_t i,
+                        struct disc_str cluster, struct disc_str zone)
+{
+    struct route_target *target = &route->targets[i];
+    struct disc_str service = route->tuple.name[DISC_TO];
+    struct disc_str any = disc_str_of("", 0);
+    target->cluster = cluster;
+    if (zone.len > 0) {
+        target->zone_set = target_table_get(cache->targets, route->callee, service, cluster, zone);
+        if (!target->zone_set) {
+            return false;
+        }
+    }
+    target->set = target_table_get(cache->targets, route->callee, service, cluster, any);
+    return target->set != NULL;
+}
+
+static bool targets_fill(struct route_cache *cache, struct route *route)
+{
+    const struct disc_traffic *traffic = route->traffic ? &route->traffic->traffic : NULL;
+    uint32_t n = traffic ? traffic->n : 1;
+    route->targets = calloc(n, sizeof(*route->targets));
+    if (!route->targets) {
+        return false;
+    }
+    route->targets_len = n;
+    if (!traffic &&
+        !target_fill(cache, route, 0, route->tuple.name[DISC_TO_CLUSTER], disc_str_of("", 0))) {
+        return false;
+    }
+    for (uint32_t i = 0; traffic && i < n; i++) {
+        if (!target_fill(cache, route, i, traffic->targets[i].cluster, traffic->targets[i].zone)) {
+            return false;
+        }
+    }
+    if (route->config.fallback_cluster.len > 0) {
+        route->fallback =
+            target_table_get(cache->targets, route->callee, route->tuple.name[DISC_TO],
+                             route->config.fallback_cluster, disc_str_of("", 0));
+        return route->fallback != NULL;
+    }
+    return true;
+}
+
+static struct route *route_alloc(const struct disc_tuple *tuple)
+{
+    size_t len = 0;
+    for (int i = 0; i < DISC_NAMES; i++) {
+        len += tuple->name[i].len;
+    }
+    struct route *route = calloc(1, sizeof *route + len + 1);
+    if (!route) {
+        return NULL;
+    }
+    char *room = route->names;
+    for (int i = 0; i < DISC_NAMES; i++) {
+        route->tuple.name[i] = disc_str_of(room, tuple->name[i].len);
+        if (tuple->name[i].len > 0) {
+            memcpy(room, tuple->name[i].p, tuple->name[i].len);
+        }
+        room += tuple->name[i].len;
+    }
+    route->refs = 1;
+    return route;
+}
+
+static struct route *route_new(struct route_cache *cache, const struct disc_tuple *tuple,
+                               uint64_t hash, struct disc_view *callee, struct disc_view *star)
+{
+    struct route *route = route_alloc(tuple);
+    if (!route) {
+        return NULL;
+    }
+    route->hash = hash;
+    route->callee = disc_view_ref(callee);
+    route->star = disc_view_ref(star);
+
+    struct disc_resolution resolution;
+    disc_resolve(callee, star, &route->tuple, &resolution);
+    route->traffic = resolution.traffic;
+    route->degrade = resolution.degrade;
+    route->config_rule = resolution.config;
+    config_from(&route->config, &resolution);
+    if (!targets_fill(cache, route)) {
+        route_free(cache, route);
+        return NULL;
+    }
+    if (cache->options.tuples) {
+        route->state = tuple_table_get(cache->options.tuples, &route->tuple);
+        route->counts = tuple_state_counts(route->state, cache->options.worker);
+    }
+    return route;
+}
+
+/* ---- looking up ------------------------------------------------------------------------------ */
+
+/* Each name's hash seeds the next one's, so that ("ab", "c") is not ("a", "bc"). */
+static uint64_t tuple_hash(uint64_t seed, const struct disc_tuple *tuple)
+{
+    uint64_t h = seed;
+    for (int i = 0; i < DISC_NAMES; i++) {
+        h = XXH3_64bits_withSeed(tuple->name[i].p, tuple->name[i].len, h + 1);
+    }
+    return h;
+}
+
+static struct route *cache_find(const struct route_cache *cache, uint64_t hash,
+                                const struct disc_tuple *tuple)
+{
+    struct route *route = cache->buckets[hash & cache->mask];
+    while (route && (route->hash != hash || !disc_tuple_eq(&route->tuple, tuple))) {
+        route = route->next;
+    }
+    return route;
+}
+
+static bool is_valid(struct route *route, const struct disc_snapshot *snapshot)
+{
+    uint64_t generation = disc_snapshot_generation(snapshot);
+    if (route->generation == generation) {
+        return true;
+    }
+    if (route->star != disc_snapshot_star(snapshot) ||
+        route->callee != disc_snapshot_view(snapshot, route->tuple.name[DISC_TO])) {
+        return false;
+    }
+    route->generation = generation; /* the next call looks nothing up */
+    return true;
+}
+
+struct route *route_get(struct route_cache *cache, const struct disc_snapshot *snapshot,
+                        const struct disc_tuple *tuple, uint64_t now_ms)
+{
+    uint64_t hash = tuple_hash(cache->options.seed, tuple);
+    struct route *old = cache_find(cache, hash, tuple);
+    if (old && is_valid(old, snapshot)) {
+        old->last_used_ms = now_ms;
+        old->refs++;
+        return old;
+    }
+    count_metric(cache, METRIC_ROUTE_MISSES);
+    struct route *route =
+        route_new(cache, tuple, hash, disc_snapshot_view(snapshot, tuple->name[DISC_TO]),
+                  disc_snapshot_star(snapshot));
+    /* The old one goes last: sets and counters that both use are kept, not made again. */
+    if (old) {
+        cache_unlink(cache, old);
+    }
+    if (!route) {
+        return NULL;
+    }
+    route->generation = disc_snapshot_generation(snapshot);
+    route->last_used_ms = now_ms;
+    if (cache->count < cache->options.limit) {
+        cache_link(cache, route);
+    } else {
+        count_metric(cache, METRIC_ROUTES_UNCACHED);
+    }
+    return route;
+}
+
+void route_cache_sweep(struct route_cache *cache, const struct disc_snapshot *snapshot, uint32_t n,
+                       uint64_t now_ms, uint64_t idle_ms)
+{
+    if (n > cache->count) {
+        n = (uint32_t)cache->count;
+    }
+    while (n-- > 0) {
+        struct route *route = cache->sweep ? cache->sweep : cache->first;
+        cache->sweep = route->all_next;
+        bool idle = now_ms > route->last_used_ms && now_ms - route->last_used_ms >= idle_ms;
+        if (idle || !is_valid(route, snapshot)) {
+            cache_unlink(cache, route);
+        }
+    }
+}

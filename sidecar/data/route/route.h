@@ -1,0 +1,94 @@
+/*
+ * sidecar/data/route/route.h: what one tuple's calls are done by: rules and targets, resolved once.
+ *
+ * A route is made from a snapshot and cached per worker; it is valid while its two views are the
+ * snapshot's: two compares a call, no sweep when something else changes. The cache is bounded
+ * (limits.tuples over all workers); tuples beyond the bound are resolved per call. Not thread-safe:
+ * each worker, and explain, has a cache of its own. A call pins its route by route_ref().
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef TSIDE_SIDECAR_DATA_ROUTE_ROUTE_H
+#define TSIDE_SIDECAR_DATA_ROUTE_ROUTE_H
+
+#include "discovery/store/snapshot.h"
+#include "sidecar/data/route/target_set.h"
+#include "sidecar/shared/counters.h"
+#include "sidecar/shared/tuple_state.h"
+
+/* The fields of `config` as the call path wants them (built ones only). */
+struct route_config {
+    uint32_t timeout_ms;
+    uint32_t connect_timeout_ms;
+    uint32_t send_timeout_ms;
+    uint32_t receive_timeout_ms; /* 0: none */
+    enum disc_enum lb;
+    struct {
+        uint32_t max_idle;
+        uint32_t idle_ms;
+        uint32_t max_connections;
+        uint32_t wait_ms;
+        uint32_t max_waiting;
+    } pool;
+    bool exceptions_fail;
+    const struct disc_ranges *base_resp_fail; /* NULL: none */
+    bool deny;
+    bool oneway;
+    struct disc_str fallback_cluster; /* "" none */
+    double access_log;
+};
+
+struct route_target {
+    struct disc_str cluster;
+    struct target_set *zone_set; /* NULL where no zone was asked for */
+    struct target_set *set;      /* the whole cluster */
+};
+
+struct route {
+    uint32_t refs;
+    uint64_t hash;
+    struct route *next;                /* in the cache's bucket */
+    struct route *all_prev, *all_next; /* among all cached routes */
+    uint64_t generation;               /* of the newest snapshot that it is known to be valid in */
+    uint64_t last_used_ms;
+    struct disc_tuple tuple;                   /* points into names */
+    struct disc_view *callee, *star;           /* referenced */
+    const struct disc_rule *traffic, *degrade; /* borrowed from the views; NULL: none */
+    const struct disc_rule *config_rule;
+    struct route_config config;
+    uint32_t targets_len; /* entry i of the traffic rule's split; 1 without a rule */
+    struct route_target *targets;
+    struct target_set *fallback; /* NULL: none configured */
+    struct tuple_state *state;   /* counted; NULL in explain's routes */
+    struct tuple_counts *counts; /* this worker's */
+    /* Kept by the call path. */
+    uint32_t attempts; /* calls that have a connection, or are about to */
+    uint32_t queued;   /* of them: that wait for one */
+    char names[];
+};
+
+struct route_cache;
+
+struct route_cache_options {
+    uint64_t limit; /* routes held at most */
+    uint64_t seed;
+    struct tuple_table *tuples; /* NULL: nothing is counted (explain) */
+    uint32_t worker;
+    struct counters *counters; /* NULL likewise */
+};
+
+struct route_cache *route_cache_new(const struct route_cache_options *options);
+/* No call may hold a route any more. */
+struct route_cache *route_cache_free(struct route_cache *cache);
+
+/* The route of this tuple under this snapshot; takes a reference. NULL when out of memory. */
+struct route *route_get(struct route_cache *cache, const struct disc_snapshot *snapshot,
+                        const struct disc_tuple *tuple, uint64_t now_ms);
+void route_unref(struct route_cache *cache, struct route *route);
+
+/* Looks at n cached routes, going on where it stopped, and lets go of those whose views are outdated
+ * or that were idle for idle_ms. Called once in a while, so that forgotten tuples do not pin old
+ * views. */
+void route_cache_sweep(struct route_cache *cache, const struct disc_snapshot *snapshot, uint32_t n,
+                       uint64_t now_ms, uint64_t idle_ms);
+
+#endif

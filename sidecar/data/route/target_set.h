@@ -1,0 +1,55 @@
+/*
+ * sidecar/data/route/target_set.h: one cluster (or one zone of it) as one thread balances over it.
+ *
+ * Built from a version of a disc_cluster, replaced when that version is; what is learnt of an
+ * endpoint lives in shared/endpoint_state.h and survives. One table per worker, and one of explain's.
+ * Not thread-safe; counted by the routes that hold it.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef TSIDE_SIDECAR_DATA_ROUTE_TARGET_SET_H
+#define TSIDE_SIDECAR_DATA_ROUTE_TARGET_SET_H
+
+#include "discovery/store/view.h"
+#include "lb/p2c.h"
+#include "lb/round_robin.h"
+#include "sidecar/shared/endpoint_state.h"
+
+struct target_set {
+    uint32_t refs;
+    uint64_t cluster_id; /* of the disc_cluster it was built from; 0: an empty cluster */
+    struct disc_str service, cluster, zone; /* zone "": all */
+    uint32_t n;
+    struct endpoint_state **endpoints; /* [n], those with weight, referenced, sorted by address;
+                                          NULL where the store attaches no state (explain) */
+    struct lb_draw *draw;
+    struct lb_round_robin *round_robin;
+    struct lb_set_load load; /* refreshed now and then */
+    uint64_t load_ms;
+    struct target_set *next; /* in the table's bucket */
+};
+
+struct target_table;
+
+struct target_table *target_table_new(uint64_t seed);
+struct target_table *target_table_free(struct target_table *table);
+
+/*
+ * The set of this cluster in the version that view holds, built where missing or outdated; zone ""
+ * takes all endpoints. An unknown cluster gives an empty set. NULL when out of memory. Takes a
+ * reference.
+ */
+struct target_set *target_table_get(struct target_table *table, const struct disc_view *view,
+                                    struct disc_str service, struct disc_str cluster,
+                                    struct disc_str zone);
+void target_set_unref(struct target_table *table, struct target_set *set);
+
+/* Whether anything can be picked: an endpoint with weight. */
+static inline bool target_set_usable(const struct target_set *set)
+{
+    return lb_draw_total_weight(set->draw) > 0;
+}
+
+/* The set's load, at most some milliseconds old (exact for small sets). */
+const struct lb_set_load *target_set_load(struct target_set *set, uint64_t now_ms);
+
+#endif

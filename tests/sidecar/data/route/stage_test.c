@@ -1,0 +1,294 @@
+/*
+ * tests/sidecar/data/route/stage_test.c: what becomes of a call: access, degrade, split, balance.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "tests/sidecar/world.h"
+
+#include "sidecar/data/route/stage.h"
+
+#define CALLS 20000
+
+struct fixture {
+    struct world world;
+    struct route_cache *cache;
+    struct lb_random random;
+    struct stage_ctx ctx;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    world_init(&f->world);
+    world_endpoint(&f->world, "b/default/127.0.0.1:9101", "{\"zone\": \"hl\"}");
+    world_endpoint(&f->world, "b/default/127.0.0.1:9102", "{\"zone\": \"lf\"}");
+    world_endpoint(&f->world, "b/canary/127.0.0.1:9103", "");
+    f->cache = route_cache_new(&(struct route_cache_options){.limit = 10, .seed = 7});
+    lb_random_init(&f->random, 1);
+    f->ctx.random = &f->random;
+    f->ctx.now_ms = 1000;
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    route_cache_free(f->cache);
+    world_done(&f->world);
+    free(f);
+    return 0;
+}
+
+/* A route under all that was put so far; the ctx borrows it from the cache. */
+static void prepare(struct fixture *f, const char *to_cluster)
+{
+    world_commit(&f->world);
+    struct disc_tuple tuple = world_tuple("a", "default", "b", to_cluster, "Visit");
+    struct route *route = route_get(f->cache, f->world.snapshot, &tuple, 1);
+    assert_non_null(route);
+    f->ctx.route = route;
+    route_unref(f->cache, route); /* the cache still holds it */
+}
+
+static const char *run(struct fixture *f)
+{
+    if (stages_run(&f->ctx) == STAGE_ANSWER) {
+        return reason_str(f->ctx.reason);
+    }
+    return f->ctx.set->endpoints[f->ctx.target]->address;
+}
+
+static void set_log_id(struct fixture *f, char *buf, size_t cap, int i)
+{
+    f->ctx.log_id = disc_str_of(buf, (size_t)snprintf(buf, cap, "log-%d", i));
+}
+
+static void test_no_rule_goes_to_cluster(void **state)
+{
+    struct fixture *f = *state;
+    prepare(f, "canary");
+    assert_string_equal(run(f), "127.0.0.1:9103");
+    assert_true(disc_str_eq(f->ctx.cluster, world_str("canary")));
+    prepare(f, "nowhere");
+    assert_string_equal(run(f), "no_endpoint");
+    assert_true(disc_str_eq(f->ctx.cluster, world_str("nowhere")));
+}
+
+static void test_deny_comes_first(void **state)
+{
+    struct fixture *f = *state;
+    world_rule(&f->world, "a/*/b/*/*/config", "{\"access\": \"deny\"}");
+    world_rule(&f->world, "a/*/b/*/*/degrade", "100");
+    prepare(f, "default");
+    assert_string_equal(run(f), "denied");
+}
+
+static void test_degrade_share(void **state)
+{
+    struct fixture *f = *state;
+    world_rule(&f->world, "a/*/b/*/*/degrade", "30");
+    prepare(f, "default");
+    int degraded = 0;
+    for (int i = 0; i < CALLS; i++) {
+        degraded += strcmp(run(f), "degraded") == 0;
+    }
+    assert_in_range(degraded, CALLS * 28 / 100, CALLS * 32 / 100);
+    world_rule(&f->world, "a/*/b/*/*/degrade", "100");
+    prepare(f, "default");
+    assert_string_equal(run(f), "degraded");
+    world_rule(&f->world, "a/*/b/*/*/degrade", "0");
+    prepare(f, "default");
+    assert_string_not_equal(run(f), "degraded");
+}
+
+static void test_degrade_and_traffic_by_log_id_are_independent(void **state)
+{
+    struct fixture *f = *state;
+    world_rule(&f->world, "a/*/b/*/*/degrade", "{\"percent\": 50, \"by\": \"log_id\"}");
+    world_rule(&f->world, "a/*/b/*/*/traffic",
+               "{\"clusters\": {\"default\": 50, \"canary\": 50}, \"by\": \"log_id\"}");
+    prepare(f, "default");
+    int degraded = 0, canary = 0;
+    char buf[32];
+    for (int i = 0; i < CALLS; i++) {
+        set_log_id(f, buf, sizeof buf, i);
+        const char *what = run(f);
+        if (strcmp(what, "degraded") == 0) {
+            degraded++;
+        } else if (strcmp(what, "127.0.0.1:9103") == 0) {
+            canary++;
+        }
+        assert_string_equal(run(f)[0] == 'd' ? "degraded" : "on",
+                            what[0] == 'd' ? "degraded" : "on");
+    }
+    assert_in_range(degraded, CALLS * 48 / 100, CALLS * 52 / 100);
+    assert_in_range(canary, (CALLS - degraded) * 47 / 100, (CALLS - degraded) * 53 / 100);
+}
+
+/* These values are what every host of a fleet computes: changing them sends one LogID two ways
+ * while versions are mixed. */
+static void test_points_are_fixed(void **state)
+{
+    struct fixture *f = *state;
+    struct disc_by by = {.kind = DISC_BY_LOG_ID};
+    f->ctx.log_id = world_str("20260101-0001");
+    assert_int_equal(stage_point(&f->ctx, &by, STAGE_SEED_TRAFFIC), UINT64_C(0x0fcdde370dc39d12));
+    assert_int_equal(stage_point(&f->ctx, &by, STAGE_SEED_DEGRADE), UINT64_C(0xf3cbbb3ea678678d));
+}
+
+static void test_same_log_id_same_cluster(void **state)
+{
+    struct fixture *f = *state;
+    world_rule(&f->world, "a/*/b/*/*/traffic",
+               "{\"clusters\": {\"default\": 90, \"canary\": 10}, \"by\": \"log_id\"}");
+    prepare(f, "default");
+    char buf[32];
+    int canary = 0;
+    for (int i = 0; i < CALLS; i++) {
+        set_log_id(f, buf, sizeof buf, i);
+        assert_int_equal(stage_split(&f->ctx), STAGE_GO_ON);
+        struct disc_str cluster = f->ctx.cluster;
+        assert_int_equal(stage_split(&f->ctx), STAGE_GO_ON);
+        assert_true(disc_str_eq(cluster, f->ctx.cluster));
+        canary += disc_str_eq(cluster, world_str("canary"));
+    }
+    assert_in_range(canary, CALLS * 9 / 100, CALLS * 11 / 100);
+}
+
+static void test_absent_value_is_random(void **state)
+{
+    struct fixture *f = *state;
+    world_rule(&f->world, "a/*/b/*/*/traffic",
+               "{\"clusters\": {\"default\": 50, \"canary\": 50}, \"by\": \"caller\"}");
+    prepare(f, "default");
+    int canary = 0;
+    for (int i = 0; i < CALLS; i++) {
+        canary += strcmp(run(f), "127.0.0.1:9103") == 0;
+    }
+    assert_in_range(canary, CALLS * 48 / 100, CALLS * 52 / 100);
+    f->ctx.caller = world_str("a");
+    const char *first = run(f);
+    bool is_canary = strcmp(first, "127.0.0.1:9103") == 0;
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(strcmp(run(f), "127.0.0.1:9103") == 0, is_canary);
+    }
+}
+
+static bool extra_user(const void *owner, struct disc_str key, struct disc_str *ret_value)
+{
+    if (!disc_str_eq(key, world_str("user"))) {
+        return false;
+    }
+    *ret_value = world_str(owner);
+    return true;
+}
+
+static void test_by_extra(void **state)
+{
+    struct fixture *f = *state;
+    world_rule(&f->world, "a/*/b/*/*/traffic",
+               "{\"clusters\": {\"default\": 50, \"canary\": 50}, \"by\": \"extra:user\"}");
+    prepare(f, "default");
+    f->ctx.extra = extra_user;
+    int canary = 0;
+    char buf[16];
+    for (int i = 0; i < 1000; i++) {
+        snprintf(buf, sizeof buf, "u%d", i);
+        f->ctx.extra_owner = buf;
+        bool first = strcmp(run(f), "127.0.0.1:9103") == 0;
+        assert_int_equal(strcmp(run(f), "127.0.0.1:9103") == 0, first);
+        canary += first;
+    }
+    assert_in_range(canary, 430, 570);
+}
+
+static void test_zone_spills_then_falls_back(void **state)
+{
+    struct fixture *f = *state;
+    world_rule(&f->world, "a/*/b/*/*/traffic", "{\"default@lf\": 1}");
+    prepare(f, "default");
+    for (int i = 0; i < 50; i++) {
+        assert_string_equal(run(f), "127.0.0.1:9102");
+    }
+    world_endpoint(&f->world, "b/default/127.0.0.1:9102", "{\"zone\": \"lf\", \"weight\": 0}");
+    prepare(f, "default");
+    assert_string_equal(run(f), "127.0.0.1:9101");
+    world_delete(&f->world, DISC_SPACE_SERVICES, "b/default/127.0.0.1:9101");
+    world_delete(&f->world, DISC_SPACE_SERVICES, "b/default/127.0.0.1:9102");
+    prepare(f, "default");
+    assert_string_equal(run(f), "no_endpoint");
+    world_rule(&f->world, "a/*/b/*/*/config", "{\"fallback_cluster\": \"canary\"}");
+    prepare(f, "default");
+    assert_string_equal(run(f), "127.0.0.1:9103");
+    assert_true(disc_str_eq(f->ctx.cluster, world_str("canary")));
+}
+
+static void test_round_robin_takes_turns(void **state)
+{
+    struct fixture *f = *state;
+    world_rule(&f->world, "a/*/b/*/*/config", "{\"lb\": \"round_robin\"}");
+    prepare(f, "default");
+    const char *before = run(f);
+    for (int i = 0; i < 10; i++) {
+        const char *now = run(f);
+        assert_string_not_equal(now, before);
+        before = now;
+    }
+}
+
+static void test_p2c_avoids_the_loaded(void **state)
+{
+    struct fixture *f = *state;
+    prepare(f, "default");
+    assert_int_equal(stages_run(&f->ctx), STAGE_GO_ON);
+    struct target_set *set = f->ctx.set;
+    endpoint_ewma_record(set->endpoints[0], 1000, 1000);
+    endpoint_ewma_record(set->endpoints[1], 1000, 1000);
+    atomic_store(&set->endpoints[0]->inflight, 200);
+    for (int i = 0; i < 200; i++) {
+        assert_string_equal(run(f), "127.0.0.1:9102");
+    }
+}
+
+static void test_excluded_are_not_picked_again(void **state)
+{
+    struct fixture *f = *state;
+    const char *const lbs[] = {"{\"lb\": \"round_robin\"}", "{\"lb\": \"p2c\"}"};
+    for (int k = 0; k < 2; k++) {
+        world_rule(&f->world, "a/*/b/*/*/config", lbs[k]);
+        prepare(f, "default");
+        struct lb_exclude exclude = {.n = 1, .index = {0}};
+        assert_int_equal(stages_run(&f->ctx), STAGE_GO_ON);
+        f->ctx.exclude = &exclude;
+        for (int i = 0; i < 20; i++) {
+            assert_int_equal(stage_balance(&f->ctx), STAGE_GO_ON);
+            assert_int_equal(f->ctx.target, 1);
+        }
+        exclude.n = 2;
+        exclude.index[1] = 1;
+        assert_int_equal(stage_balance(&f->ctx), STAGE_ANSWER);
+        assert_int_equal(f->ctx.reason, REASON_NO_ENDPOINT);
+        f->ctx.exclude = NULL;
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_no_rule_goes_to_cluster),
+        TEST(test_deny_comes_first),
+        TEST(test_degrade_share),
+        TEST(test_degrade_and_traffic_by_log_id_are_independent),
+        TEST(test_points_are_fixed),
+        TEST(test_same_log_id_same_cluster),
+        TEST(test_absent_value_is_random),
+        TEST(test_by_extra),
+        TEST(test_zone_spills_then_falls_back),
+        TEST(test_round_robin_takes_turns),
+        TEST(test_p2c_avoids_the_loaded),
+        TEST(test_excluded_are_not_picked_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
