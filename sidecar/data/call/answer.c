@@ -135,8 +135,8 @@ bool answer_push(struct call *call)
         return false;
     }
     answer_write(call, NULL, out);
-    if (!stream_push_block(stream, out, 0, len, len)) {
-        buffers_free(&worker->buffers, out, len);
+    if (!stream_push_block(stream, out, 0, len)) {
+        buffers_free(&worker->buffers, out);
         return false;
     }
     return true;

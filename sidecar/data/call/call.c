@@ -103,7 +103,7 @@ static struct call *call_new(struct worker *worker)
 static void free_reply(struct call *call)
 {
     if (call->reply && !call->reply_borrowed) {
-        buffers_free(&call->worker->buffers, call->reply, call->reply_charged);
+        buffers_free(&call->worker->buffers, call->reply);
     }
     call->reply = NULL;
 }
@@ -111,7 +111,7 @@ static void free_reply(struct call *call)
 static void drop_request(struct call *call)
 {
     if (call->block) {
-        buffers_free(&call->worker->buffers, call->block, call->block_len);
+        buffers_free(&call->worker->buffers, call->block);
         call->block = NULL;
     }
     call->frame = NULL;
@@ -157,7 +157,6 @@ bool call_own_request(struct call *call)
     }
     call->frame = block;
     call->block = block;
-    call->block_len = call->frame_len;
     return true;
 }
 
@@ -239,9 +238,7 @@ static struct call *call_begin(struct session *session, struct frame *frame)
     struct worker *worker = session->worker;
     struct call *call = call_new(worker);
     if (!call) {
-        if (frame->block) {
-            buffers_free(&worker->buffers, frame->block, frame->block_len);
-        }
+        buffers_free(&worker->buffers, frame->block);
         session_event(session, SESSION_EVENT_ERROR);
         return NULL;
     }
@@ -250,7 +247,6 @@ static struct call *call_begin(struct session *session, struct frame *frame)
     call->frame = frame->bytes;
     call->frame_len = frame->len;
     call->block = frame->block;
-    call->block_len = frame->block_len;
     call->message = frame->scan->message;
     call->oneway = call->message.type == WIRE_ONEWAY;
     call->has_permit = permit_take(&worker->env->calls, 1, worker->env->bootstrap->limits.calls);
@@ -312,7 +308,6 @@ static void settle_unrouted(struct call *call, const struct disc_tuple *tuple)
     if (call->reply) {
         answer_write(call, tuple, call->reply);
         call->reply_len = (uint32_t)len;
-        call->reply_charged = (uint32_t)len;
     }
 }
 
@@ -354,7 +349,6 @@ void call_reply(struct call *call, struct frame *frame)
     call->reply = frame->bytes;
     call->reply_len = frame->len;
     call->reply_borrowed = frame->block == NULL;
-    call->reply_charged = frame->block_len;
     call_event(call, CALL_EVENT_REPLY);
 }
 

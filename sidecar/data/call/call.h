@@ -74,7 +74,6 @@ struct call {
     uint8_t *frame; /* length and body: borrowed from the turn, or in block */
     uint32_t frame_len;
     uint8_t *block; /* NULL: borrowed, or let go */
-    uint32_t block_len;
     struct codec_message message;
     struct codec_base base;
     const struct bootstrap_listener *listener;
@@ -115,8 +114,7 @@ struct call {
         has_permit; /* of limits.calls; else it is refused, and its session pauses until it is gone */
     uint8_t *reply; /* the frame to pass on; NULL: tside's own answer, made when it is due */
     uint32_t reply_len;
-    bool reply_borrowed; /* valid until the end of the turn; else a block of reply_charged bytes */
-    uint32_t reply_charged;
+    bool reply_borrowed;  /* valid until the end of the turn; else reply is a block */
     uint32_t held_len;    /* of it, in session->held_bytes */
     uint64_t upstream_us; /* of the last attempt */
 

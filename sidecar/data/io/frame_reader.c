@@ -43,13 +43,12 @@ static struct frame_input *input_new(const struct frame_env *env, const uint8_t 
                                      uint32_t len, uint32_t cap)
 {
     struct frame_input *in = malloc(sizeof *in);
-    uint8_t *buf = malloc(cap);
+    uint8_t *buf = buffers_alloc(env->buffers, cap); /* over the limit, too: it was read already */
     if (!in || !buf) {
         free(in);
-        free(buf);
+        buffers_free(env->buffers, buf);
         return NULL;
     }
-    buffers_charge(env->buffers, cap); /* it was read already */
     memcpy(buf, bytes, len);
     in->buf = buf;
     in->cap = cap;
@@ -66,7 +65,7 @@ static struct frame_input *input_new(const struct frame_env *env, const uint8_t 
 static void input_retire(struct frame_reader *reader, const struct frame_env *env)
 {
     struct frame_input *in = reader->input;
-    env->defer_free(env->defer_owner, in->buf, in->cap);
+    buffers_pile_add(env->pile, in->buf);
     free(in);
     reader->input = NULL;
 }
@@ -96,11 +95,10 @@ static bool input_grow(struct frame_input *in, const struct frame_env *env, uint
     if (!forced && !buffers_may_charge(env->buffers, cap - in->cap)) {
         return false;
     }
-    uint8_t *buf = realloc(in->buf, cap);
+    uint8_t *buf = buffers_resize(env->buffers, in->buf, cap);
     if (!buf) {
         return false;
     }
-    buffers_charge(env->buffers, cap - in->cap);
     in->buf = buf;
     in->cap = cap;
     return true;
@@ -298,7 +296,6 @@ static enum frame_verdict input_emit(struct frame_reader *reader, const struct f
     ret->block = NULL;
     if (verdict == FRAME_READY && in->pos == 0 && in->len == total) {
         ret->block = in->buf;
-        ret->block_len = in->cap;
         free(in);
         reader->input = NULL;
         return verdict;

@@ -48,8 +48,7 @@ const char *frame_broken_str(enum frame_broken broken);
 struct frame {
     uint8_t *bytes; /* the 4-byte length, then the body; borrowed until the end of the turn... */
     uint32_t len;   /* of both; FRAME_BAD: only the message's header may be looked at */
-    uint8_t *block; /* ...or, where not NULL, in this block, which is now the taker's, */
-    uint32_t block_len;            /* charged with so many bytes */
+    uint8_t *block; /* ...or, where not NULL, in this block, which is now the taker's */
     const struct codec_scan *scan; /* valid until the next call */
     enum frame_broken broken;
 };
@@ -68,10 +67,8 @@ struct frame_env {
     uint32_t max_bytes;
     struct codec_scan *scan; /* scratch: a frame that is complete needs no state of its own */
     const struct buffers *buffers;
-    bool forced; /* room may be charged over the limit: the oldest frame must go on */
-    /* Frees a block (and its charge) at the end of the turn: frames may be borrowed from it. */
-    void (*defer_free)(void *owner, uint8_t *block, uint32_t charged);
-    void *defer_owner;
+    bool forced;               /* room may be charged over the limit: the oldest frame must go on */
+    struct buffers_pile *pile; /* blocks that frames may be borrowed from until the turn ends */
 };
 
 /* Whether a frame has begun and is not complete. */

@@ -30,8 +30,7 @@ static struct frame_env env_of(const struct intake *intake)
         .scan = &worker->scan,
         .buffers = &worker->buffers,
         .forced = may_go_over(intake),
-        .defer_free = worker_defer_free,
-        .defer_owner = worker,
+        .pile = &worker->pile,
     };
 }
 

@@ -2,7 +2,7 @@
  * sidecar/data/io/outq.c: see data/outq.h.
  *
  * The segments are a ring in the struct itself, or, above eight, in one block that is freed when the
- * queue is empty again. A block's charge is not stored: it is where the segment ends in it.
+ * queue is empty again.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/data/io/outq.h"
@@ -33,15 +33,9 @@ static const struct outq_segment *at_const(const struct outq *q, uint32_t i)
     return &segments[(q->head + i) & (capacity(q) - 1)];
 }
 
-static size_t charge_of(const struct outq_segment *segment)
-{
-    return segment->block ? (size_t)(segment->ptr + segment->len - segment->block) : 0;
-}
-
 static void free_block(struct outq *q, struct outq_segment *segment)
 {
-    q->charged -= charge_of(segment);
-    free(segment->block);
+    buffers_free(q->buffers, segment->block);
     segment->block = NULL;
 }
 
@@ -82,9 +76,10 @@ static int reserve(struct outq *q, size_t n)
     return 0;
 }
 
-void outq_init(struct outq *q)
+void outq_init(struct outq *q, const struct buffers *buffers)
 {
     memset(q, 0, sizeof(*q));
+    q->buffers = buffers;
 }
 
 void outq_done(struct outq *q)
@@ -107,12 +102,9 @@ static bool extend_last(struct outq *q, const uint8_t *ptr, size_t len)
 
 static void append(struct outq *q, const uint8_t *ptr, size_t len, uint8_t *block)
 {
-    struct outq_segment *segment = at(q, q->n++);
-
-    *segment = (struct outq_segment){.ptr = ptr, .len = len, .block = block};
+    *at(q, q->n++) = (struct outq_segment){.ptr = ptr, .len = len, .block = block};
     q->sealed = false;
     q->bytes += len;
-    q->charged += charge_of(segment);
 }
 
 int outq_push_borrowed(struct outq *q, const void *ptr, size_t len)
@@ -138,15 +130,15 @@ int outq_push_iov(struct outq *q, const struct iovec iov[], size_t n)
     return err;
 }
 
-int outq_push_owned(struct outq *q, void *buf, size_t off, size_t len)
+int outq_push_owned(struct outq *q, void *block, size_t off, size_t len)
 {
     if (len == 0) {
-        free(buf);
+        buffers_free(q->buffers, block);
         return 0;
     }
     int err = reserve(q, 1);
     if (!err) {
-        append(q, (uint8_t *)buf + off, len, buf);
+        append(q, (uint8_t *)block + off, len, block);
     }
     return err;
 }
@@ -200,7 +192,7 @@ static size_t borrowed_run(const struct outq *q, uint32_t from, uint32_t *ret_en
 /* The segments from..end-1, all borrowed, become one owned one at `to` (at most from). */
 static int own_run(struct outq *q, uint32_t from, uint32_t end, size_t len, uint32_t to)
 {
-    uint8_t *block = malloc(len);
+    uint8_t *block = buffers_alloc(q->buffers, len);
     size_t off = 0;
 
     if (!block) {
@@ -211,13 +203,11 @@ static int own_run(struct outq *q, uint32_t from, uint32_t end, size_t len, uint
         off += at(q, i)->len;
     }
     *at(q, to) = (struct outq_segment){.ptr = block, .len = len, .block = block};
-    q->charged += len;
     return 0;
 }
 
-ssize_t outq_own_rest(struct outq *q)
+int outq_own_rest(struct outq *q)
 {
-    size_t before = q->charged;
     uint32_t kept = 0;
     uint32_t i = 0;
     int err = 0;
@@ -236,19 +226,7 @@ ssize_t outq_own_rest(struct outq *q)
         kept++;
     }
     q->n = kept;
-    return err ? err : (ssize_t)(q->charged - before);
-}
-
-/* Cuts an owned segment's block to what is left of it, so that the charge stays true. */
-static void trim_block(struct outq_segment *segment)
-{
-    size_t off = (size_t)(segment->ptr - segment->block);
-    uint8_t *block = realloc(segment->block, off + segment->len);
-
-    if (block) { /* else it stays as large as it was, which harms nobody */
-        segment->block = block;
-        segment->ptr = block + off;
-    }
+    return err;
 }
 
 void outq_rebase(struct outq *q, const void *from, size_t len, const void *to)
@@ -277,11 +255,7 @@ size_t outq_drop_unsent_from(struct outq *q, uint64_t position)
             q->n--;
             continue;
         }
-        last->len -= left;
-        if (last->block) {
-            q->charged -= left;
-            trim_block(last);
-        }
+        last->len -= left; /* its block counts whole until the rest of it is sent */
         left = 0;
     }
     shrink_if_empty(q);
@@ -291,7 +265,6 @@ size_t outq_drop_unsent_from(struct outq *q, uint64_t position)
 void outq_check(const struct outq *q)
 {
     size_t bytes = 0;
-    size_t charged = 0;
 
     assert(q->n <= capacity(q) && (capacity(q) & (capacity(q) - 1)) == 0);
     assert(q->n > 0 || (!q->ring && q->head == 0));
@@ -300,7 +273,6 @@ void outq_check(const struct outq *q)
         assert(segment->ptr && segment->len > 0);
         assert(!segment->block || segment->ptr >= segment->block);
         bytes += segment->len;
-        charged += charge_of(segment);
     }
-    assert(bytes == q->bytes && charged == q->charged);
+    assert(bytes == q->bytes);
 }

@@ -10,7 +10,7 @@
  *     outq_own_rest(q);                             before the arena is reset
  *
  * Segments are borrowed (the bytes must stay until the end of the turn, when the rest is copied once,
- * by outq_own_rest()) or owned (a block from malloc() that the queue frees behind its last byte).
+ * by outq_own_rest()) or owned (a block of loop/buffers.h that the queue frees behind its last byte).
  *
  * Positions count the bytes of the stream's whole life. A call that was pushed from start to end is
  *
@@ -26,10 +26,11 @@
 #ifndef TSIDE_SIDECAR_DATA_IO_OUTQ_H
 #define TSIDE_SIDECAR_DATA_IO_OUTQ_H
 
+#include "sidecar/data/loop/buffers.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 #include <sys/uio.h>
 
 #define OUTQ_SEGMENTS_INLINE 8u
@@ -40,21 +41,21 @@ struct outq_segment {
     uint8_t *block; /* owned: the block that ptr points into; NULL: borrowed */
 };
 
-/* All zero: an empty queue. Private; read it through the functions. */
+/* Private; read it through the functions. */
 struct outq {
-    struct outq_segment *ring; /* NULL: the segments are in local */
-    uint32_t capacity;         /* of ring, a power of two */
+    const struct buffers *buffers; /* that blocks come from and go back to */
+    struct outq_segment *ring;     /* NULL: the segments are in local */
+    uint32_t capacity;             /* of ring, a power of two */
     uint32_t head;
     uint32_t n;
     bool sealed; /* the last segment is not extended */
     size_t bytes;
-    size_t charged; /* what the blocks of all owned segments hold */
     uint64_t sent;
     struct outq_segment local[OUTQ_SEGMENTS_INLINE];
 };
 _Static_assert(sizeof(struct outq) <= 256, "a stream that is idle must stay small");
 
-void outq_init(struct outq *q);
+void outq_init(struct outq *q, const struct buffers *buffers);
 void outq_done(struct outq *q); /* frees what is still owned; the queue is empty again */
 
 /* 0 or -ENOMEM (then nothing was pushed). Bytes that follow the last segment's in memory extend it. */
@@ -63,9 +64,9 @@ int outq_push_borrowed(struct outq *q, const void *ptr, size_t len)
 int outq_push_iov(struct outq *q, const struct iovec iov[], size_t n)
     __attribute__((warn_unused_result));
 
-/* buf[off .. off + len) is to be sent. Takes buf (from malloc(), at least off + len long) and charges
- * off + len bytes for it; on -ENOMEM buf is still the caller's. len 0 frees it at once. */
-int outq_push_owned(struct outq *q, void *buf, size_t off, size_t len)
+/* block[off .. off + len) is to be sent. Takes the block; on -ENOMEM it is still the caller's. len 0
+ * frees it at once. */
+int outq_push_owned(struct outq *q, void *block, size_t off, size_t len)
     __attribute__((warn_unused_result));
 
 /* Fills at most max vectors with the first bytes to be sent and returns how many it filled. */
@@ -74,9 +75,9 @@ size_t outq_fill_iov(const struct outq *q, struct iovec iov[], size_t max);
 /* The kernel took the first `bytes` bytes: at most outq_bytes(). Frees blocks whose end was sent. */
 void outq_consumed(struct outq *q, size_t bytes);
 
-/* Copies what is still borrowed, each run of borrowed bytes into one block. Returns the bytes newly
- * charged, or -ENOMEM: then some of the rest is still borrowed, and the stream must go. */
-ssize_t outq_own_rest(struct outq *q) __attribute__((warn_unused_result));
+/* Copies what is still borrowed, each run of borrowed bytes into one block. 0 or -ENOMEM: then some of
+ * the rest is still borrowed, and the stream must go. */
+int outq_own_rest(struct outq *q) __attribute__((warn_unused_result));
 
 /* What is pushed next begins a segment of its own, even where it follows in memory. */
 static inline void outq_seal(struct outq *q)
@@ -95,12 +96,6 @@ size_t outq_drop_unsent_from(struct outq *q, uint64_t position);
 static inline size_t outq_bytes(const struct outq *q)
 {
     return q->bytes;
-}
-
-/* Held in owned blocks. A block counts whole until its last byte is sent. */
-static inline size_t outq_charged(const struct outq *q)
-{
-    return q->charged;
 }
 
 static inline uint64_t outq_sent_total(const struct outq *q)

@@ -12,28 +12,14 @@
 void stream_init(struct stream *stream, const struct stream_ops *ops, const struct buffers *buffers,
                  struct list *dirty_head)
 {
-    outq_init(&stream->out);
+    outq_init(&stream->out, buffers);
     stream->ops = ops;
-    stream->buffers = buffers;
     stream->dirty_head = dirty_head;
     list_init(&stream->dirty);
-    stream->charged = 0;
     stream->pending_len = 0;
     stream->writing = false;
     stream->failed = false;
     stream->request.data = stream;
-}
-
-/* Brings the account to what the queue's blocks hold. */
-static void settle_charge(struct stream *stream)
-{
-    size_t now = outq_charged(&stream->out);
-    if (now > stream->charged) {
-        buffers_charge(stream->buffers, now - stream->charged);
-    } else if (now < stream->charged) {
-        buffers_credit(stream->buffers, stream->charged - now);
-    }
-    stream->charged = now;
 }
 
 static void mark_dirty(struct stream *stream)
@@ -65,14 +51,11 @@ bool stream_push_iov(struct stream *stream, const struct iovec iov[], size_t n)
     return true;
 }
 
-bool stream_push_block(struct stream *stream, uint8_t *block, size_t off, size_t len,
-                       size_t charged)
+bool stream_push_block(struct stream *stream, uint8_t *block, size_t off, size_t len)
 {
     if (outq_push_owned(&stream->out, block, off, len)) {
         return false;
     }
-    buffers_credit(stream->buffers, charged); /* the queue charges what it holds */
-    settle_charge(stream);
     mark_dirty(stream);
     return true;
 }
@@ -103,7 +86,6 @@ static void taken(struct stream *stream)
     stream->pending_len = 0;
     if (len > 0) {
         outq_consumed(&stream->out, len);
-        settle_charge(stream);
         stream->ops->progress(stream);
     }
 }
@@ -193,13 +175,12 @@ void stream_flush(struct stream *stream)
     }
     int r = stream->writing ? 0 : try_write(stream, &progress);
     if (r == 0 && outq_bytes(&stream->out) > 0) {
-        if (!stream->ops->pin(stream) && outq_own_rest(&stream->out) < 0) {
+        if (!stream->ops->pin(stream) && outq_own_rest(&stream->out)) {
             r = UV_ENOMEM;
         } else if (!stream->writing) {
             r = hand_over(stream);
         }
     }
-    settle_charge(stream);
     if (r < 0) {
         fail(stream, r);
     } else if (progress) {
@@ -212,5 +193,4 @@ void stream_done(struct stream *stream)
     list_remove(&stream->dirty);
     stream->failed = true;
     outq_done(&stream->out);
-    settle_charge(stream);
 }

@@ -39,10 +39,8 @@ struct stream {
     } uv;
     struct outq out;
     const struct stream_ops *ops;
-    const struct buffers *buffers;
     struct list *dirty_head; /* the worker's list of streams to flush */
     struct list dirty;
-    size_t charged;     /* of out, to buffers */
     size_t pending_len; /* handed to libuv, not taken yet as far as we were told; 0: nothing is */
     uv_write_t request;
     bool writing; /* request is libuv's */
@@ -57,9 +55,8 @@ void stream_init(struct stream *stream, const struct stream_ops *ops, const stru
  * must go. */
 bool stream_push(struct stream *stream, const void *bytes, size_t len);
 bool stream_push_iov(struct stream *stream, const struct iovec iov[], size_t n);
-/* Queues a block and takes it, with the `charged` bytes it is charged with. */
-bool stream_push_block(struct stream *stream, uint8_t *block, size_t off, size_t len,
-                       size_t charged);
+/* Queues [off, off + len) of a block of the same buffers, and takes the block. */
+bool stream_push_block(struct stream *stream, uint8_t *block, size_t off, size_t len);
 
 /* Not sent yet, as far as we know. */
 static inline size_t stream_unsent(const struct stream *stream)

@@ -1,11 +1,19 @@
 /*
  * sidecar/data/loop/buffers.c: see buffers.h.
+ *
+ *     malloc() -> [ next, size | the block's bytes ... ]
+ *                                ^ what users hold
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/data/loop/buffers.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+struct buffers_head {
+    struct buffers_head *next; /* in a pile */
+    size_t size;
+};
 
 static uint64_t limit_of(const struct buffers *buffers)
 {
@@ -25,40 +33,85 @@ bool buffers_may_charge(const struct buffers *buffers, size_t bytes)
     return true;
 }
 
-void buffers_charge(const struct buffers *buffers, size_t bytes)
+static void charge(const struct buffers *buffers, size_t bytes)
 {
     (void)permit_take(buffers->permits, bytes, UINT64_MAX); /* cannot refuse: no limit is given */
     counter_add(buffers->counters, METRIC_BUFFERED_BYTES, bytes);
 }
 
-void buffers_credit(const struct buffers *buffers, size_t bytes)
+static void credit(const struct buffers *buffers, size_t bytes)
 {
     permit_give(buffers->permits, bytes);
     counter_sub(buffers->counters, METRIC_BUFFERED_BYTES, bytes);
 }
 
+static struct buffers_head *head_of(void *block)
+{
+    return (struct buffers_head *)block - 1;
+}
+
 void *buffers_alloc(const struct buffers *buffers, size_t bytes)
 {
-    void *block = bytes <= PTRDIFF_MAX ? malloc(bytes ? bytes : 1) : NULL;
-    if (block) {
-        buffers_charge(buffers, bytes);
+    struct buffers_head *head =
+        bytes <= PTRDIFF_MAX - sizeof *head ? malloc(sizeof *head + bytes) : NULL;
+    if (!head) {
+        return NULL;
     }
-    return block;
+    head->next = NULL;
+    head->size = bytes;
+    charge(buffers, bytes);
+    return head + 1;
 }
 
 void *buffers_copy(const struct buffers *buffers, const void *bytes, size_t len)
 {
     void *block = buffers_alloc(buffers, len);
-    if (block) {
+    if (block && len > 0) {
         memcpy(block, bytes, len);
     }
     return block;
 }
 
-void buffers_free(const struct buffers *buffers, void *block, size_t bytes)
+void *buffers_resize(const struct buffers *buffers, void *block, size_t bytes)
+{
+    struct buffers_head *head = head_of(block);
+    size_t before = head->size;
+    head = bytes <= PTRDIFF_MAX - sizeof *head ? realloc(head, sizeof *head + bytes) : NULL;
+    if (!head) {
+        return NULL;
+    }
+    head->size = bytes;
+    credit(buffers, before);
+    charge(buffers, bytes);
+    return head + 1;
+}
+
+void buffers_free(const struct buffers *buffers, void *block)
 {
     if (block) {
-        free(block);
-        buffers_credit(buffers, bytes);
+        credit(buffers, head_of(block)->size);
+        free(head_of(block));
+    }
+}
+
+size_t buffers_size(const void *block)
+{
+    return block ? ((const struct buffers_head *)block - 1)->size : 0;
+}
+
+void buffers_pile_add(struct buffers_pile *pile, void *block)
+{
+    if (block) {
+        head_of(block)->next = pile->top;
+        pile->top = head_of(block);
+    }
+}
+
+void buffers_pile_free(const struct buffers *buffers, struct buffers_pile *pile)
+{
+    while (pile->top) {
+        struct buffers_head *head = pile->top;
+        pile->top = head->next;
+        buffers_free(buffers, head + 1);
     }
 }

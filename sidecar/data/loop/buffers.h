@@ -1,9 +1,11 @@
 /*
- * sidecar/data/loop/buffers.h: owned buffers, charged to limits.buffered_bytes.
+ * sidecar/data/loop/buffers.h: owned blocks of bytes, charged to limits.buffered_bytes.
  *
  * Whatever outlives a turn of the loop is in a block from here: kept frames, replies that wait for
- * their turn, what the kernel did not take. One account for all workers. The limit acts where bytes are
- * read (intake.c asks before it reads); what was read is charged in any case.
+ * their turn, what the kernel did not take. A block knows its own size: freeing it takes nothing else,
+ * and a block that must live until the turn ends is linked through itself, so that neither can fail.
+ * One account for all workers. The limit acts where bytes are read (intake.c asks before it reads);
+ * what was read is charged in any case.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_SIDECAR_DATA_LOOP_BUFFERS_H
@@ -28,13 +30,26 @@ struct buffers {
 /* Whether that much may be charged now; counted where not. (Two workers that ask at the same time may
  * together go over the limit, by what each then charges.) */
 bool buffers_may_charge(const struct buffers *buffers, size_t bytes);
-void buffers_charge(const struct buffers *buffers, size_t bytes);
-void buffers_credit(const struct buffers *buffers, size_t bytes);
 
 /* A charged block; NULL without memory. */
-void *buffers_alloc(const struct buffers *buffers, size_t bytes);
+void *buffers_alloc(const struct buffers *buffers, size_t bytes)
+    __attribute__((warn_unused_result));
 /* The same with a copy of the bytes. */
-void *buffers_copy(const struct buffers *buffers, const void *bytes, size_t len);
-void buffers_free(const struct buffers *buffers, void *block, size_t bytes);
+void *buffers_copy(const struct buffers *buffers, const void *bytes, size_t len)
+    __attribute__((warn_unused_result));
+/* The block with another size, perhaps elsewhere; NULL without memory: then it is as it was. */
+void *buffers_resize(const struct buffers *buffers, void *block, size_t bytes)
+    __attribute__((warn_unused_result));
+void buffers_free(const struct buffers *buffers, void *block); /* NULL: nothing */
+/* How many bytes the block was made with; 0 of NULL. */
+size_t buffers_size(const void *block);
+
+/* Blocks that nobody owns any more, but whose bytes may be borrowed until the turn ends. */
+struct buffers_pile {
+    struct buffers_head *top; /* NULL: none */
+};
+
+void buffers_pile_add(struct buffers_pile *pile, void *block); /* NULL: nothing */
+void buffers_pile_free(const struct buffers *buffers, struct buffers_pile *pile);
 
 #endif

@@ -19,13 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A block whose bytes may be borrowed until the turn ends. */
-struct garbage {
-    struct garbage *next;
-    uint8_t *block;
-    uint32_t charged;
-};
-
 uint64_t worker_now_us(void)
 {
     return uv_hrtime() / 1000;
@@ -38,30 +31,6 @@ uint64_t worker_unix_us(void)
 }
 
 /* ---- what lives for a turn ------------------------------------------------------------------ */
-
-void worker_defer_free(void *owner, uint8_t *block, uint32_t charged)
-{
-    struct worker *worker = owner;
-    struct garbage *item = malloc(sizeof *item);
-    if (!item) {
-        /* Leaked rather than freed under somebody's borrowed pointer; memory is short anyhow. */
-        return;
-    }
-    item->block = block;
-    item->charged = charged;
-    item->next = worker->garbage;
-    worker->garbage = item;
-}
-
-static void free_garbage(struct worker *worker)
-{
-    struct garbage *item;
-    while ((item = worker->garbage)) {
-        worker->garbage = item->next;
-        buffers_free(&worker->buffers, item->block, item->charged);
-        free(item);
-    }
-}
 
 static struct stream *first_dirty(struct worker *worker)
 {
@@ -216,7 +185,7 @@ static void on_check(uv_check_t *handle)
 {
     struct worker *worker = handle->data;
     flush(worker);
-    free_garbage(worker);
+    buffers_pile_free(&worker->buffers, &worker->pile);
     arena_reset(&worker->arena);
     worker->turn++;
     beat(worker);
@@ -481,7 +450,7 @@ static void run(void *arg)
 {
     struct worker *worker = arg;
     (void)uv_run(&worker->loop, UV_RUN_DEFAULT); /* ends when end_all() has closed everything */
-    free_garbage(worker);
+    buffers_pile_free(&worker->buffers, &worker->pile);
     set_phase(worker, WORKER_STOPPED);
 }
 

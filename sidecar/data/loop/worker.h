@@ -119,19 +119,19 @@ struct worker {
     bool started;
     bool ran;
 
-    struct list dirty;       /* struct stream.dirty */
-    struct list spinning;    /* struct intake.spin: go on in the next turn */
-    struct list starved;     /* struct intake.starved: wait for buffered_bytes */
-    size_t incomplete_bytes; /* held by frames begun */
-    struct list incomplete;  /* struct intake.incomplete: frames begun, oldest first */
-    struct list sessions;    /* struct session.all */
-    struct list listeners;   /* struct listener.all */
-    struct list upstreams;   /* struct upstream_conn.all */
-    struct list pool_waits;  /* struct endpoint_pool.waits: pools that somebody waits at */
-    struct list rule_waits;  /* struct call.waits: no snapshot yet */
-    bool listeners_closed;   /* draining: whoever still comes is to leave soon */
-    struct list live;        /* struct call.live: all calls */
-    struct garbage *garbage; /* blocks to free when the turn ends */
+    struct list dirty;        /* struct stream.dirty */
+    struct list spinning;     /* struct intake.spin: go on in the next turn */
+    struct list starved;      /* struct intake.starved: wait for buffered_bytes */
+    size_t incomplete_bytes;  /* held by frames begun */
+    struct list incomplete;   /* struct intake.incomplete: frames begun, oldest first */
+    struct list sessions;     /* struct session.all */
+    struct list listeners;    /* struct listener.all */
+    struct list upstreams;    /* struct upstream_conn.all */
+    struct list pool_waits;   /* struct endpoint_pool.waits: pools that somebody waits at */
+    struct list rule_waits;   /* struct call.waits: no snapshot yet */
+    bool listeners_closed;    /* draining: whoever still comes is to leave soon */
+    struct list live;         /* struct call.live: all calls */
+    struct buffers_pile pile; /* blocks to free when the turn ends */
     struct call_pool *calls;
     struct worker_timer housekeeping;
     uint64_t log_window_ms; /* failures logged per second are bounded */
@@ -174,8 +174,6 @@ uint64_t worker_unix_us(void);
 void worker_timer_set(struct worker *worker, struct worker_timer *timer, uint64_t expires_ms);
 void worker_timer_cancel(struct worker *worker, struct worker_timer *timer);
 
-/* Frees a block and its charge when the turn has ended. owner is the worker. */
-void worker_defer_free(void *owner, uint8_t *block, uint32_t charged);
 /* The next turn comes without waiting for anything. */
 void worker_spin(struct worker *worker);
 /* Sends at once what has grown beyond STREAM_EARLY_FLUSH_BYTES. */

@@ -24,7 +24,7 @@ static bool push_reply(struct session *session, struct call *call)
         call->reply = NULL;
         return stream_push(&session->stream, reply, call->reply_len);
     }
-    if (!stream_push_block(&session->stream, reply, 0, call->reply_len, call->reply_charged)) {
+    if (!stream_push_block(&session->stream, reply, 0, call->reply_len)) {
         return false;
     }
     call->reply = NULL;
@@ -40,7 +40,6 @@ static bool keep_reply(struct call *call)
     uint8_t *block = buffers_copy(&call->worker->buffers, call->reply, call->reply_len);
     call->reply = block;
     call->reply_borrowed = false;
-    call->reply_charged = call->reply_len;
     return block != NULL;
 }
 

@@ -131,9 +131,7 @@ static void bad(struct upstream_conn *conn, enum reason reason, const char *deta
 
 static void drop_frame(struct upstream_conn *conn, const struct frame *frame)
 {
-    if (frame->block) {
-        buffers_free(&conn->worker->buffers, frame->block, frame->block_len);
-    }
+    buffers_free(&conn->worker->buffers, frame->block);
 }
 
 /* A proved message: the reply to the call in flight, or a reason to go. */

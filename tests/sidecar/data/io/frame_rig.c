@@ -116,14 +116,6 @@ void script_add_tiny(struct script *script, uint32_t n)
 
 /* ---- the rig ------------------------------------------------------------------------------- */
 
-static void defer_free(void *owner, uint8_t *block, uint32_t charged)
-{
-    struct rig *rig = owner;
-    assert_true(rig->garbage_len < SCRIPT_FRAMES_MAX);
-    rig->garbage[rig->garbage_len].block = block;
-    rig->garbage[rig->garbage_len++].charged = charged;
-}
-
 void rig_init(struct rig *rig, const struct script *script, const struct rig_plan *plan,
               uint64_t seed)
 {
@@ -138,8 +130,7 @@ void rig_init(struct rig *rig, const struct script *script, const struct rig_pla
                                   .max_bytes = script->max_bytes,
                                   .scan = &rig->scan,
                                   .buffers = &rig->buffers,
-                                  .defer_free = defer_free,
-                                  .defer_owner = rig};
+                                  .pile = &rig->pile};
     for (int i = 0; i < RIG_READS_MAX; i++) {
         guard_init(&rig->windows[i], RIG_WINDOW_MAX);
     }
@@ -154,7 +145,7 @@ static void assert_frame_bytes(const struct rig *rig, const uint8_t *bytes, size
 static void free_held(struct rig *rig, size_t i)
 {
     assert_frame_bytes(rig, rig->held[i].bytes, rig->held[i].frame);
-    buffers_free(&rig->buffers, rig->held[i].block, rig->held[i].charged);
+    buffers_free(&rig->buffers, rig->held[i].block);
     rig->held[i] = rig->held[--rig->held_len];
 }
 
@@ -164,10 +155,7 @@ void rig_end_turn(struct rig *rig)
         assert_frame_bytes(rig, rig->seen[i].bytes, rig->seen[i].frame);
     }
     rig->seen_len = 0;
-    for (size_t i = 0; i < rig->garbage_len; i++) {
-        buffers_free(&rig->buffers, rig->garbage[i].block, rig->garbage[i].charged);
-    }
-    rig->garbage_len = 0;
+    buffers_pile_free(&rig->buffers, &rig->pile);
     for (size_t i = rig->held_len; i-- > 0;) {
         if (!rig->plan.blocks_are_held || random_one_in(&rig->random, 3)) {
             free_held(rig, i);
@@ -237,9 +225,8 @@ static void check_ready(struct rig *rig, const struct frame *frame)
     if (frame->block) {
         size_t i = rig->held_len++;
         assert_true(frame->bytes >= frame->block &&
-                    frame->bytes + frame->len <= frame->block + frame->block_len);
+                    frame->bytes + frame->len <= frame->block + buffers_size(frame->block));
         rig->held[i].block = frame->block;
-        rig->held[i].charged = frame->block_len;
         rig->held[i].bytes = frame->bytes;
         rig->held[i].frame = rig->next;
         rig->owned++;

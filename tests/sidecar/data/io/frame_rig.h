@@ -76,22 +76,17 @@ struct rig {
     bool paused;
     uint64_t most_charged;
     unsigned borrowed, owned, yields, refusals; /* how often */
-    /* Of this turn: frames that are borrowed, blocks to be freed. */
+    /* Of this turn: frames that are borrowed, blocks to be freed at its end. */
     size_t seen_len;
     struct {
         const uint8_t *bytes;
         size_t frame;
     } seen[SCRIPT_FRAMES_MAX];
-    size_t garbage_len;
-    struct {
-        uint8_t *block;
-        uint32_t charged;
-    } garbage[SCRIPT_FRAMES_MAX];
+    struct buffers_pile pile;
     /* Owned by frames that were taken. */
     size_t held_len;
     struct {
         uint8_t *block;
-        uint32_t charged;
         const uint8_t *bytes;
         size_t frame;
     } held[SCRIPT_FRAMES_MAX];

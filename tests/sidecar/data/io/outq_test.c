@@ -5,6 +5,7 @@
 #include "sidecar/data/io/outq.h"
 
 #include "lb/random.h"
+#include "tests/sidecar/data/account.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -16,9 +17,18 @@
 /* cmocka wants the four above first */
 #include <cmocka.h>
 
-static uint8_t *block_of(const char *text)
+/* Of all queues here; each test ends with nothing charged, see check_nothing_left(). */
+static struct account account;
+
+static void *block_of(const char *text)
 {
-    return (uint8_t *)strdup(text);
+    return buffers_copy(&account.buffers, text, strlen(text));
+}
+
+static int check_nothing_left(void **state)
+{
+    (void)state;
+    return account_charged(&account) == 0 ? 0 : -1;
 }
 
 static void assert_content(const struct outq *q, const char *text)
@@ -44,7 +54,7 @@ static void test_empty(void **state)
     struct iovec iov[4];
 
     (void)state;
-    outq_init(&q);
+    outq_init(&q, &account.buffers);
     assert_int_equal(outq_bytes(&q), 0);
     assert_int_equal(outq_fill_iov(&q, iov, 4), 0);
     outq_consumed(&q, 0);
@@ -64,19 +74,19 @@ static void test_first_in_first_out(void **state)
                            {.iov_base = (char[]){'f'}, .iov_len = 1}};
 
     (void)state;
-    outq_init(&q);
+    outq_init(&q, &account.buffers);
     assert_int_equal(outq_push_borrowed(&q, "abc", 3), 0);
     assert_int_equal(outq_push_iov(&q, iov, 2), 0);
     assert_int_equal(outq_push_owned(&q, block_of("__ghi"), 2, 3), 0);
     assert_content(&q, "abcdefghi");
-    assert_int_equal(outq_charged(&q), 5);
+    assert_int_equal(account_charged(&account), 5);
     outq_consumed(&q, 4);
     assert_content(&q, "efghi");
     outq_consumed(&q, 4);
     assert_content(&q, "i");
-    assert_int_equal(outq_charged(&q), 5); /* held until its last byte is gone */
+    assert_int_equal(account_charged(&account), 5); /* held until its last byte is gone */
     outq_consumed(&q, 1);
-    assert_int_equal(outq_charged(&q), 0);
+    assert_int_equal(account_charged(&account), 0);
     assert_int_equal(outq_sent_total(&q), 9);
     assert_int_equal(outq_pushed_total(&q), 9);
     outq_done(&q);
@@ -89,7 +99,7 @@ static void test_neighbours_become_one_vector(void **state)
     struct iovec iov[8];
 
     (void)state;
-    outq_init(&q);
+    outq_init(&q, &account.buffers);
     for (size_t i = 0; i + 1 < sizeof(text); i++) {
         assert_int_equal(outq_push_borrowed(&q, text + i, 1), 0);
     }
@@ -102,7 +112,7 @@ static void test_neighbours_become_one_vector(void **state)
 
     /* An owned block is no neighbour of what happens to lie behind it. */
     outq_consumed(&q, outq_bytes(&q));
-    char *block = malloc(8);
+    char *block = buffers_alloc(&account.buffers, 8);
     memcpy(block, "abcdefgh", 8);
     assert_int_equal(outq_push_owned(&q, block, 0, 4), 0);
     assert_int_equal(outq_push_borrowed(&q, block + 4, 4), 0);
@@ -117,20 +127,20 @@ static void test_the_rest_is_copied_once(void **state)
     struct iovec iov[8];
 
     (void)state;
-    outq_init(&q);
+    outq_init(&q, &account.buffers);
     assert_int_equal(outq_push_borrowed(&q, turn + 7, 5), 0);
     assert_int_equal(outq_push_borrowed(&q, turn, 5), 0);
     outq_consumed(&q, 2);
-    assert_int_equal(outq_own_rest(&q), 8);
+    assert_int_equal(outq_own_rest(&q), 0);
     memset(turn, '#', sizeof(turn));
     assert_content(&q, "rldhello");
     assert_int_equal(outq_fill_iov(&q, iov, 8), 1);
     assert_int_equal(outq_own_rest(&q), 0);
-    assert_int_equal(outq_charged(&q), 8);
+    assert_int_equal(account_charged(&account), 8);
     outq_consumed(&q, 7);
-    assert_int_equal(outq_charged(&q), 8);
+    assert_int_equal(account_charged(&account), 8);
     outq_done(&q);
-    assert_int_equal(outq_charged(&q), 0);
+    assert_int_equal(account_charged(&account), 0);
 }
 
 static void test_own_rest_keeps_what_is_owned(void **state)
@@ -140,17 +150,17 @@ static void test_own_rest_keeps_what_is_owned(void **state)
     struct iovec iov[8];
 
     (void)state;
-    outq_init(&q);
+    outq_init(&q, &account.buffers);
     assert_int_equal(outq_push_owned(&q, block_of("1"), 0, 1), 0);
     assert_int_equal(outq_push_borrowed(&q, turn, 1), 0);
     assert_int_equal(outq_push_borrowed(&q, turn + 2, 1), 0);
     assert_int_equal(outq_push_owned(&q, block_of("2"), 0, 1), 0);
     assert_int_equal(outq_push_owned(&q, block_of("3"), 0, 1), 0);
     assert_int_equal(outq_push_borrowed(&q, turn + 4, 1), 0);
-    assert_int_equal(outq_own_rest(&q), 3);
+    assert_int_equal(outq_own_rest(&q), 0);
     memset(turn, '#', sizeof(turn));
     assert_int_equal(outq_fill_iov(&q, iov, 8), 5);
-    assert_int_equal(outq_charged(&q), 6);
+    assert_int_equal(account_charged(&account), 6);
     assert_content(&q, "1ac23e");
     outq_done(&q);
 }
@@ -160,7 +170,7 @@ static void test_positions_tell_what_was_sent(void **state)
     struct outq q;
 
     (void)state;
-    outq_init(&q);
+    outq_init(&q, &account.buffers);
     q.sent = UINT64_C(1) << 40; /* a long life */
     uint64_t start = outq_pushed_total(&q);
     assert_int_equal(outq_push_borrowed(&q, "first ", 6), 0);
@@ -183,7 +193,7 @@ static void test_takes_back_what_was_not_sent(void **state)
     (void)state;
     for (int owned = 0; owned < 3; owned++) { /* none, one block each, one block for all */
         uint64_t end[3];
-        outq_init(&q);
+        outq_init(&q, &account.buffers);
         for (int i = 0; i < 3; i++) {
             assert_int_equal(owned == 1 ? outq_push_owned(&q, block_of(parts[i]), 0, 4)
                                         : outq_push_borrowed(&q, parts[i], 4),
@@ -191,7 +201,7 @@ static void test_takes_back_what_was_not_sent(void **state)
             end[i] = outq_pushed_total(&q);
         }
         if (owned == 2) {
-            assert_int_equal(outq_own_rest(&q), 12);
+            assert_int_equal(outq_own_rest(&q), 0);
         }
         outq_consumed(&q, 1);
         assert_int_equal(outq_drop_unsent_from(&q, end[2]), 0);
@@ -200,7 +210,8 @@ static void test_takes_back_what_was_not_sent(void **state)
         assert_content(&q, "aaabbbb");
         assert_int_equal(outq_drop_unsent_from(&q, end[0] + 1), 3);
         assert_content(&q, "aaab");
-        assert_int_equal(outq_charged(&q), owned ? 5 : 0);
+        /* A block counts whole until its last byte is sent or taken back. */
+        assert_int_equal(account_charged(&account), owned == 0 ? 0 : owned == 1 ? 8 : 12);
         assert_int_equal(outq_pushed_total(&q), 5);
         assert_int_equal(outq_drop_unsent_from(&q, 0), 4); /* what was sent stays sent */
         assert_content(&q, "");
@@ -215,7 +226,7 @@ static void test_a_long_queue_goes_back_to_small(void **state)
     struct outq q;
 
     (void)state;
-    outq_init(&q);
+    outq_init(&q, &account.buffers);
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 1000; i++) {
             assert_int_equal(outq_push_borrowed(&q, text + i * 2 % 10, 1), 0);
@@ -238,7 +249,7 @@ static void test_a_push_that_fails_changes_nothing(void **state)
     struct outq q;
 
     (void)state;
-    outq_init(&q);
+    outq_init(&q, &account.buffers);
     assert_int_equal(outq_push_borrowed(&q, "a", 1), 0);
     assert_int_equal(outq_push_iov(&q, &one, SIZE_MAX), -ENOMEM);
     assert_content(&q, "a");
@@ -253,7 +264,7 @@ static void test_a_seal_ends_a_segment(void **state)
     struct iovec iov[8];
 
     (void)state;
-    outq_init(&q);
+    outq_init(&q, &account.buffers);
     outq_seal(&q); /* of nothing */
     assert_int_equal(outq_push_borrowed(&q, text, 2), 0);
     assert_int_equal(outq_push_borrowed(&q, text + 2, 1), 0);
@@ -283,7 +294,7 @@ static void test_rebase_moves_one_range(void **state)
         char *moved = malloc(7);
         memcpy(turn, "..request.other..", sizeof turn);
         memcpy(moved, turn + 2, 7);
-        outq_init(&q);
+        outq_init(&q, &account.buffers);
         assert_int_equal(outq_push_borrowed(&q, turn, 2), 0); /* right in front of it */
         outq_seal(&q);
         assert_int_equal(outq_push_borrowed(&q, turn + 2, 3), 0); /* with something put in */
@@ -299,8 +310,8 @@ static void test_rebase_moves_one_range(void **state)
         memset(turn + 2, '#', 7);
         assert_content(&q, &"..req<id>uest.other!"[sent]);
         assert_int_equal(outq_fill_iov(&q, iov, 8), n);
-        assert_int_equal(outq_charged(&q), 1); /* what was moved is its owner's */
-        outq_rebase(&q, turn, 0, moved);       /* no range at all */
+        assert_int_equal(account_charged(&account), 1); /* what was moved is its owner's */
+        outq_rebase(&q, turn, 0, moved);                /* no range at all */
         assert_content(&q, &"..req<id>uest.other!"[sent]);
         outq_done(&q);
         free(moved);
@@ -315,7 +326,7 @@ static void test_rebase_then_own_rest(void **state)
     struct outq q;
 
     (void)state;
-    outq_init(&q);
+    outq_init(&q, &account.buffers);
     assert_int_equal(outq_push_borrowed(&q, turn, 1), 0);
     outq_seal(&q);
     assert_int_equal(outq_push_borrowed(&q, turn + 1, 3), 0);
@@ -323,7 +334,7 @@ static void test_rebase_then_own_rest(void **state)
     assert_int_equal(outq_push_borrowed(&q, turn + 4, 2), 0);
     outq_consumed(&q, 2);
     outq_rebase(&q, turn + 1, 3, moved);
-    assert_int_equal(outq_own_rest(&q), 4);
+    assert_int_equal(outq_own_rest(&q), 0);
     memset(turn, '#', sizeof(turn));
     memset(moved, '#', sizeof(moved));
     assert_content(&q, "cdef");
@@ -361,7 +372,7 @@ static void model_push(struct model *m)
 
     if (below(m, 3) == 0) {
         size_t off = below(m, 8);
-        uint8_t *block = malloc(off + len + 1);
+        uint8_t *block = buffers_alloc(&account.buffers, off + len + 1);
         fill(m, block + off, len);
         assert_int_equal(outq_push_owned(&m->q, block, off, len), 0);
         return;
@@ -379,11 +390,8 @@ static void model_push(struct model *m)
 
 static void model_end_turn(struct model *m)
 {
-    size_t before = outq_charged(&m->q);
-    ssize_t charged = outq_own_rest(&m->q);
-
-    assert_int_equal(charged, outq_charged(&m->q) - before);
-    assert_true(outq_charged(&m->q) >= outq_bytes(&m->q));
+    assert_int_equal(outq_own_rest(&m->q), 0);
+    assert_true(account_charged(&account) >= outq_bytes(&m->q));
     memset(m->turn, 0xdd, sizeof(m->turn));
     m->turn_used = 0;
 }
@@ -441,33 +449,35 @@ static void test_against_the_model(void **state)
     for (uint64_t seed = 1; seed <= 20; seed++) {
         memset(&m, 0, sizeof(m));
         lb_random_init(&m.random, seed);
-        outq_init(&m.q);
+        outq_init(&m.q, &account.buffers);
         for (int step = 0; step < 2000; step++) {
             model_step(&m);
             outq_check(&m.q);
             model_compare(&m);
         }
-        outq_done(&m.q); /* the address sanitizer counts the blocks */
+        outq_done(&m.q);
+        assert_int_equal(account_charged(&account), 0);
         outq_check(&m.q);
     }
 }
 
 int main(void)
 {
+    account_open(&account, UINT64_MAX);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_first_in_first_out),
-        cmocka_unit_test(test_neighbours_become_one_vector),
-        cmocka_unit_test(test_the_rest_is_copied_once),
-        cmocka_unit_test(test_own_rest_keeps_what_is_owned),
-        cmocka_unit_test(test_positions_tell_what_was_sent),
-        cmocka_unit_test(test_takes_back_what_was_not_sent),
-        cmocka_unit_test(test_a_long_queue_goes_back_to_small),
-        cmocka_unit_test(test_a_push_that_fails_changes_nothing),
-        cmocka_unit_test(test_a_seal_ends_a_segment),
-        cmocka_unit_test(test_rebase_moves_one_range),
-        cmocka_unit_test(test_rebase_then_own_rest),
-        cmocka_unit_test(test_against_the_model),
+        cmocka_unit_test_teardown(test_empty, check_nothing_left),
+        cmocka_unit_test_teardown(test_first_in_first_out, check_nothing_left),
+        cmocka_unit_test_teardown(test_neighbours_become_one_vector, check_nothing_left),
+        cmocka_unit_test_teardown(test_the_rest_is_copied_once, check_nothing_left),
+        cmocka_unit_test_teardown(test_own_rest_keeps_what_is_owned, check_nothing_left),
+        cmocka_unit_test_teardown(test_positions_tell_what_was_sent, check_nothing_left),
+        cmocka_unit_test_teardown(test_takes_back_what_was_not_sent, check_nothing_left),
+        cmocka_unit_test_teardown(test_a_long_queue_goes_back_to_small, check_nothing_left),
+        cmocka_unit_test_teardown(test_a_push_that_fails_changes_nothing, check_nothing_left),
+        cmocka_unit_test_teardown(test_a_seal_ends_a_segment, check_nothing_left),
+        cmocka_unit_test_teardown(test_rebase_moves_one_range, check_nothing_left),
+        cmocka_unit_test_teardown(test_rebase_then_own_rest, check_nothing_left),
+        cmocka_unit_test_teardown(test_against_the_model, check_nothing_left),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
