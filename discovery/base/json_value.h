@@ -7,9 +7,12 @@
 #ifndef TSIDE_DISCOVERY_BASE_JSON_VALUE_H
 #define TSIDE_DISCOVERY_BASE_JSON_VALUE_H
 
-#include "discovery/rules/rule.h"
+#include "discovery/base/error.h"
 
 #include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 /* Any JSON value; duplicate names are refused. NULL with *error filled ("line 1, column 5: ..."). */
 json_t *json_value_load(const char *text, size_t len, struct disc_error *error);

@@ -318,20 +318,20 @@ struct etcd_fsm *etcd_fsm_free(struct etcd_fsm *fsm)
     return NULL;
 }
 
-void etcd_fsm_restore(struct etcd_fsm *fsm, const struct etcd_held *held)
+void etcd_fsm_restore(struct etcd_fsm *fsm, const struct state_resume *resume)
 {
     assert(fsm->state == ETCD_STATE_IDLE);
-    fsm->cluster_id = held->cluster_id;
+    fsm->cluster_id = resume->cluster_id;
     for (uint32_t i = 0; i < ETCD_RANGES_MAX; i++) {
-        fsm->seen[i] = held->seen[i];
+        fsm->seen[i] = resume->seen[i];
     }
     for (int s = 0; s < DISC_SPACES; s++) {
-        etcd_tally_set(&fsm->tally[s], held->count[s], held->newest[s]);
-        fsm->is_held[s] = held->is_held[s];
+        etcd_tally_set(&fsm->tally[s], resume->count[s], resume->newest[s]);
+        fsm->is_held[s] = resume->is_held[s];
     }
 }
 
-void etcd_fsm_held(const struct etcd_fsm *fsm, struct etcd_held *ret)
+void etcd_fsm_resume(const struct etcd_fsm *fsm, struct state_resume *ret)
 {
     ret->cluster_id = fsm->cluster_id;
     for (uint32_t i = 0; i < ETCD_RANGES_MAX; i++) {

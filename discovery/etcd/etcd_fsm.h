@@ -25,6 +25,7 @@
 
 #include "discovery/etcd/etcd_codec.h"
 #include "discovery/etcd/etcd_tally.h"
+#include "discovery/state/state_resume.h"
 #include "lb/random.h"
 
 #define ETCD_ENDPOINTS_MAX 64
@@ -166,23 +167,14 @@ struct etcd_fsm_stats {
     uint64_t strays; /* events that their state has no use for */
 };
 
-/* What a later process needs to go on from here. */
-struct etcd_held {
-    uint64_t cluster_id; /* 0: nothing is held */
-    int64_t seen[ETCD_RANGES_MAX];
-    int64_t count[DISC_SPACES]; /* keys of each space, by etcd's word */
-    int64_t newest[DISC_SPACES];
-    bool is_held[DISC_SPACES]; /* etcd has no key of the space, and what we had stays in force */
-};
-
 struct etcd_fsm;
 
 struct etcd_fsm *etcd_fsm_new(const struct etcd_fsm_options *options);
 struct etcd_fsm *etcd_fsm_free(struct etcd_fsm *fsm); /* NULL */
 
 /* Before START: what the last process held. */
-void etcd_fsm_restore(struct etcd_fsm *fsm, const struct etcd_held *held);
-void etcd_fsm_held(const struct etcd_fsm *fsm, struct etcd_held *ret);
+void etcd_fsm_restore(struct etcd_fsm *fsm, const struct state_resume *resume);
+void etcd_fsm_resume(const struct etcd_fsm *fsm, struct state_resume *ret);
 
 /*
  * One step. *ret_actions stay valid until the next one and are to be carried out in order; what is

@@ -114,12 +114,12 @@ static void judge_endpoint(struct etcd_io *io, uint32_t endpoint, const struct e
 
 static void committed(struct etcd_io *io, bool only_revision)
 {
-    struct etcd_held held;
+    struct state_resume held;
     if (!only_revision) {
         io->event_ms = uv_now(io->options.loop);
     }
     if (io->saver != NULL) {
-        etcd_fsm_held(io->fsm, &held);
+        etcd_fsm_resume(io->fsm, &held);
         state_saver_changed(io->saver, &held, only_revision);
     }
     io->options.on_commit(io->options.owner);
@@ -207,10 +207,10 @@ static void tell_moves(const struct etcd_io *io, bool was_watching,
     }
 }
 
-static void tell_held(const struct etcd_io *io, const struct etcd_held *before)
+static void tell_held(const struct etcd_io *io, const struct state_resume *before)
 {
-    struct etcd_held now;
-    etcd_fsm_held(io->fsm, &now);
+    struct state_resume now;
+    etcd_fsm_resume(io->fsm, &now);
     for (int s = 0; s < DISC_SPACES; s++) {
         if (now.is_held[s] && !before->is_held[s]) {
             note(io, true, "etcd has no key below %s: what was known of it stays in force",
@@ -224,10 +224,10 @@ static void tell_held(const struct etcd_io *io, const struct etcd_held *before)
 
 static void step(struct etcd_io *io, struct etcd_input *input)
 {
-    struct etcd_held held;
+    struct state_resume held;
     const struct etcd_action *actions;
     const struct etcd_fsm_stats before = *etcd_fsm_stats(io->fsm);
-    etcd_fsm_held(io->fsm, &held);
+    etcd_fsm_resume(io->fsm, &held);
     bool was_watching = etcd_fsm_is_watching(io->fsm);
     enum etcd_state state = etcd_fsm_state(io->fsm);
     uint32_t endpoint = etcd_fsm_endpoint(io->fsm);
@@ -280,12 +280,12 @@ static void load_state(struct etcd_io *io)
         return; /* what begins next forgets this begin */
     }
     const struct state_meta *meta = &io->loaded_meta;
-    etcd_fsm_restore(io->fsm, &meta->held);
+    etcd_fsm_restore(io->fsm, &meta->resume);
     disc_store_commit(io->options.store, DISC_LAYER_ETCD, etcd_fsm_revision(io->fsm),
                       DISC_ORIGIN_DISK, uv_now(io->options.loop));
     note(io, false, "state: %" PRIu64 " keys of revision %" PRId64, meta->keys,
          etcd_fsm_revision(io->fsm));
-    tell_held(io, &(const struct etcd_held){0});
+    tell_held(io, &(const struct state_resume){0});
     io->options.on_commit(io->options.owner);
 }
 
@@ -429,8 +429,8 @@ void etcd_io_stats(const struct etcd_io *io, struct etcd_io_stats *ret)
 {
     uint64_t now_ms = uv_now(io->options.loop);
     uint64_t synced_ms = etcd_fsm_synced_ms(io->fsm);
-    struct etcd_held held;
-    etcd_fsm_held(io->fsm, &held);
+    struct state_resume held;
+    etcd_fsm_resume(io->fsm, &held);
     *ret = (struct etcd_io_stats){
         .state = etcd_fsm_state(io->fsm),
         .watching = etcd_fsm_is_watching(io->fsm),

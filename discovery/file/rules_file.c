@@ -9,8 +9,6 @@
 
 #include "discovery/base/closest.h"
 #include "discovery/file/yaml_json.h"
-#include "discovery/store/endpoint.h"
-#include "discovery/store/store_internal.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -74,54 +72,19 @@ static const struct disc_yaml_node *locate(const struct disc_yaml_node *value, c
     return at;
 }
 
-static bool check_rule(const struct reading *reading, const char *key, size_t key_len,
-                       const char *text, bool *ret_bad_key, struct disc_error *error)
-{
-    struct disc_rule_key parsed;
-    enum disc_key_verdict verdict = disc_rule_key_parse(key, key_len, &parsed, error);
-    *ret_bad_key = verdict != DISC_KEY_OURS;
-    if (verdict == DISC_KEY_FOREIGN) {
-        (void)snprintf(error->reason, sizeof error->reason,
-                       "must be From/FromCluster/To/ToCluster/Method/{traffic|degrade|config}");
-    }
-    if (*ret_bad_key || text == NULL) {
-        return !*ret_bad_key;
-    }
-    struct disc_rule *rule = disc_rule_parse(parsed.kind, key, text, strlen(text), 0,
-                                             reading->store->options.templates, error);
-    bool ok = rule != NULL;
-    rule = disc_rule_unref(rule);
-    return ok;
-}
-
-static bool check_service(const char *key, size_t key_len, const char *text, bool *ret_bad_key,
-                          struct disc_error *error)
-{
-    struct disc_service_key parsed;
-    struct service_value value;
-    enum disc_key_verdict verdict = disc_service_key_parse(key, key_len, &parsed, error);
-    *ret_bad_key = verdict != DISC_KEY_OURS;
-    if (verdict == DISC_KEY_FOREIGN) {
-        (void)snprintf(error->reason, sizeof error->reason, "must be Service/Cluster/host:port");
-    }
-    return !*ret_bad_key &&
-           (text == NULL || service_value_parse(text, strlen(text), &value, error));
-}
-
 /* text NULL: the value was refused already. */
 static void check_key(const struct reading *reading, enum disc_space space,
                       const struct disc_yaml_node *key, const struct disc_yaml_node *value,
                       const char *text)
 {
     struct disc_error error = {"", ""};
-    bool bad_key = false;
-    bool ok = space == DISC_SPACE_RULES
-                  ? check_rule(reading, key->text, key->len, text, &bad_key, &error)
-                  : check_service(key->text, key->len, text, &bad_key, &error);
-    if (ok) {
+    enum disc_check check =
+        disc_store_check(reading->store, space, key->text, key->len, text, &error);
+    if (check == DISC_CHECK_GOOD) {
         return;
     }
-    const struct disc_yaml_node *at = bad_key ? key : locate(value, error.field);
+    const struct disc_yaml_node *at =
+        check == DISC_CHECK_BAD_KEY ? key : locate(value, error.field);
     find(reading, at->line, at->column, "%.200s: %s%s%s", key->text, error.field,
          error.field[0] != '\0' ? ": " : "", error.reason);
 }

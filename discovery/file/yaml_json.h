@@ -5,8 +5,8 @@
 #ifndef TSIDE_DISCOVERY_FILE_YAML_JSON_H
 #define TSIDE_DISCOVERY_FILE_YAML_JSON_H
 
+#include "discovery/base/error.h"
 #include "discovery/file/yaml_reader.h"
-#include "discovery/rules/rule.h"
 
 #define DISC_YAML_MAX_BYTES (64u * 1024 * 1024)
 

@@ -9,8 +9,6 @@
 #ifndef TSIDE_DISCOVERY_FILE_YAML_READER_H
 #define TSIDE_DISCOVERY_FILE_YAML_READER_H
 
-#include "discovery/rules/rule.h"
-
 #include <stdbool.h>
 #include <stddef.h>
 

@@ -6,8 +6,6 @@
  */
 #include "discovery/rules/key.h"
 
-#include "discovery/store/view.h"
-
 #include <arpa/inet.h>
 #include <stdarg.h>
 #include <stdio.h>

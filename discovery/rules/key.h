@@ -14,6 +14,10 @@
 
 #include "discovery/rules/rule.h"
 
+/* Bit i of a pattern: name i (enum disc_name) is "*". */
+#define DISC_PATTERN_BIT(name) (1u << (DISC_METHOD - (name)))
+#define DISC_PATTERNS          32 /* 0: all five named ... 31: all "*", in order of precedence */
+
 enum disc_key_verdict {
     DISC_KEY_OURS = 0,
     DISC_KEY_FOREIGN, /* another number of parts or another last part, or a NUL byte */

@@ -11,6 +11,7 @@
 #define TSIDE_DISCOVERY_RULES_RULE_H
 
 #include "codec/templates.h"
+#include "discovery/base/error.h"
 #include "discovery/base/refcount.h"
 #include "discovery/rules/tuple.h"
 #include "lb/split.h"
@@ -126,12 +127,6 @@ struct disc_rule {
         struct disc_degrade degrade;
         struct disc_config config;
     };
-};
-
-/* Why a value was refused. */
-struct disc_error {
-    char field[64];   /* "pool.max_idle"; "" where no field is to blame */
-    char reason[256]; /* "must be 0..100000, is -1" */
 };
 
 /*

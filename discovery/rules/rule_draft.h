@@ -9,6 +9,7 @@
 #define TSIDE_DISCOVERY_RULES_RULE_DRAFT_H
 
 #include "discovery/base/json_value.h"
+#include "discovery/rules/rule.h"
 
 #define RULE_DRAFT_RANGES 4 /* RANGES fields in rule.def, at most */
 

@@ -61,10 +61,10 @@ static char *put_number(char *out, uint64_t value, int bytes)
     return out;
 }
 
-static json_t *number_list(const int64_t numbers[ETCD_RANGES_MAX])
+static json_t *number_list(const int64_t numbers[STATE_WATCHES_MAX])
 {
     json_t *list = json_array();
-    for (int i = 0; i < ETCD_RANGES_MAX; i++) {
+    for (int i = 0; i < STATE_WATCHES_MAX; i++) {
         json_array_append_new(list, json_integer(numbers[i]));
     }
     return list;
@@ -73,19 +73,19 @@ static json_t *number_list(const int64_t numbers[ETCD_RANGES_MAX])
 static void append_head(struct state_writer *writer, const struct state_meta *meta)
 {
     char cluster_id[24];
-    snprintf(cluster_id, sizeof cluster_id, "%" PRIu64, meta->held.cluster_id);
+    snprintf(cluster_id, sizeof cluster_id, "%" PRIu64, meta->resume.cluster_id);
     json_t *head = json_object();
     json_t *held = json_array();
     for (int s = 0; s < DISC_SPACES; s++) {
-        json_array_append_new(held, json_boolean(meta->held.is_held[s]));
+        json_array_append_new(held, json_boolean(meta->resume.is_held[s]));
     }
     json_object_set_new(head, "cluster_id", json_string(cluster_id));
     for (int s = 0; s < DISC_SPACES; s++) {
         json_object_set_new(head, prefix_names[s], json_string_nocheck(meta->prefix[s]));
     }
-    json_object_set_new(head, "seen", number_list(meta->held.seen));
-    json_object_set_new(head, "count", number_list(meta->held.count));
-    json_object_set_new(head, "newest", number_list(meta->held.newest));
+    json_object_set_new(head, "seen", number_list(meta->resume.seen));
+    json_object_set_new(head, "count", number_list(meta->resume.count));
+    json_object_set_new(head, "newest", number_list(meta->resume.newest));
     json_object_set_new(head, "held", held);
     json_object_set_new(head, "wall_ms", json_integer((json_int_t)meta->wall_ms));
     char *text = memory_check(json_dumps(head, JSON_COMPACT));
@@ -172,10 +172,10 @@ static uint64_t get_number(const char *p, int bytes)
     return value;
 }
 
-static bool get_list(const json_t *head, const char *name, int64_t ret[ETCD_RANGES_MAX])
+static bool get_list(const json_t *head, const char *name, int64_t ret[STATE_WATCHES_MAX])
 {
     const json_t *list = json_object_get(head, name);
-    for (size_t i = 0; i < ETCD_RANGES_MAX; i++) {
+    for (size_t i = 0; i < STATE_WATCHES_MAX; i++) {
         const json_t *number = json_array_get(list, i);
         if (!json_is_integer(number)) {
             return false;
@@ -191,8 +191,8 @@ static const char *get_head(const json_t *head, const char *const prefix[DISC_SP
     const char *cluster_id = json_string_value(json_object_get(head, "cluster_id"));
     const json_t *wall_ms = json_object_get(head, "wall_ms");
     if (cluster_id == NULL || !json_is_integer(wall_ms) ||
-        !get_list(head, "seen", ret->held.seen) || !get_list(head, "count", ret->held.count) ||
-        !get_list(head, "newest", ret->held.newest)) {
+        !get_list(head, "seen", ret->resume.seen) || !get_list(head, "count", ret->resume.count) ||
+        !get_list(head, "newest", ret->resume.newest)) {
         return "the second line lacks a field";
     }
     for (int s = 0; s < DISC_SPACES; s++) {
@@ -203,9 +203,9 @@ static const char *get_head(const json_t *head, const char *const prefix[DISC_SP
     }
     const json_t *held = json_object_get(head, "held");
     for (size_t s = 0; s < DISC_SPACES; s++) {
-        ret->held.is_held[s] = json_is_true(json_array_get(held, s));
+        ret->resume.is_held[s] = json_is_true(json_array_get(held, s));
     }
-    ret->held.cluster_id = strtoull(cluster_id, NULL, 10);
+    ret->resume.cluster_id = strtoull(cluster_id, NULL, 10);
     ret->wall_ms = (uint64_t)json_integer_value(wall_ms);
     return NULL;
 }
@@ -259,8 +259,8 @@ static bool walk(const char *p, size_t left, uint64_t keys, state_key_fn fn, voi
 /* Keys that etcd has none of were held, whether or not the file is new enough to say so. */
 static void note_held(void *arg, const struct disc_raw *raw)
 {
-    struct etcd_held *held = arg;
-    held->is_held[raw->space] = held->is_held[raw->space] || held->count[raw->space] == 0;
+    struct state_resume *resume = arg;
+    resume->is_held[raw->space] = resume->is_held[raw->space] || resume->count[raw->space] == 0;
 }
 
 static const char *check_digest(const char *bytes, size_t len)
@@ -297,7 +297,7 @@ const char *state_image_read(const char *bytes, size_t len, const char *const pr
     if (wrong != NULL) {
         return wrong;
     }
-    if (!walk(records, (size_t)(end - records), meta.keys, note_held, &meta.held)) {
+    if (!walk(records, (size_t)(end - records), meta.keys, note_held, &meta.resume)) {
         return "a record does not fit";
     }
     *ret_meta = meta;

@@ -19,10 +19,10 @@
 #ifndef TSIDE_DISCOVERY_STATE_STATE_IMAGE_H
 #define TSIDE_DISCOVERY_STATE_STATE_IMAGE_H
 
-#include "discovery/etcd/etcd_fsm.h"
+#include "discovery/state/state_resume.h"
 
 struct state_meta {
-    struct etcd_held held; /* where to resume */
+    struct state_resume resume; /* where to resume */
     const char *prefix[DISC_SPACES];
     uint64_t wall_ms; /* unix time of the writing */
     uint64_t keys;    /* reading only */

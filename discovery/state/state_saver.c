@@ -24,7 +24,7 @@ struct state_saver {
     bool closing;
     uint64_t due_ms;     /* of the dirty state */
     uint64_t started_ms; /* the last write; 0: none yet */
-    struct etcd_held held;
+    struct state_resume resume;
     uint64_t commits;
 
     struct state_writer *writer; /* an image under way, NULL: none */
@@ -58,7 +58,7 @@ static void forget_image(struct state_saver *saver)
 
 static void begin_image(struct state_saver *saver)
 {
-    struct state_meta meta = {.held = saver->held, .wall_ms = unix_ms()};
+    struct state_meta meta = {.resume = saver->resume, .wall_ms = unix_ms()};
     for (int s = 0; s < DISC_SPACES; s++) {
         meta.prefix[s] = saver->options.prefix[s];
     }
@@ -164,14 +164,14 @@ struct state_saver *state_saver_new(const struct state_saver_options *options)
     return saver;
 }
 
-void state_saver_changed(struct state_saver *saver, const struct etcd_held *held,
+void state_saver_changed(struct state_saver *saver, const struct state_resume *resume,
                          bool only_revision)
 {
     assert(!saver->closing);
     uint64_t now_ms = uv_now(saver->options.loop);
     uint64_t wait_ms = saver->options.period_ms * (only_revision ? REVISION_PERIODS : 1);
     uint64_t due_ms = saver->started_ms == 0 ? now_ms : saver->started_ms + wait_ms;
-    saver->held = *held;
+    saver->resume = *resume;
     saver->commits++;
     if (!saver->dirty || due_ms < saver->due_ms) {
         saver->dirty = true;

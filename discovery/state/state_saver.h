@@ -35,8 +35,8 @@ struct state_saver_stats {
 struct state_saver;
 
 struct state_saver *state_saver_new(const struct state_saver_options *options);
-/* A commit has been made and `held` belongs to it. Changes of nothing but the revision can wait. */
-void state_saver_changed(struct state_saver *saver, const struct etcd_held *held,
+/* A commit has been made and `resume` belongs to it. Changes of nothing but the revision can wait. */
+void state_saver_changed(struct state_saver *saver, const struct state_resume *resume,
                          bool only_revision);
 const struct state_saver_stats *state_saver_stats(const struct state_saver *saver);
 /* Saves what is unsaved, then frees; closed comes from the loop. */

@@ -86,6 +86,13 @@ bool disc_store_build(struct disc_store *store, uint64_t budget_us);
 /* Frees what readers have let go since: build does the same, this is for quiet times. */
 void disc_store_reap(struct disc_store *store);
 
+/* What would become of a key and its value, for findings with line and column; text NULL: of the key
+ * alone. *ret_error is filled where the answer is not GOOD. */
+enum disc_check { DISC_CHECK_GOOD = 0, DISC_CHECK_BAD_KEY, DISC_CHECK_BAD_VALUE };
+enum disc_check disc_store_check(const struct disc_store *store, enum disc_space space,
+                                 const char *key, size_t key_len, const char *text,
+                                 struct disc_error *ret_error);
+
 /* ---- looking inside (admin, state file, tests): as far as build has come ------------------------ */
 
 struct disc_store_stats {

@@ -9,7 +9,7 @@
 #ifndef TSIDE_DISCOVERY_STORE_VIEW_H
 #define TSIDE_DISCOVERY_STORE_VIEW_H
 
-#include "discovery/rules/rule.h"
+#include "discovery/rules/key.h"
 
 /* ---- endpoints ---------------------------------------------------------------------------- */
 
@@ -46,10 +46,6 @@ struct disc_cluster {
 };
 
 /* ---- lookup ------------------------------------------------------------------------------- */
-
-/* Bit i of a pattern: name i (enum disc_name) is "*". */
-#define DISC_PATTERN_BIT(name) (1u << (DISC_METHOD - (name)))
-#define DISC_PATTERNS          32 /* 0: all five named ... 31: all "*", in order of precedence */
 
 /* What is known of one key; `rule` is in force, `rejected_*` tells of a newer value that is not. */
 struct disc_slot {

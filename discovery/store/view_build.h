@@ -11,7 +11,6 @@
 #ifndef TSIDE_DISCOVERY_STORE_VIEW_BUILD_H
 #define TSIDE_DISCOVERY_STORE_VIEW_BUILD_H
 
-#include "discovery/rules/key.h"
 #include "discovery/store/view.h"
 
 /* The graveyard is borrowed for the view's life; rules_max bounds the calls of view_add_rule().

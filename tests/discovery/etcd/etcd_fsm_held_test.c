@@ -10,15 +10,15 @@
 
 static bool is_held(enum disc_space space)
 {
-    struct etcd_held held;
-    etcd_fsm_held(fsm, &held);
+    struct state_resume held;
+    etcd_fsm_resume(fsm, &held);
     return held.is_held[space];
 }
 
 static int64_t counted(enum disc_space space)
 {
-    struct etcd_held held;
-    etcd_fsm_held(fsm, &held);
+    struct state_resume held;
+    etcd_fsm_resume(fsm, &held);
     return held.count[space];
 }
 
@@ -261,7 +261,7 @@ static void test_lost_deletes_and_a_put(void **state)
 
 static void test_across_a_restart(void **state)
 {
-    const struct etcd_held was = {CLUSTER, {100, 0}, {0, 2}, {0, 95}, {true, false}};
+    const struct state_resume was = {CLUSTER, {100, 0}, {0, 2}, {0, 95}, {true, false}};
     begin(1);
     etcd_fsm_restore(fsm, &was);
     assert_true(is_held(RULES));

@@ -63,8 +63,8 @@ static void test_every_pair(void **state)
             play((enum etcd_event)e);
             etcd_fsm_check(fsm);
             /* What has been held stays held, whatever happened; and nothing waits for ever. */
-            struct etcd_held held;
-            etcd_fsm_held(fsm, &held);
+            struct state_resume held;
+            etcd_fsm_resume(fsm, &held);
             assert_true(!streaming || held.cluster_id == CLUSTER);
             bool waits = etcd_fsm_state(fsm) == ETCD_STATE_LIST_WAIT ||
                          etcd_fsm_state(fsm) == ETCD_STATE_OPEN_WAIT ||
@@ -173,7 +173,7 @@ static void test_order_is_shuffled(void **state)
 
 static void test_resume_from_disk(void **state)
 {
-    const struct etcd_held held = {CLUSTER, {100, 0}, {3, 2}, {90, 95}};
+    const struct state_resume held = {CLUSTER, {100, 0}, {3, 2}, {90, 95}};
     begin(1);
     etcd_fsm_restore(fsm, &held);
     simple(ETCD_EVENT_START);
@@ -459,14 +459,14 @@ static void test_duplicates_and_order(void **state)
 
 static void test_fragments(void **state)
 {
-    struct etcd_held held;
+    struct state_resume held;
     watching(1);
     with("/tside/rules/d", 11, 11, false);
     with("/tside/rules/e", 12, 12, false);
     changes(true);
     assert_int_equal(did(ETCD_DO_CHANGES)->revision[1], 11); /* 12 may be half here */
     assert_int_equal(etcd_fsm_revision(fsm), 11);
-    etcd_fsm_held(fsm, &held);
+    etcd_fsm_resume(fsm, &held);
     assert_int_equal(held.count[0], 4);
     with("/tside/rules/f", 12, 12, false);
     changes(true);
@@ -482,7 +482,7 @@ static void test_fragments(void **state)
     with("/tside/rules/f", 12, 12, false);
     with("/tside/rules/d", 0, 13, true);
     changes(false);
-    etcd_fsm_held(fsm, &held);
+    etcd_fsm_resume(fsm, &held);
     assert_int_equal(held.count[0], 5);
     assert_int_equal(held.newest[0], 13);
     assert_int_equal(etcd_fsm_revision(fsm), 13);

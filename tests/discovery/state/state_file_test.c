@@ -27,7 +27,7 @@ static char dir[64];
 static void make_image(int64_t revision, int services, char **ret_bytes, size_t *ret_len)
 {
     const struct state_meta meta = {
-        .held = {UINT64_MAX - 1, {revision, 7}, {1, services}, {revision, 3}},
+        .resume = {UINT64_MAX - 1, {revision, 7}, {1, services}, {revision, 3}},
         .prefix = {prefix[0], prefix[1]},
         .wall_ms = 1700000000000,
     };
@@ -92,8 +92,9 @@ static void test_image(void **state)
     make_image(123, 40, &bytes, &len);
     assert_null(state_image_read(bytes, len, prefix, on_key, &got, &meta));
     assert_true(got.rules == 1 && got.services == 40 && meta.keys == 41);
-    assert_true(meta.held.cluster_id == UINT64_MAX - 1 && meta.held.seen[0] == 123);
-    assert_true(meta.held.seen[1] == 7 && meta.held.count[1] == 40 && meta.held.newest[1] == 3);
+    assert_true(meta.resume.cluster_id == UINT64_MAX - 1 && meta.resume.seen[0] == 123);
+    assert_true(meta.resume.seen[1] == 7 && meta.resume.count[1] == 40 &&
+                meta.resume.newest[1] == 3);
     assert_true(meta.wall_ms == 1700000000000);
     const char *const other[DISC_SPACES] = {"", prefix[1]};
     assert_non_null(state_image_read(bytes, len, other, on_key, &got, &meta));
@@ -102,19 +103,19 @@ static void test_image(void **state)
 
 static bool read_held(int64_t rules_count, bool flag)
 {
-    struct state_meta meta = {.held = {.cluster_id = 1, .count = {rules_count}},
+    struct state_meta meta = {.resume = {.cluster_id = 1, .count = {rules_count}},
                               .prefix = {prefix[0], prefix[1]}};
     char *bytes;
     size_t len;
-    meta.held.is_held[DISC_SPACE_RULES] = flag;
+    meta.resume.is_held[DISC_SPACE_RULES] = flag;
     struct state_writer *writer = state_writer_new(&meta);
     state_writer_put(
         writer, &(struct disc_raw){.key = "a/b", .text = "{}", .text_len = 2, .mod_revision = 3});
     state_writer_finish(writer, &bytes, &len);
     assert_null(state_image_read(bytes, len, prefix, NULL, NULL, &meta));
     free(bytes);
-    assert_false(meta.held.is_held[DISC_SPACE_SERVICES]);
-    return meta.held.is_held[DISC_SPACE_RULES];
+    assert_false(meta.resume.is_held[DISC_SPACE_SERVICES]);
+    return meta.resume.is_held[DISC_SPACE_RULES];
 }
 
 /* That etcd has no key of a space outlives the process; a file that says it by its numbers alone is one
@@ -198,8 +199,8 @@ static int64_t load(struct got *got)
         return -1;
     }
     assert_int_equal(got->rules, 1);
-    assert_int_equal(got->services, meta.held.count[1]);
-    return meta.held.seen[0];
+    assert_int_equal(got->services, meta.resume.count[1]);
+    return meta.resume.seen[0];
 }
 
 struct write {
