@@ -5,6 +5,7 @@
 #include "discovery/rules/tuple.h"
 
 #include <string.h>
+#include <xxhash.h>
 
 const char *disc_name_str(enum disc_name name)
 {
@@ -26,6 +27,36 @@ bool disc_tuple_eq(const struct disc_tuple *a, const struct disc_tuple *b)
         }
     }
     return true;
+}
+
+uint64_t disc_names_hash(uint64_t seed, const struct disc_str names[], size_t n)
+{
+    /* Each name's hash seeds the next one's. */
+    uint64_t hash = seed;
+    for (size_t i = 0; i < n; i++) {
+        hash = XXH3_64bits_withSeed(names[i].p, names[i].len, hash + 1);
+    }
+    return hash;
+}
+
+size_t disc_names_bytes(const struct disc_str names[], size_t n)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        bytes += names[i].len;
+    }
+    return bytes;
+}
+
+void disc_names_copy(const struct disc_str names[], size_t n, char *to, struct disc_str ret[])
+{
+    for (size_t i = 0; i < n; i++) {
+        if (names[i].len > 0) { /* an absent name may point nowhere */
+            memcpy(to, names[i].p, names[i].len);
+        }
+        ret[i] = disc_str_of(to, names[i].len);
+        to += names[i].len;
+    }
 }
 
 static const char hex_digits[] = "0123456789ABCDEF";

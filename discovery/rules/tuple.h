@@ -51,6 +51,15 @@ static inline struct disc_str disc_str_of_z(const char *z)
 }
 
 bool disc_str_eq(struct disc_str a, struct disc_str b);
+
+/* Of n names in a row: ("ab", "c") hashes otherwise than ("a", "bc"). The seed must be unpredictable
+ * to those who choose the names. */
+uint64_t disc_names_hash(uint64_t seed, const struct disc_str names[], size_t n);
+/* Bytes that disc_names_copy() takes at `to`. */
+size_t disc_names_bytes(const struct disc_str names[], size_t n);
+/* Copies the bytes to `to`, one name behind the other, and makes ret[] point to them. */
+void disc_names_copy(const struct disc_str names[], size_t n, char *to, struct disc_str ret[]);
+
 bool disc_tuple_eq(const struct disc_tuple *a, const struct disc_tuple *b);
 
 /*

@@ -7,26 +7,26 @@
 #include "sidecar/shared/tuple_residue.h"
 
 #include <stdlib.h>
-#include <string.h>
-#include <xxhash.h>
+
+enum { PAIR_TO, PAIR_TO_CLUSTER, PAIR_NAMES };
 
 struct pair {
     struct pair *next;
-    struct disc_str to;
-    struct disc_str to_cluster;
+    struct disc_str name[PAIR_NAMES];
     struct tuple_sums sums;
-    char names[];
+    char bytes[];
 };
 
 struct tuple_residue {
     uint64_t limit;
+    uint64_t seed;
     uint64_t n;
     uint64_t mask;
     struct tuple_sums other;
     struct pair *buckets[];
 };
 
-struct tuple_residue *tuple_residue_new(uint64_t limit)
+struct tuple_residue *tuple_residue_new(uint64_t limit, uint64_t seed)
 {
     uint64_t buckets = 16;
     while (buckets < limit && buckets < 65536) {
@@ -36,6 +36,7 @@ struct tuple_residue *tuple_residue_new(uint64_t limit)
         calloc(1, sizeof *residue + buckets * sizeof residue->buckets[0]);
     if (residue != NULL) {
         residue->limit = limit;
+        residue->seed = seed;
         residue->mask = buckets - 1;
     }
     return residue;
@@ -56,32 +57,23 @@ struct tuple_residue *tuple_residue_free(struct tuple_residue *residue)
 }
 
 /* The place in its list where the pair is, or is to be. */
-static struct pair **find(struct tuple_residue *residue, struct disc_str to,
-                          struct disc_str to_cluster)
+static struct pair **find(struct tuple_residue *residue, const struct disc_str name[PAIR_NAMES])
 {
-    uint64_t hash = XXH3_64bits_withSeed(to_cluster.p, to_cluster.len, XXH3_64bits(to.p, to.len));
+    uint64_t hash = disc_names_hash(residue->seed, name, PAIR_NAMES);
     struct pair **link = &residue->buckets[hash & residue->mask];
-    while (*link != NULL &&
-           !(disc_str_eq((*link)->to, to) && disc_str_eq((*link)->to_cluster, to_cluster))) {
+    while (*link != NULL && !(disc_str_eq((*link)->name[PAIR_TO], name[PAIR_TO]) &&
+                              disc_str_eq((*link)->name[PAIR_TO_CLUSTER], name[PAIR_TO_CLUSTER]))) {
         link = &(*link)->next;
     }
     return link;
 }
 
-static struct pair *pair_new(struct disc_str to, struct disc_str to_cluster)
+static struct pair *pair_new(const struct disc_str name[PAIR_NAMES])
 {
-    struct pair *pair = calloc(1, sizeof *pair + to.len + to_cluster.len);
-    if (pair == NULL) {
-        return NULL;
+    struct pair *pair = calloc(1, sizeof *pair + disc_names_bytes(name, PAIR_NAMES));
+    if (pair != NULL) {
+        disc_names_copy(name, PAIR_NAMES, pair->bytes, pair->name);
     }
-    if (to.len > 0) {
-        memcpy(pair->names, to.p, to.len);
-    }
-    if (to_cluster.len > 0) {
-        memcpy(pair->names + to.len, to_cluster.p, to_cluster.len);
-    }
-    pair->to = disc_str_of(pair->names, to.len);
-    pair->to_cluster = disc_str_of(pair->names + to.len, to_cluster.len);
     return pair;
 }
 
@@ -91,9 +83,10 @@ void tuple_residue_add(struct tuple_residue *residue, struct disc_str to,
     if (sums->calls == 0) {
         return;
     }
-    struct pair **link = find(residue, to, to_cluster);
+    const struct disc_str name[PAIR_NAMES] = {to, to_cluster};
+    struct pair **link = find(residue, name);
     if (*link == NULL && residue->n < residue->limit) {
-        *link = pair_new(to, to_cluster);
+        *link = pair_new(name);
         residue->n += *link != NULL;
     }
     struct tuple_sums *into = *link != NULL ? &(*link)->sums : &residue->other;
@@ -114,7 +107,7 @@ void tuple_residue_each(const struct tuple_residue *residue, tuple_residue_fn fn
 {
     for (uint64_t i = 0; i <= residue->mask; i++) {
         for (const struct pair *pair = residue->buckets[i]; pair != NULL; pair = pair->next) {
-            fn(arg, pair->to, pair->to_cluster, &pair->sums);
+            fn(arg, pair->name[PAIR_TO], pair->name[PAIR_TO_CLUSTER], &pair->sums);
         }
     }
     if (residue->other.calls > 0) {

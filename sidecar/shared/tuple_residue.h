@@ -12,8 +12,9 @@
 
 struct tuple_residue;
 
-/* At most limit pairs, and one more named "_other" for all beyond. */
-struct tuple_residue *tuple_residue_new(uint64_t limit);
+/* At most limit pairs, and one more named "_other" for all beyond. seed: of the names' hash, not to be
+ * foreseen by callers. */
+struct tuple_residue *tuple_residue_new(uint64_t limit, uint64_t seed);
 struct tuple_residue *tuple_residue_free(struct tuple_residue *residue);
 
 /* Names are copied. Where memory is short the sums go to "_other". */

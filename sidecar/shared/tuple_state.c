@@ -19,9 +19,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/random.h>
-#include <xxhash.h>
 
 #define REFS_DEAD UINT32_MAX
 
@@ -53,37 +51,16 @@ struct tuple_table {
     struct tuple_state *_Atomic *buckets;
 };
 
-static uint64_t tuple_hash(uint64_t seed, const struct disc_tuple *tuple)
-{
-    uint64_t hash = seed;
-    for (int i = 0; i < DISC_NAMES; i++) {
-        /* A length of its own each: ("ab", "c") is not ("a", "bc"). */
-        hash =
-            XXH3_64bits_withSeed(tuple->name[i].p, tuple->name[i].len, hash + tuple->name[i].len);
-    }
-    return hash;
-}
-
 static struct tuple_state *state_new(const struct disc_tuple *tuple, uint32_t workers)
 {
-    size_t names = 0;
-    for (int i = 0; i < DISC_NAMES; i++) {
-        names += tuple->name[i].len;
-    }
+    size_t names = disc_names_bytes(tuple->name, DISC_NAMES);
     struct tuple_state *state =
         calloc(1, sizeof *state + workers * sizeof state->counts[0] + names);
     if (state == NULL) {
         return NULL;
     }
     state->workers = workers;
-    char *p = (char *)&state->counts[workers];
-    for (int i = 0; i < DISC_NAMES; i++) {
-        if (tuple->name[i].len > 0) {
-            memcpy(p, tuple->name[i].p, tuple->name[i].len);
-        }
-        state->names.name[i] = disc_str_of(p, tuple->name[i].len);
-        p += tuple->name[i].len;
-    }
+    disc_names_copy(tuple->name, DISC_NAMES, (char *)&state->counts[workers], state->names.name);
     atomic_init(&state->refs, 1);
     return state;
 }
@@ -98,6 +75,9 @@ struct tuple_table *tuple_table_new(uint64_t limit, uint32_t workers)
     if (table == NULL) {
         return NULL;
     }
+    if (getrandom(&table->seed, sizeof table->seed, GRND_NONBLOCK) != sizeof table->seed) {
+        table->seed = (uintptr_t)table; /* early in boot: still the address's own entropy */
+    }
     table->limit = limit;
     table->workers = workers;
     uint64_t buckets = 16;
@@ -107,12 +87,9 @@ struct tuple_table *tuple_table_new(uint64_t limit, uint32_t workers)
     table->mask = buckets - 1;
     table->buckets = calloc(buckets, sizeof table->buckets[0]);
     table->other = state_new(&other, workers);
-    table->residue = tuple_residue_new(limit);
+    table->residue = tuple_residue_new(limit, table->seed);
     if (table->buckets == NULL || table->other == NULL || table->residue == NULL) {
         return tuple_table_free(table);
-    }
-    if (getrandom(&table->seed, sizeof table->seed, GRND_NONBLOCK) != sizeof table->seed) {
-        table->seed = (uintptr_t)table; /* early in boot: still the address's own entropy */
     }
     return table;
 }
@@ -189,7 +166,7 @@ static struct tuple_state *get_other(struct tuple_table *table)
  */
 struct tuple_state *tuple_table_get(struct tuple_table *table, const struct disc_tuple *tuple)
 {
-    uint64_t hash = tuple_hash(table->seed, tuple);
+    uint64_t hash = disc_names_hash(table->seed, tuple->name, DISC_NAMES);
     struct tuple_state *_Atomic *bucket = &table->buckets[hash & table->mask];
     struct tuple_state *head = atomic_load_explicit(bucket, memory_order_acquire);
     struct tuple_state *found = find(head, hash, tuple);

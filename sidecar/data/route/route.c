@@ -10,7 +10,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #define BUCKETS_MIN 64
 #define BUCKETS_MAX (1u << 20)
@@ -203,22 +202,12 @@ static bool targets_fill(struct route_cache *cache, struct route *route)
 
 static struct route *route_alloc(const struct disc_tuple *tuple)
 {
-    size_t len = 0;
-    for (int i = 0; i < DISC_NAMES; i++) {
-        len += tuple->name[i].len;
-    }
+    size_t len = disc_names_bytes(tuple->name, DISC_NAMES);
     struct route *route = calloc(1, sizeof *route + len + 1);
     if (!route) {
         return NULL;
     }
-    char *room = route->names;
-    for (int i = 0; i < DISC_NAMES; i++) {
-        route->tuple.name[i] = disc_str_of(room, tuple->name[i].len);
-        if (tuple->name[i].len > 0) {
-            memcpy(room, tuple->name[i].p, tuple->name[i].len);
-        }
-        room += tuple->name[i].len;
-    }
+    disc_names_copy(tuple->name, DISC_NAMES, route->names, route->tuple.name);
     route->refs = 1;
     return route;
 }
@@ -253,16 +242,6 @@ static struct route *route_new(struct route_cache *cache, const struct disc_tupl
 
 /* ---- looking up ------------------------------------------------------------------------------ */
 
-/* Each name's hash seeds the next one's, so that ("ab", "c") is not ("a", "bc"). */
-static uint64_t tuple_hash(uint64_t seed, const struct disc_tuple *tuple)
-{
-    uint64_t h = seed;
-    for (int i = 0; i < DISC_NAMES; i++) {
-        h = XXH3_64bits_withSeed(tuple->name[i].p, tuple->name[i].len, h + 1);
-    }
-    return h;
-}
-
 static struct route *cache_find(const struct route_cache *cache, uint64_t hash,
                                 const struct disc_tuple *tuple)
 {
@@ -290,7 +269,7 @@ static bool is_valid(struct route *route, const struct disc_snapshot *snapshot)
 struct route *route_get(struct route_cache *cache, const struct disc_snapshot *snapshot,
                         const struct disc_tuple *tuple, uint64_t now_ms)
 {
-    uint64_t hash = tuple_hash(cache->options.seed, tuple);
+    uint64_t hash = disc_names_hash(cache->options.seed, tuple->name, DISC_NAMES);
     struct route *old = cache_find(cache, hash, tuple);
     if (old && is_valid(old, snapshot)) {
         old->last_used_ms = now_ms;

@@ -115,13 +115,41 @@ static void test_encode_tuple(void **state)
     }
 }
 
+static void test_names_hash(void **state)
+{
+    (void)state;
+    const struct disc_str abc[] = {BYTES("ab"), BYTES("c")};
+    const struct disc_str a_bc[] = {BYTES("a"), BYTES("bc")};
+    const struct disc_str none_first[] = {{NULL, 0}, BYTES("abc")};
+    const struct disc_str none_last[] = {BYTES("abc"), {NULL, 0}};
+    uint64_t hash = disc_names_hash(7, abc, 2);
+    assert_true(hash == disc_names_hash(7, abc, 2));
+    assert_true(hash != disc_names_hash(8, abc, 2));
+    assert_true(hash != disc_names_hash(7, a_bc, 2));
+    assert_true(disc_names_hash(7, none_first, 2) != disc_names_hash(7, none_last, 2));
+}
+
+static void test_names_copy(void **state)
+{
+    (void)state;
+    char bytes[] = "######";
+    struct disc_str copy[3];
+    const struct disc_str names[3] = {BYTES("ab"), {NULL, 0}, BYTES("c")};
+    assert_int_equal(disc_names_bytes(names, 3), 3);
+    disc_names_copy(names, 3, bytes, copy);
+    assert_string_equal(bytes, "abc###");
+    for (int i = 0; i < 3; i++) {
+        assert_true(disc_str_eq(names[i], copy[i]));
+        assert_true(copy[i].p >= bytes && copy[i].p <= bytes + 3);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_display),
-        cmocka_unit_test(test_display_is_cut),
-        cmocka_unit_test(test_encode),
-        cmocka_unit_test(test_encode_tuple),
+        cmocka_unit_test(test_display),    cmocka_unit_test(test_display_is_cut),
+        cmocka_unit_test(test_encode),     cmocka_unit_test(test_encode_tuple),
+        cmocka_unit_test(test_names_hash), cmocka_unit_test(test_names_copy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
