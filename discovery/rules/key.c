@@ -6,7 +6,8 @@
  */
 #include "discovery/rules/key.h"
 
-#include <arpa/inet.h>
+#include "discovery/base/address.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -146,74 +147,33 @@ enum disc_key_verdict disc_rule_key_parse(const char *key, size_t len, struct di
     return DISC_KEY_OURS;
 }
 
-static bool parse_port(const char *text, size_t len, uint16_t *ret)
+/* "host:port" with an IP literal; false with *error filled otherwise. */
+static bool endpoint_address(struct disc_str text, struct address *ret, struct disc_error *error)
 {
-    uint32_t port = 0;
-    if (len == 0 || len > 5 || text[0] == '0') {
+    switch (address_parse(text.p, text.len, ret)) {
+    case ADDRESS_GOOD:
+        break;
+    case ADDRESS_BAD_PORT:
+        refuse(error, "address must be host:port with a port from 1 to 65535");
+        return false;
+    case ADDRESS_LONG_HOST:
+        refuse(error, "address is longer than any IP address");
+        return false;
+    case ADDRESS_BAD_BRACKETS:
+        refuse(error, "address must hold an IPv6 address in its brackets");
+        return false;
+    default:
+        refuse(error, "address must begin with an IPv4 address or an IPv6 address in brackets");
         return false;
     }
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] < '0' || text[i] > '9') {
-            return false;
-        }
-        port = port * 10 + (uint32_t)(text[i] - '0');
-    }
-    if (port > UINT16_MAX) {
+    if (ret->port == 0) {
+        refuse(error, "address must be host:port with a port from 1 to 65535");
         return false;
     }
-    *ret = (uint16_t)port;
-    return true;
-}
-
-/* Whether host could be a name: then the error is another one than for a mistyped address. */
-static bool looks_like_host_name(const char *host)
-{
-    bool letter = false;
-    for (const char *p = host; *p != '\0'; p++) {
-        bool digit = *p >= '0' && *p <= '9';
-        bool alpha = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z');
-        if (!digit && !alpha && *p != '.' && *p != '-' && *p != '_') {
-            return false;
-        }
-        letter = letter || alpha;
-    }
-    return letter;
-}
-
-/* "host:port" with an IP literal; false with *ret_error filled otherwise. host has 48 bytes. */
-static bool address_parse(const char *text, size_t len, char *ret_host, uint16_t *ret_port,
-                          struct disc_error *ret_error)
-{
-    char host[64];
-    unsigned char binary[sizeof(struct in6_addr)];
-    const char *colon = memrchr(text, ':', len);
-    uint16_t port = 0;
-    if (colon == NULL || !parse_port(colon + 1, len - (size_t)(colon + 1 - text), &port)) {
-        refuse(ret_error, "address must be host:port with a port from 1 to 65535");
+    if (ret->kind == ADDRESS_NAME) {
+        refuse(error, "host names: not yet, give an IP address");
         return false;
     }
-    size_t host_len = (size_t)(colon - text);
-    bool brackets = host_len >= 2 && text[0] == '[' && text[host_len - 1] == ']';
-    if (brackets) {
-        text++;
-        host_len -= 2;
-    }
-    if (host_len >= sizeof host || memchr(text, '\0', host_len) != NULL) {
-        refuse(ret_error, "address is longer than any IP address");
-        return false;
-    }
-    memcpy(host, text, host_len);
-    host[host_len] = '\0';
-    if (inet_pton(brackets ? AF_INET6 : AF_INET, host, binary) != 1) {
-        refuse(ret_error, "%s",
-               !brackets && looks_like_host_name(host) ? "host names: not yet, give an IP address"
-               : brackets ? "address must hold an IPv6 address in its brackets"
-                          : "address must begin with an IPv4 address or an IPv6 address in "
-                            "brackets");
-        return false;
-    }
-    memcpy(ret_host, host, host_len + 1); /* an address that inet_pton takes has < 46 bytes */
-    *ret_port = port;
     return true;
 }
 
@@ -222,6 +182,7 @@ enum disc_key_verdict disc_service_key_parse(const char *key, size_t len,
                                              struct disc_error *ret_error)
 {
     struct disc_str parts[SERVICE_PARTS];
+    struct address address;
     if (memchr(key, '\0', len) != NULL || split(key, len, parts, SERVICE_PARTS) != SERVICE_PARTS) {
         return DISC_KEY_FOREIGN;
     }
@@ -232,9 +193,11 @@ enum disc_key_verdict disc_service_key_parse(const char *key, size_t len,
     if (!decode_name(parts[0], "Service", ret->buf, &ret->service, ret_error) ||
         !decode_name(parts[1], "Cluster", ret->buf + DISC_NAME_MAX_BYTES, &ret->cluster,
                      ret_error) ||
-        !address_parse(parts[2].p, parts[2].len, ret->host, &ret->port, ret_error)) {
+        !endpoint_address(parts[2], &address, ret_error)) {
         return DISC_KEY_REFUSED;
     }
+    memcpy(ret->host, address.host, strlen(address.host) + 1); /* an IP literal: 45 bytes at most */
+    ret->port = address.port;
     memcpy(ret->address, parts[2].p, parts[2].len);
     ret->address[parts[2].len] = '\0';
     return DISC_KEY_OURS;

@@ -4,9 +4,9 @@
  */
 #include "sidecar/admin/router.h"
 
+#include "discovery/base/address.h"
 #include "sidecar/admin/api.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 #include <strings.h>
 
@@ -69,20 +69,8 @@ static size_t host_len(const char *host)
 
 static bool is_ip(const char *host, size_t len)
 {
-    char buf[INET6_ADDRSTRLEN];
-    struct in6_addr addr;
-    int family = AF_INET;
-    if (len > 2 && host[0] == '[' && host[len - 1] == ']') {
-        host++;
-        len -= 2;
-        family = AF_INET6;
-    }
-    if (len >= sizeof buf) {
-        return false;
-    }
-    memcpy(buf, host, len);
-    buf[len] = '\0';
-    return inet_pton(family, buf, &addr) == 1;
+    struct address address;
+    return address_parse_host(host, len, &address) == ADDRESS_GOOD && address.kind != ADDRESS_NAME;
 }
 
 static bool is_name(const char *host, size_t len, const char *name)

@@ -4,10 +4,10 @@
  */
 #include "sidecar/base/bootstrap_table.h"
 
+#include "discovery/base/address.h"
 #include "discovery/base/closest.h"
 #include "sidecar/base/log.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -20,7 +20,6 @@
 #define WORDS_TEXT_MAX    64
 #define SOCKET_PATH_BYTES (sizeof((struct sockaddr_un *)NULL)->sun_path - 1)
 #define SHOWN_MAX_BYTES   80
-#define HOST_MAX_BYTES    253 /* a DNS name */
 #define NO_MEMORY         "out of memory"
 
 const struct option bootstrap_options[] = {
@@ -323,47 +322,24 @@ static bool set_socket(struct option_value *value)
 
 /* ---- addresses ---------------------------------------------------------------------------- */
 
-static bool parse_port(const char *text, uint16_t *ret)
-{
-    size_t digits = strspn(text, "0123456789");
-    unsigned long port = strtoul(text, NULL, 10);
-    if (digits == 0 || digits > 5 || text[digits] != '\0' || port > UINT16_MAX) {
-        return false;
-    }
-    *ret = (uint16_t)port;
-    return true;
-}
-
-static bool is_ip(const char *host)
-{
-    struct in6_addr any;
-    return inet_pton(AF_INET, host, &any) == 1 || inet_pton(AF_INET6, host, &any) == 1;
-}
-
 /* "127.0.0.1:80" or "[::1]:80" into *host (the caller's) and *port. */
 static bool parse_tcp(struct option_value *value, char **host, uint16_t *port)
 {
+    static const char what[] = "an IP address and a port, 127.0.0.1:9090 or [::1]:9090";
     const char *text = value->text;
-    const char *colon = strrchr(text, ':');
-    if (colon == NULL || !parse_port(colon + 1, port)) {
-        return wrong(value, "an IP address and a port, 127.0.0.1:9090 or [::1]:9090");
+    struct address address;
+    enum address_fault fault = address_parse(text, strlen(text), &address);
+    const char *port_text = strrchr(text, ':');
+    if (fault == ADDRESS_BAD_HOST && port_text == text + (text[0] == '*')) {
+        return refuse(value, "must name an IP address: 0.0.0.0%s or [::]%s is every one", port_text,
+                      port_text);
     }
-    size_t len = (size_t)(colon - text);
-    bool brackets = len >= 2 && text[0] == '[' && colon[-1] == ']';
-    char *copy = strndup(text + brackets, len - 2 * (size_t)brackets);
-    if (copy == NULL) {
-        return refuse(value, NO_MEMORY);
+    if (fault != ADDRESS_GOOD || address.kind == ADDRESS_NAME) {
+        return wrong(value, what);
     }
-    /* An address with colons and no brackets would be cut at the wrong one. */
-    if (!is_ip(copy) || brackets != (strchr(copy, ':') != NULL)) {
-        free(copy);
-        return len == 0 || (len == 1 && text[0] == '*')
-                   ? refuse(value, "must name an IP address: 0.0.0.0%s or [::]%s is every one",
-                            colon, colon)
-                   : wrong(value, "an IP address and a port, 127.0.0.1:9090 or [::1]:9090");
-    }
-    *host = copy;
-    return true;
+    *port = address.port;
+    *host = strdup(address.host);
+    return *host != NULL || refuse(value, NO_MEMORY);
 }
 
 static bool set_listen(struct option_value *value)
@@ -412,21 +388,12 @@ static bool set_admin_listen(struct option_value *value)
     return set_string(value, &bootstrap->admin.listen, value->text);
 }
 
-static bool is_host_name(const char *p, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        bool letter = (p[i] >= 'a' && p[i] <= 'z') || (p[i] >= 'A' && p[i] <= 'Z');
-        if (!letter && !(p[i] >= '0' && p[i] <= '9') && strchr("-._", p[i]) == NULL) {
-            return false;
-        }
-    }
-    return len > 0 && len <= HOST_MAX_BYTES;
-}
-
 static bool add_host(struct option_value *value)
 {
     struct bootstrap *bootstrap = value->base;
-    if (!is_host_name(value->text, strlen(value->text))) {
+    struct address host;
+    if (address_parse_host(value->text, strlen(value->text), &host) != ADDRESS_GOOD ||
+        host.kind == ADDRESS_V6) {
         return wrong(value, "a host's name without a port");
     }
     return append_string(value, bootstrap->admin.hosts, &bootstrap->admin.hosts_len);
@@ -436,26 +403,17 @@ static bool add_url(struct option_value *value)
 {
     struct bootstrap *bootstrap = value->base;
     static const char what[] = "an address like http://127.0.0.1:2379";
-    uint16_t port;
     if (strncmp(value->text, "https://", 8) == 0) {
         value->later = true;
         return refuse(value, "%.*s", SHOWN_MAX_BYTES, value->text);
     }
-    const char *host = value->text + 7;
-    const char *colon = strrchr(value->text, ':');
-    if (strncmp(value->text, "http://", 7) != 0 || colon < host || !parse_port(colon + 1, &port) ||
-        port == 0) {
+    const char *at = value->text + strlen("http://");
+    struct address address;
+    if (strncmp(value->text, "http://", 7) != 0 ||
+        address_parse(at, strlen(at), &address) != ADDRESS_GOOD || address.port == 0) {
         return wrong(value, what);
     }
-    size_t len = (size_t)(colon - host);
-    bool ok = is_host_name(host, len);
-    if (len > 2 && len < INET6_ADDRSTRLEN + 2 && host[0] == '[' && colon[-1] == ']') {
-        char v6[INET6_ADDRSTRLEN];
-        (void)snprintf(v6, sizeof v6, "%.*s", (int)len - 2, host + 1);
-        ok = is_ip(v6);
-    }
-    return ok ? append_string(value, bootstrap->etcd.endpoints, &bootstrap->etcd.endpoints_len)
-              : wrong(value, what);
+    return append_string(value, bootstrap->etcd.endpoints, &bootstrap->etcd.endpoints_len);
 }
 
 /* ---- by type ------------------------------------------------------------------------------ */

@@ -7,6 +7,8 @@
  */
 #include "sidecar/cli/admin_client.h"
 
+#include "discovery/base/address.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -40,44 +42,29 @@ struct body {
 
 /* ---- address ------------------------------------------------------------------------------ */
 
-static bool parse_port(const char *text, char *ret, size_t cap)
+static bool parse_unix(const char *path, struct admin_address *ret)
 {
-    size_t n = strspn(text, "0123456789");
-    if (n == 0 || text[n] != '\0' || n >= cap || strtoul(text, NULL, 10) > 65535) {
+    size_t len = strlen(path);
+    if (len == 0 || len >= sizeof((struct sockaddr_un *)NULL)->sun_path) {
         return false;
     }
-    memcpy(ret, text, n + 1);
+    *ret = (struct admin_address){.is_unix = true};
+    memcpy(ret->host, path, len + 1);
     return true;
 }
 
 bool admin_address_parse(const char *text, struct admin_address *ret)
 {
-    struct admin_address address = {0};
-    const char *host = text;
-    size_t len;
-    address.is_unix = strncmp(text, "unix:", 5) == 0 || text[0] == '/';
-    if (address.is_unix) {
-        host += text[0] == '/' ? 0 : 5;
-        len = strlen(host);
-        if (len >= sizeof((struct sockaddr_un *)NULL)->sun_path) {
-            return false;
-        }
-    } else {
-        const char *colon = strrchr(text, ':');
-        if (colon == NULL || !parse_port(colon + 1, address.port, sizeof address.port)) {
-            return false;
-        }
-        len = (size_t)(colon - text);
-        if (len > 2 && text[0] == '[' && text[len - 1] == ']') {
-            host++;
-            len -= 2;
-        }
+    struct address address;
+    if (text[0] == '/' || strncmp(text, "unix:", 5) == 0) {
+        return parse_unix(text[0] == '/' ? text : text + 5, ret);
     }
-    if (len == 0 || len >= sizeof address.host) {
+    if (address_parse(text, strlen(text), &address) != ADDRESS_GOOD) {
         return false;
     }
-    memcpy(address.host, host, len);
-    *ret = address;
+    *ret = (struct admin_address){0};
+    memcpy(ret->host, address.host, sizeof address.host);
+    (void)snprintf(ret->port, sizeof ret->port, "%u", address.port);
     return true;
 }
 

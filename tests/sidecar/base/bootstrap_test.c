@@ -457,7 +457,6 @@ static const struct {
     {LEAST "node: {zone: other}\n", "node.zone "},
     {LEAST "workers: 3\n", "workers "},
     {"listeners: [{listen: \"127.0.0.2:0\"}]\n" RULES, "listeners[0].listen "},
-    {"listeners: [{listen: \"127.0.0.1:00\"}]\n" RULES, ""},
     {"listeners: [{listen: \"127.0.0.1:1\"}]\n" RULES, "listeners[0].listen "},
     {"listeners: [{listen: \"unix:a\", mode: 0600}]\n" RULES,
      "listeners[0].listen listeners[0].mode "},
