@@ -96,6 +96,12 @@ static bool is_nothing(const struct disc_yaml_node *node)
     return node->kind == DISC_YAML_SCALAR && node->plain && node->len == 0;
 }
 
+/* An empty value, as etcd would hold it, whether it is written as nothing or as "". */
+static bool is_empty(const struct disc_yaml_node *node)
+{
+    return node->kind == DISC_YAML_SCALAR && node->len == 0;
+}
+
 /* text NULL: refused, error says why. */
 static void put_key(const struct reading *reading, enum disc_space space,
                     const struct disc_yaml_node *key, const char *text,
@@ -115,7 +121,7 @@ static void take_key(const struct reading *reading, enum disc_space space,
                      const struct disc_yaml_node *key, const struct disc_yaml_node *value, bool put)
 {
     struct disc_error error = {"", "out of memory"};
-    char *text = is_nothing(value) ? strdup("") : disc_yaml_to_json(value, &error);
+    char *text = is_empty(value) ? strdup("") : disc_yaml_to_json(value, &error);
     if (put) {
         put_key(reading, space, key, text, &error);
     }

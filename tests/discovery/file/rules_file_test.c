@@ -68,6 +68,8 @@ static const char good[] = "rules:\n"
                            "services:\n"
                            "  \"s/default/127.0.0.1:9101\": {weight: 7}\n"
                            "  \"s/default/127.0.0.1:9102\":\n"
+                           "  \"s/default/127.0.0.1:9104\": \"\"\n"
+                           "  \"s/default/127.0.0.1:9105\": ''\n"
                            "  \"s/canary/[::1]:9103\": {}\n";
 
 static void test_the_contracts_example(void **state)
@@ -82,9 +84,11 @@ static void test_the_contracts_example(void **state)
     assert_int_equal(resolution.traffic->traffic.n, 2);
     assert_string_equal(resolution.config->key, "/tside/rules/*/*/s/*/*/config");
     assert_int_equal(resolution.config->mod_revision, 0);
-    assert_int_equal(fixture_cluster(&f, "s", "default")->n, 2);
+    assert_int_equal(fixture_cluster(&f, "s", "default")->n, 4);
     assert_int_equal(fixture_cluster(&f, "s", "default")->endpoints[0]->weight, 7);
-    assert_int_equal(fixture_cluster(&f, "s", "default")->endpoints[1]->weight, 10);
+    for (int i = 1; i < 4; i++) { /* nothing, and an empty text: the defaults, as in etcd */
+        assert_int_equal(fixture_cluster(&f, "s", "default")->endpoints[i]->weight, 10);
+    }
     assert_int_equal(fixture_cluster(&f, "s", "canary")->n, 1);
 }
 
