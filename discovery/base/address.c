@@ -78,3 +78,46 @@ enum address_fault address_parse(const char *text, size_t len, struct address *r
     }
     return fault;
 }
+
+static enum address_reach reach_v4(uint32_t host_order)
+{
+    if (host_order == INADDR_ANY) {
+        return ADDRESS_UNSPECIFIED;
+    }
+    if (host_order == INADDR_BROADCAST) {
+        return ADDRESS_BROADCAST;
+    }
+    if (IN_MULTICAST(host_order)) {
+        return ADDRESS_MULTICAST;
+    }
+    return host_order >> 24 == IN_LOOPBACKNET ? ADDRESS_LOOPBACK : ADDRESS_ONE_HOST;
+}
+
+static enum address_reach reach_v6(const struct in6_addr *v6)
+{
+    if (IN6_IS_ADDR_V4MAPPED(v6)) {
+        uint32_t v4;
+        memcpy(&v4, &v6->s6_addr[12], sizeof v4);
+        return reach_v4(ntohl(v4));
+    }
+    if (IN6_IS_ADDR_UNSPECIFIED(v6)) {
+        return ADDRESS_UNSPECIFIED;
+    }
+    if (IN6_IS_ADDR_MULTICAST(v6)) {
+        return ADDRESS_MULTICAST;
+    }
+    return IN6_IS_ADDR_LOOPBACK(v6) ? ADDRESS_LOOPBACK : ADDRESS_ONE_HOST;
+}
+
+enum address_reach address_reach(const struct address *address)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (address->kind == ADDRESS_V4 && inet_pton(AF_INET, address->host, &v4) == 1) {
+        return reach_v4(ntohl(v4.s_addr));
+    }
+    if (address->kind == ADDRESS_V6 && inet_pton(AF_INET6, address->host, &v6) == 1) {
+        return reach_v6(&v6);
+    }
+    return ADDRESS_ONE_HOST;
+}

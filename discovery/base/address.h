@@ -41,4 +41,15 @@ enum address_fault address_parse(const char *text, size_t len, struct address *r
 /* The host alone; an IPv6 address in brackets. ret->port is 0. */
 enum address_fault address_parse_host(const char *text, size_t len, struct address *ret);
 
+/* Where packets to an address go. A name: ONE_HOST. An IPv4 address that IPv6 maps (::ffff:0.0.0.0)
+ * goes where the IPv4 one goes. */
+enum address_reach {
+    ADDRESS_ONE_HOST = 0,
+    ADDRESS_LOOPBACK,
+    ADDRESS_UNSPECIFIED, /* 0.0.0.0 and ::, which connect() takes for this host */
+    ADDRESS_MULTICAST,
+    ADDRESS_BROADCAST
+};
+enum address_reach address_reach(const struct address *address);
+
 #endif

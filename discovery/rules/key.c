@@ -147,6 +147,26 @@ enum disc_key_verdict disc_rule_key_parse(const char *key, size_t len, struct di
     return DISC_KEY_OURS;
 }
 
+/* A listening address that was registered as it stands leads each caller to its own host, to whatever
+ * listens on that port there. */
+static bool is_one_host(const struct address *address, struct disc_error *error)
+{
+    switch (address_reach(address)) {
+    case ADDRESS_UNSPECIFIED:
+        refuse(error, "%s is no host's address: calls would go to the caller's own host",
+               address->host);
+        return false;
+    case ADDRESS_MULTICAST:
+        refuse(error, "%s is a multicast address, no host's", address->host);
+        return false;
+    case ADDRESS_BROADCAST:
+        refuse(error, "%s is the broadcast address, no host's", address->host);
+        return false;
+    default:
+        return true;
+    }
+}
+
 /* "host:port" with an IP literal; false with *error filled otherwise. */
 static bool endpoint_address(struct disc_str text, struct address *ret, struct disc_error *error)
 {
@@ -168,13 +188,12 @@ static bool endpoint_address(struct disc_str text, struct address *ret, struct d
     }
     if (ret->port == 0) {
         refuse(error, "address must be host:port with a port from 1 to 65535");
-        return false;
-    }
-    if (ret->kind == ADDRESS_NAME) {
+    } else if (ret->kind == ADDRESS_NAME) {
         refuse(error, "host names: not yet, give an IP address");
-        return false;
+    } else {
+        return is_one_host(ret, error);
     }
-    return true;
+    return false;
 }
 
 enum disc_key_verdict disc_service_key_parse(const char *key, size_t len,
@@ -198,6 +217,7 @@ enum disc_key_verdict disc_service_key_parse(const char *key, size_t len,
     }
     memcpy(ret->host, address.host, strlen(address.host) + 1); /* an IP literal: 45 bytes at most */
     ret->port = address.port;
+    ret->is_loopback = address_reach(&address) == ADDRESS_LOOPBACK;
     memcpy(ret->address, parts[2].p, parts[2].len);
     ret->address[parts[2].len] = '\0';
     return DISC_KEY_OURS;

@@ -38,6 +38,7 @@ struct disc_service_key {
     char address[64]; /* "10.0.0.1:8888", "[::1]:8888" */
     char host[48];    /* without brackets */
     uint16_t port;    /* 1..65535 */
+    bool is_loopback; /* of use to callers on that host alone */
     char buf[2 * DISC_NAME_MAX_BYTES];
 };
 

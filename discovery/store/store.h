@@ -46,6 +46,9 @@ struct disc_store_options {
 
     /* A value was refused just now (for the log). Must not call the store. NULL: nobody listens. */
     void (*rejected)(void *owner, const struct disc_rejection *rejection);
+    /* A new key of the etcd layer names an address that leads each host to itself: good for one
+     * host, a mistake in a registry of many. Must not call the store. NULL: nobody listens. */
+    void (*loopback)(void *owner, const char *key);
     void *owner;
 
     uint64_t hash_seed; /* unpredictable to those who call; any value will do */
@@ -99,7 +102,8 @@ struct disc_store_stats {
     uint64_t keys[DISC_LAYERS][DISC_SPACES]; /* held now, rejected ones included */
     uint64_t rejected;                       /* keys listed now */
     uint64_t rejections_total;
-    uint64_t foreign; /* keys below a prefix that are not ours, now */
+    uint64_t foreign;  /* keys below a prefix that are not ours, now */
+    uint64_t loopback; /* endpoints of the etcd layer with a loopback address, now */
     uint64_t views_built_total;
     uint64_t snapshots_total;
 };

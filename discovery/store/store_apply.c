@@ -73,6 +73,7 @@ static void side_free(struct disc_store *store, struct store_side *side)
     side->rule = disc_rule_unref(side->rule);
     side->endpoint = endpoint_unref(side->endpoint);
     rejection_free(side);
+    store->stats.loopback -= side->is_loopback;
     free(side);
     store->sides--;
 }
@@ -245,6 +246,20 @@ static void put_rule(struct disc_store *store, struct store_record *record, enum
     }
 }
 
+/* Once per key, not once per value: registrations are written again and again. */
+static void note_loopback(struct disc_store *store, struct store_record *record)
+{
+    struct store_side *side = record->side[DISC_LAYER_ETCD];
+    if (side->is_loopback) {
+        return;
+    }
+    side->is_loopback = true;
+    store->stats.loopback++;
+    if (store->options.loopback != NULL) {
+        store->options.loopback(store->options.owner, record->key);
+    }
+}
+
 static void put_service(struct disc_store *store, struct store_record *record,
                         enum disc_layer layer, const struct store_op *op)
 {
@@ -263,6 +278,9 @@ static void put_service(struct disc_store *store, struct store_record *record,
     }
     accept_value(store, record, layer, NULL,
                  endpoint_new(&store->endpoints, record->key, &key, &value, &source));
+    if (key.is_loopback && layer == DISC_LAYER_ETCD) {
+        note_loopback(store, record);
+    }
 }
 
 static bool same_text(const char *a, size_t a_len, const struct store_op *op)

@@ -71,6 +71,7 @@ struct store_side {
     uint32_t mark;                     /* the last full list that had the key */
     struct disc_rule *rule;            /* the good value, NULL: none; of a rule, or */
     struct disc_endpoint *endpoint;    /* of a service */
+    bool is_loopback;                  /* counted in stats.loopback */
     struct store_rejection *rejection; /* NULL: the last value seen is the good one */
 };
 

@@ -240,7 +240,9 @@ static void write_etcd(struct text *out, const struct admin *admin)
         return;
     }
     struct etcd_io_stats stats;
+    struct disc_store_stats keys;
     etcd_io_stats(admin->context.etcd, &stats);
+    disc_store_stats(admin->context.store, &keys);
     single(out, FAMILY_ETCD_WATCHING, stats.watching);
     single(out, FAMILY_ETCD_REVISION, (double)stats.revision);
     if (stats.sync_age_ms >= 0) {
@@ -250,6 +252,7 @@ static void write_etcd(struct text *out, const struct admin *admin)
     single(out, FAMILY_ETCD_EVENTS, (double)stats.machine.events);
     single(out, FAMILY_ETCD_LISTS, (double)stats.machine.lists);
     single(out, FAMILY_ETCD_EMPTY_LISTS, (double)stats.empty_lists);
+    single(out, FAMILY_ETCD_LOOPBACK_ENDPOINTS, (double)keys.loopback);
     single(out, FAMILY_STATE_WRITES, (double)stats.state_writes);
     single(out, FAMILY_STATE_WRITE_FAILURES, (double)stats.state_failures);
     const char *name = family(out, FAMILY_ETCD_ENDPOINT_UP);

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "discovery/file/rules_file.h"
+#include "discovery/state/state_file.h"
 #include "sidecar/cli/cli.h"
 #include "sidecar/cli/common.h"
 
@@ -10,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define WARNINGS_MAX 100 /* printed one by one */
 
 struct args {
     struct cli_common common;
@@ -34,7 +37,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 struct findings {
     size_t n;
+    size_t warnings;
     json_t *items; /* NULL: printed as they come */
+    json_t *warned;
 };
 
 /* "file:line:col: message" as an object; a finding without a place has file and message alone. */
@@ -63,6 +68,62 @@ static void report(void *arg, const char *finding)
         item = json_pack("{s:s}", "message", "a finding that is not UTF-8");
     }
     (void)json_array_append_new(findings->items, item); /* takes NULL as refusal: still counted */
+}
+
+/* Does not spoil the exit code: what it is about is in etcd, and no file is at fault. */
+static void warn(struct findings *findings, const char *key, const char *text)
+{
+    if (++findings->warnings > WARNINGS_MAX) {
+        return;
+    }
+    if (findings->items != NULL) {
+        json_t *item = json_pack("{s:s, s:s}", "key", key, "message", text);
+        (void)json_array_append_new(findings->warned, item); /* NULL, not UTF-8: still counted */
+    } else {
+        printf("warning: %s: %s\n", key, text);
+    }
+}
+
+static void check_state_key(void *arg, const struct disc_raw *raw)
+{
+    struct disc_service_key key;
+    struct disc_error error;
+    if (raw->space != DISC_SPACE_SERVICES) {
+        return;
+    }
+    switch (disc_service_key_parse(raw->key, strlen(raw->key), &key, &error)) {
+    case DISC_KEY_REFUSED:
+        warn(arg, raw->key, error.reason);
+        break;
+    case DISC_KEY_OURS:
+        if (key.is_loopback) {
+            warn(arg, raw->key, "a loopback address in etcd: each host would call itself");
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+static void on_state_trouble(void *arg, const char *path, const char *text)
+{
+    warn(arg, path, text);
+}
+
+/* What etcd held when the running tside last wrote it down. */
+static void check_state(const struct bootstrap *bootstrap, struct findings *findings)
+{
+    const char *const prefix[DISC_SPACES] = {bootstrap->etcd.rules_prefix,
+                                             bootstrap->etcd.services_prefix};
+    struct state_meta meta;
+    if (bootstrap->state_dir == NULL || bootstrap->etcd.endpoints_len == 0) {
+        return;
+    }
+    (void)state_file_load(bootstrap->state_dir, prefix, check_state_key, on_state_trouble, findings,
+                          &meta); /* false: there is none */
+    if (findings->warnings > WARNINGS_MAX && findings->items == NULL) {
+        printf("warning: %zu more like these\n", findings->warnings - WARNINGS_MAX);
+    }
 }
 
 /* Nothing is built, so nothing is published. */
@@ -97,12 +158,16 @@ static void check_files(const struct args *args, struct findings *findings)
     if (rules != NULL) {
         check_rules(rules, findings);
     }
+    if (bootstrap != NULL) {
+        check_state(bootstrap, findings);
+    }
     bootstrap_free(bootstrap);
 }
 
 static void print_json(struct findings *findings)
 {
-    json_t *root = json_pack("{s:b, s:o}", "ok", findings->n == 0, "findings", findings->items);
+    json_t *root = json_pack("{s:b, s:o, s:o}", "ok", findings->n == 0, "findings", findings->items,
+                             "warnings", findings->warned);
     (void)json_dumpf(root, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(root);
@@ -118,13 +183,16 @@ int cli_check(int argc, char **argv)
     static const struct argp argp = {
         .options = options,
         .parser = parse,
-        .doc = "Prints every finding of the bootstrap file and of the rules file that it names.\v"
-               "The exit code is 65 where there is a finding.",
+        .doc =
+            "Prints every finding of the bootstrap file and of the rules file that it names, and "
+            "warns about endpoints in the last state of etcd that lead nowhere.\v"
+            "The exit code is 65 where there is a finding.",
         .children = children,
     };
     struct args args = {0};
     cli_parse(&argp, argc, argv, &args);
-    struct findings findings = {.items = args.common.json ? json_array() : NULL};
+    struct findings findings = {.items = args.common.json ? json_array() : NULL,
+                                .warned = args.common.json ? json_array() : NULL};
     check_files(&args, &findings);
     if (args.common.json) {
         print_json(&findings);

@@ -126,7 +126,10 @@ static const char keys_tail[] = "\n## Endpoints\n\n"
                                 "```json\n"
                                 "{\"weight\": 10, \"zone\": \"lf\", \"tags\": {}}\n"
                                 "```\n\n"
-                                "Weight 0 drains: no new call.\n";
+                                "Weight 0 drains: no new call. Addresses that are no host's "
+                                "(`0.0.0.0`, `[::]`, multicast,\n"
+                                "broadcast, port 0) are refused and listed; a loopback address in "
+                                "etcd is warned about.\n";
 
 static const char bootstrap_head[] = "# The bootstrap file\n\n"
                                      "YAML, read at start. The least that says something:\n\n"

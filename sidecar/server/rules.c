@@ -123,6 +123,24 @@ static void on_rejected(void *owner, const struct disc_rejection *rejection)
     }
 }
 
+static void on_loopback(void *owner, const char *key)
+{
+    struct rules *rules = owner;
+    struct log_line line;
+    if (rules->loopback_logged > RULES_LOOPBACK_LOGGED) {
+        return;
+    }
+    bool is_last = rules->loopback_logged++ == RULES_LOOPBACK_LOGGED;
+    if (log_begin(rules->options.log, &line, LOG_WARN, "discovery", "loopback_endpoint",
+                  is_last
+                      ? "more endpoints in etcd have loopback addresses: no further one is logged"
+                      : "an endpoint in etcd has a loopback address: each host would call "
+                        "itself")) {
+        log_str(&line, "key", key);
+        log_end(rules->options.log, &line);
+    }
+}
+
 /* Whoever calls or writes keys cannot choose what collides with what. */
 static uint64_t unpredictable(void)
 {
@@ -147,6 +165,7 @@ bool rules_init(struct rules *rules, const struct rules_options *options)
         .endpoint_attach = attach_endpoint,
         .endpoint_detach = detach_endpoint,
         .rejected = on_rejected,
+        .loopback = on_loopback,
         .publish = on_publish,
         .owner = rules,
         .hash_seed = unpredictable(),

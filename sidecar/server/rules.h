@@ -22,6 +22,8 @@
 /* Calls wait for rules that long after the start (less than the default timeout_ms); then they are told
  * that there is no endpoint. */
 #define RULES_WAIT_MS 900
+/* Keys with a loopback address that are logged one by one. */
+#define RULES_LOOPBACK_LOGGED 20
 /* How long one slice of compiling may keep the control loop (design, section 2). */
 #define RULES_BUILD_SLICE_US 5000
 
@@ -45,6 +47,7 @@ struct rules {
     uv_timer_t wait;
     bool etcd_came; /* a list, or the last state from disk */
     bool ready;     /* snapshots are offered */
+    uint32_t loopback_logged;
 };
 
 /* False: out of memory; rules_close() and rules_free() are due either way. */

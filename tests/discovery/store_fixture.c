@@ -42,6 +42,13 @@ static void on_rejected(void *owner, const struct disc_rejection *rejection)
     fixture->rejected++;
 }
 
+static void on_loopback(void *owner, const char *key)
+{
+    struct fixture *fixture = owner;
+    assert_non_null(strstr(key, "/tside/services/"));
+    fixture->loopback++;
+}
+
 void fixture_begin(struct fixture *fixture, const char *rules_prefix)
 {
     memset(fixture, 0, sizeof *fixture);
@@ -54,6 +61,7 @@ void fixture_begin(struct fixture *fixture, const char *rules_prefix)
         .endpoint_detach = on_detach,
         .publish = on_publish,
         .rejected = on_rejected,
+        .loopback = on_loopback,
         .owner = fixture,
         .hash_seed = 42,
     };

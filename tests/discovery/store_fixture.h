@@ -17,6 +17,7 @@ struct fixture {
     int attached; /* hooks called */
     int detached;
     int rejected;
+    int loopback;
 };
 
 void fixture_begin(struct fixture *fixture, const char *rules_prefix);

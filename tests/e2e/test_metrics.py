@@ -254,8 +254,8 @@ def test_routes_are_resolved_anew_where_their_callee_changed(world):
 def test_connections_that_cannot_be_made(world, how):
     stuck = StuckListener()
     try:
-        # To the broadcast address connect() fails before it has begun.
-        address = {"refused": closed_port(), "at once": "255.255.255.255:9", "too slow": stuck.address}[how]
+        # To a link-local address without its link connect() fails before it has begun.
+        address = {"refused": closed_port(), "at once": "[fe80::1]:9", "too slow": stuck.address}[how]
         tside = world.tside(default=[address])
         link = world.link(tside)
         for n in range(1, 4):

@@ -88,12 +88,49 @@ static void test_host_alone(void **state)
     assert_int_equal(address_parse_host("[", 1, &address), ADDRESS_BAD_HOST);
 }
 
+static void test_reach(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *host;
+        enum address_reach reach;
+    } reaches[] = {
+        {"10.0.0.1", ADDRESS_ONE_HOST},
+        {"223.255.255.255", ADDRESS_ONE_HOST},
+        {"240.0.0.1", ADDRESS_ONE_HOST},
+        {"[fe80::1]", ADDRESS_ONE_HOST},
+        {"example.service", ADDRESS_ONE_HOST},
+        {"[::ffff:10.0.0.1]", ADDRESS_ONE_HOST},
+        {"127.0.0.1", ADDRESS_LOOPBACK},
+        {"127.255.255.255", ADDRESS_LOOPBACK},
+        {"[::1]", ADDRESS_LOOPBACK},
+        {"[::ffff:127.0.0.1]", ADDRESS_LOOPBACK},
+        {"0.0.0.0", ADDRESS_UNSPECIFIED},
+        {"[::]", ADDRESS_UNSPECIFIED},
+        {"[::ffff:0.0.0.0]", ADDRESS_UNSPECIFIED},
+        {"224.0.0.0", ADDRESS_MULTICAST},
+        {"239.255.255.255", ADDRESS_MULTICAST},
+        {"[ff02::1]", ADDRESS_MULTICAST},
+        {"[::ffff:224.0.0.1]", ADDRESS_MULTICAST},
+        {"255.255.255.255", ADDRESS_BROADCAST},
+    };
+    for (size_t i = 0; i < sizeof reaches / sizeof reaches[0]; i++) {
+        struct address address;
+        const char *host = reaches[i].host;
+        assert_int_equal(address_parse_host(host, strlen(host), &address), ADDRESS_GOOD);
+        if (address_reach(&address) != reaches[i].reach) {
+            fail_msg("%s: %d", host, (int)address_reach(&address));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_any_byte),
         cmocka_unit_test(test_host_alone),
+        cmocka_unit_test(test_reach),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -108,7 +108,10 @@ static void test_findings_have_their_place(void **state)
                                "  \"g/*/s/*/*/config\": {timeout_ms: 9}\n"
                                "services:\n"
                                "  \"s/default/localhost:80\": {}\n"
-                               "  \"s/default/127.0.0.1:80\": {wieght: 1}\n";
+                               "  \"s/default/127.0.0.1:80\": {wieght: 1}\n"
+                               "  \"s/default/0.0.0.0:80\": {}\n"
+                               "  \"s/default/[::]:80\": {}\n"
+                               "  \"s/default/10.0.0.1:0\": {}\n";
     assert_int_equal(load(text, false), 0);
     assert_string_equal(
         findings,
@@ -121,11 +124,16 @@ static void test_findings_have_their_place(void **state)
         "decimals, or quote it\n"
         "10:32: f/*/s/*/*/config: retry.attempts: not yet: retry.attempts\n"
         "13:3: s/default/localhost:80: host names: not yet, give an IP address\n"
-        "14:30: s/default/127.0.0.1:80: wieght: unknown field, did you mean \"weight\"?\n");
+        "14:30: s/default/127.0.0.1:80: wieght: unknown field, did you mean \"weight\"?\n"
+        "15:3: s/default/0.0.0.0:80: 0.0.0.0 is no host's address: calls would go to the caller's "
+        "own host\n"
+        "16:3: s/default/[::]:80: :: is no host's address: calls would go to the caller's own "
+        "host\n"
+        "17:3: s/default/10.0.0.1:0: address must be host:port with a port from 1 to 65535\n");
     /* Only these keys are out. */
     struct disc_store_stats stats;
     disc_store_stats(f.store, &stats);
-    assert_int_equal(stats.rejected, 7);
+    assert_int_equal(stats.rejected, 10);
     assert_int_equal(stats.foreign, 1);
     assert_int_equal(fixture_timeout(&f, "g/s/m"), 9);
 

@@ -278,6 +278,38 @@ static void test_views_let_go_by_other_threads(void **state)
     assert_int_equal(f.detached, 0);
 }
 
+static void test_loopback_in_etcd(void **state)
+{
+    (void)state;
+    struct disc_store_stats stats;
+    fixture_etcd(&f, DISC_SPACE_SERVICES, "s/c/127.0.0.1:1", "", 1);
+    fixture_etcd(&f, DISC_SPACE_SERVICES, "s/c/127.0.0.1:1", "{\"weight\": 1}", 2);
+    fixture_etcd(&f, DISC_SPACE_SERVICES, "s/c/[::1]:1", "", 3);
+    fixture_etcd(&f, DISC_SPACE_SERVICES, "s/c/10.0.0.1:1", "", 4);
+    fixture_file(&f, DISC_SPACE_SERVICES, "s/c/127.0.0.1:2", "");
+    assert_int_equal(f.loopback, 2);
+    assert_int_equal(fixture_cluster(&f, "s", "c")->n, 4);
+    fixture_etcd(&f, DISC_SPACE_SERVICES, "s/c/[::1]:1", NULL, 5);
+    disc_store_stats(f.store, &stats);
+    assert_int_equal(stats.loopback, 1);
+}
+
+static void test_no_hosts_address(void **state)
+{
+    (void)state;
+    struct disc_store_stats stats;
+    static const char *const keys[] = {"s/c/0.0.0.0:1", "s/c/[::]:1", "s/c/10.0.0.1:0",
+                                       "s/c/224.0.0.1:1", "s/c/255.255.255.255:1"};
+    fixture_etcd(&f, DISC_SPACE_SERVICES, "s/c/10.0.0.1:1", "", 1);
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        fixture_etcd(&f, DISC_SPACE_SERVICES, keys[i], "", 2 + (int64_t)i);
+    }
+    disc_store_stats(f.store, &stats);
+    assert_int_equal(stats.rejected, 5);
+    assert_int_equal(f.rejected, 5);
+    assert_int_equal(fixture_cluster(&f, "s", "c")->n, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -292,6 +324,8 @@ int main(void)
         TEST(test_detached_once_in_every_order),
         TEST(test_a_cluster_keeps_its_id),
         TEST(test_views_let_go_by_other_threads),
+        TEST(test_loopback_in_etcd),
+        TEST(test_no_hosts_address),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
