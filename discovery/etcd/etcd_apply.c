@@ -21,21 +21,21 @@ void etcd_apply_done(struct etcd_apply *apply)
     }
 }
 
-static bool put(struct etcd_apply *apply, const struct etcd_kv *kv, uint64_t now_unix_ms,
-                enum disc_space *ret_space)
+/* Keys below no prefix of ours are passed over. */
+static void put(struct etcd_apply *apply, const struct etcd_kv *kv, uint64_t now_unix_ms)
 {
+    enum disc_space space;
     struct etcd_bytes rest;
-    if (!etcd_ranges_locate(apply->ranges, kv->key, ret_space, &rest)) {
-        return false;
+    if (!etcd_ranges_locate(apply->ranges, kv->key, &space, &rest)) {
+        return;
     }
     if (kv->deleted) {
-        /* At once, whoever or whatever deleted it; the key's lease stays known until here. */
-        disc_store_delete(apply->store, DISC_LAYER_ETCD, *ret_space, rest.p, rest.len);
+        /* At once, whatever deleted it; the key's lease stays known until here. */
+        disc_store_delete(apply->store, DISC_LAYER_ETCD, space, rest.p, rest.len);
     } else {
-        disc_store_put(apply->store, DISC_LAYER_ETCD, *ret_space, rest.p, rest.len, kv->value.p,
+        disc_store_put(apply->store, DISC_LAYER_ETCD, space, rest.p, rest.len, kv->value.p,
                        kv->value.len, kv->mod_revision, kv->lease, now_unix_ms);
     }
-    return true;
 }
 
 void etcd_apply_put_raw(struct etcd_apply *apply, const struct disc_raw *raw, uint64_t now_unix_ms)
@@ -47,6 +47,9 @@ void etcd_apply_put_raw(struct etcd_apply *apply, const struct disc_raw *raw, ui
     }
     disc_store_put(apply->store, DISC_LAYER_ETCD, raw->space, raw->key, key_len, raw->text,
                    raw->text_len, raw->mod_revision, raw->lease, now_unix_ms);
+    if (raw->held) {
+        disc_store_hold(apply->store, raw->space, raw->key, key_len);
+    }
 }
 
 /* ---- lists -------------------------------------------------------------------------------- */
@@ -54,51 +57,23 @@ void etcd_apply_put_raw(struct etcd_apply *apply, const struct disc_raw *raw, ui
 void etcd_apply_list_reset(struct etcd_apply *apply)
 {
     disc_store_begin(apply->store, DISC_LAYER_ETCD, true);
-    for (int s = 0; s < DISC_SPACES; s++) {
-        apply->listed[s] = 0;
-    }
 }
 
 void etcd_apply_list_page(struct etcd_apply *apply, const struct etcd_kvs *kvs,
                           uint64_t now_unix_ms)
 {
     for (size_t i = 0; i < kvs->n; i++) {
-        enum disc_space space;
-        if (put(apply, &kvs->kv[i], now_unix_ms, &space)) {
-            apply->listed[space]++;
-        }
+        put(apply, &kvs->kv[i], now_unix_ms);
     }
 }
 
-struct hold {
-    struct etcd_apply *apply;
-    enum disc_space space;
-    uint64_t now_unix_ms;
-    uint64_t keys;
-};
-
-static bool hold_key(void *arg, const struct disc_raw *raw)
-{
-    struct hold *hold = arg;
-    if (raw->space == hold->space) {
-        etcd_apply_put_raw(hold->apply, raw, hold->now_unix_ms);
-        hold->keys++;
-    }
-    return true;
-}
-
-void etcd_apply_list_commit(struct etcd_apply *apply, int64_t revision, uint64_t now_ms,
-                            uint64_t now_unix_ms)
+void etcd_apply_list_commit(struct etcd_apply *apply, int64_t revision,
+                            const bool hold[DISC_SPACES], uint64_t now_ms)
 {
     for (int s = 0; s < DISC_SPACES; s++) {
-        if (apply->listed[s] > 0) {
-            continue;
+        if (hold[s]) {
+            disc_store_hold_missing(apply->store, (enum disc_space)s);
         }
-        struct hold hold = {apply, (enum disc_space)s, now_unix_ms, 0};
-        /* What is held shows only once it is built, and this is no everyday case. */
-        (void)disc_store_build(apply->store, UINT64_MAX); /* no limit: always true */
-        disc_store_each_raw(apply->store, DISC_LAYER_ETCD, NULL, hold_key, &hold);
-        apply->empty_lists += hold.keys > 0;
     }
     disc_store_commit(apply->store, DISC_LAYER_ETCD, revision, DISC_ORIGIN_ETCD, now_ms);
 }
@@ -138,11 +113,10 @@ void etcd_apply_changes(struct etcd_apply *apply, uint32_t watch, const struct e
                         uint64_t now_unix_ms)
 {
     struct etcd_kept *kept = &apply->kept[watch];
-    enum disc_space space;
     disc_store_begin(apply->store, DISC_LAYER_ETCD, false);
     if (kept->n > 0 && kept->kv[0].mod_revision <= through) { /* all of one revision */
         for (size_t i = 0; i < kept->n; i++) {
-            (void)put(apply, &kept->kv[i], now_unix_ms, &space); /* keys of nobody, too */
+            put(apply, &kept->kv[i], now_unix_ms);
         }
         drop(kept);
     }
@@ -150,7 +124,7 @@ void etcd_apply_changes(struct etcd_apply *apply, uint32_t watch, const struct e
         if (events->kv[i].mod_revision > through) {
             keep(kept, &events->kv[i]);
         } else if (events->kv[i].mod_revision > above) {
-            (void)put(apply, &events->kv[i], now_unix_ms, &space);
+            put(apply, &events->kv[i], now_unix_ms);
         }
     }
     disc_store_commit(apply->store, DISC_LAYER_ETCD, revision, DISC_ORIGIN_ETCD, now_ms);

@@ -4,10 +4,7 @@
  * Control thread, no I/O. The store keeps what is between begin and commit aside, so pages of a list
  * go straight in and half a list is forgotten by beginning anew.
  *
- * An empty list does not clear: a space that etcd lists without one key while the store holds some
- * keeps what it has (contract, section 4.1: a rebuilt cluster answers just so). Puts and deletes
- * that the watch brings then apply as ever; the next list that is not empty replaces all, and the
- * machine makes one as soon as etcd has a key there (etcd_fsm_held.c).
+ * What a list lacks is deleted or, where the machine does not take its word, held (etcd_fsm_held.c).
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_ETCD_ETCD_APPLY_H
@@ -25,9 +22,7 @@ struct etcd_kept {
 struct etcd_apply {
     struct disc_store *store;         /* borrowed */
     const struct etcd_ranges *ranges; /* borrowed */
-    uint64_t listed[DISC_SPACES];     /* keys of the list under way */
     struct etcd_kept kept[ETCD_RANGES_MAX];
-    uint64_t empty_lists; /* times that an empty list left a space as it was */
 };
 
 void etcd_apply_init(struct etcd_apply *apply, struct disc_store *store,
@@ -37,8 +32,9 @@ void etcd_apply_done(struct etcd_apply *apply);
 void etcd_apply_list_reset(struct etcd_apply *apply);
 void etcd_apply_list_page(struct etcd_apply *apply, const struct etcd_kvs *kvs,
                           uint64_t now_unix_ms);
-void etcd_apply_list_commit(struct etcd_apply *apply, int64_t revision, uint64_t now_ms,
-                            uint64_t now_unix_ms);
+/* hold: what the list lacks of the space is held. */
+void etcd_apply_list_commit(struct etcd_apply *apply, int64_t revision,
+                            const bool hold[DISC_SPACES], uint64_t now_ms);
 
 /* Keeps the events above `above`, applies what is kept of this watch up to `through`, as one commit
  * at `revision`. */

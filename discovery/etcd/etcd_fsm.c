@@ -327,7 +327,6 @@ void etcd_fsm_restore(struct etcd_fsm *fsm, const struct state_resume *resume)
     }
     for (int s = 0; s < DISC_SPACES; s++) {
         etcd_tally_set(&fsm->tally[s], resume->count[s], resume->newest[s]);
-        fsm->is_held[s] = resume->is_held[s];
     }
 }
 
@@ -340,7 +339,6 @@ void etcd_fsm_resume(const struct etcd_fsm *fsm, struct state_resume *ret)
     for (int s = 0; s < DISC_SPACES; s++) {
         ret->count[s] = fsm->tally[s].count;
         ret->newest[s] = fsm->tally[s].newest;
-        ret->is_held[s] = fsm->is_held[s] || fsm->awaits[s];
     }
 }
 

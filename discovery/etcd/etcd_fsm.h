@@ -13,9 +13,9 @@
  *
  * The stream stays open in WATCH, PROBE, AUDIT and DOUBT, which take its messages alike. Every way
  * back leads through OPEN (resume behind the last revision) or, where resuming is impossible or
- * untrustworthy, LIST. What is held is never dropped on the way: only a complete list and the
- * events of a watch change it. A space of which etcd lists no key is held as it was, until etcd has
- * some again (etcd_fsm_held.c).
+ * untrustworthy, LIST. What is in force is never dropped on the way: only a complete list and the
+ * events of a watch change it. What a list lacks for reasons that are no operator's word is held
+ * (etcd_fsm_held.c).
  *
  * seen[w]: everything up to this revision has been applied, for watch w.
  * SPDX-License-Identifier: Apache-2.0
@@ -64,7 +64,7 @@
     X(CLUSTER, "cluster_changed")                                                                  \
     X(REGRESSED, "revision_regressed")                                                             \
     X(AUDIT, "audit")                                                                              \
-    X(REFILLED, "keys_again")                                                                      \
+    X(LOST, "deletes_lost")                                                                        \
     X(HOURLY, "hourly")                                                                            \
     X(BAD_MESSAGE, "bad_message")                                                                  \
     X(CANCELED, "canceled")
@@ -120,6 +120,7 @@ struct etcd_action {
     uint32_t deadline_ms;
     uint32_t watch;
     int64_t revision[ETCD_RANGES_MAX];
+    bool hold[DISC_SPACES];        /* LIST_COMMIT: what the list lacks of the space is held */
     struct etcd_range_query query; /* borrowed from the machine until its next step */
 };
 #define ETCD_ACTIONS_MAX 12
@@ -162,6 +163,7 @@ struct etcd_fsm_stats {
     uint64_t disconnects; /* of these, ended by whatever cause */
     uint64_t relists[ETCD_RELIST_MAX];
     uint64_t lists, pages; /* completed */
+    uint64_t empty_lists;  /* without a key of a space that etcd had keys of: not believed */
     uint64_t backoffs, probes, probe_failures, audits, audit_doubts, stalls;
     uint64_t cluster_changes, regressions, lagging;
     uint64_t strays; /* events that their state has no use for */

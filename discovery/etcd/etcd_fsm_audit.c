@@ -12,8 +12,8 @@
  * its answer agrees with ours, everything up to the answer's revision has been seen, so the resume
  * point keeps ahead of compaction though nobody writes below our prefixes. Where it disagrees, the
  * changes may be under way: the same answer is compared once more a second later. Then the stream
- * is reopened (it may be stuck) or, where etcd's own word has a gap, everything is listed; unless
- * etcd has no key left, when a list is of no use (etcd_fsm_held.c).
+ * is reopened (it may be stuck) or, where etcd's own word has a gap, everything is listed. Where etcd
+ * has no key left, a list would come too early (etcd_fsm_held.c).
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "discovery/etcd/etcd_fsm_internal.h"
@@ -234,18 +234,13 @@ static void conclude(struct etcd_fsm *fsm, bool is_final)
     bool is_emptied = false; /* a range is behind, and etcd has no key of it */
     for (uint32_t i = 0; i < fsm->ranges->lists; i++) {
         enum verdict verdict = judge(fsm, i);
-        if (verdict == VERDICT_GAP && fsm_held_takes_gap(fsm, i)) {
-            verdict = VERDICT_EQUAL;
-        }
         is_emptied = is_emptied || (verdict == VERDICT_BEHIND && fsm->audit.answer[i].count == 0);
         worst = verdict > worst ? verdict : worst;
     }
     if (!is_emptied) {
         fsm_held_await_no_more(fsm);
     }
-    if (!is_emptied && fsm_held_is_refilled(fsm)) {
-        fsm_list_begin(fsm, ETCD_RELIST_REFILLED);
-    } else if (worst < VERDICT_BEHIND) {
+    if (worst < VERDICT_BEHIND) {
         agree(fsm, worst);
     } else if (worst == VERDICT_GAP && !is_emptied) {
         fsm_list_begin(fsm, ETCD_RELIST_AUDIT);

@@ -1,21 +1,20 @@
 /*
- * discovery/etcd/etcd_fsm_held.c: etcd has no key of a space while we hold some.
+ * discovery/etcd/etcd_fsm_held.c: what etcd has no more, though nobody deleted it as far as we saw.
  *
- * An empty answer never clears (contract, section 4.1), so a list cannot tell us anything then. Two
- * cases:
+ * A list that lacks keys is an operator's word only where it is of the cluster that is known, and not
+ * older than what was seen of it. A stranger's cluster, an etcd that was wiped or set back, or an
+ * empty space (a rebuilt cluster answers just so) says nothing: what such a list lacks is held, key by
+ * key, by the store, on disk too. From then on etcd's counts and the store's differ; the tallies are
+ * etcd's word, so that audits compare like with like.
  *
- * The deletes are on their way. An operator deleted everything, and etcd needs many seconds to send a
- * revision of a hundred thousand keys. The audit sees the count of 0 long before; a list now would be
- * empty, be held, and move `seen` behind the deletes, which would never come again. So the audit does
- * not list: it reopens the stream, which may be stuck, at most once in a delay that grows, since etcd
- * begins such a revision anew for each stream; and never while changes come in. Likewise a list that
- * was made out of mere caution and finds the space empty is forgotten. (etcd 3.4 can lose the deletes,
- * too: those of the very revision that was compacted. Then this lasts until a put shows it.)
- *
- * An empty list was believed as little (a rebuilt cluster answers just so), or the deletes are lost:
- * the space is held. From then on what etcd counts and what we hold are different things, and no count
- * shows it. So it is remembered, on disk, too, and the first key that etcd has there, seen as a put
- * or in an audit's count, makes a full list: then the map is etcd's again.
+ * That a space is empty may also mean that its deletes are on their way. An operator deleted
+ * everything, and etcd needs many seconds to send a revision of a hundred thousand keys. The audit
+ * sees the count of 0 long before; a list now would be empty, hold everything, and move `seen` behind
+ * the deletes, which would never come again. So the audit does not list: it reopens the stream, which
+ * may be stuck, at most once in a delay that grows, since etcd begins such a revision anew for each
+ * stream; and never while changes come in. Likewise a list that was made out of mere caution and finds
+ * the space empty is forgotten. (etcd 3.4 can lose the deletes, too: those of the very revision that
+ * was compacted. Then this lasts until a put shows it.)
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "discovery/etcd/etcd_fsm_internal.h"
@@ -37,11 +36,15 @@ bool fsm_held_forgets_list(const struct etcd_fsm *fsm)
     return false;
 }
 
-void fsm_held_after_list(struct etcd_fsm *fsm)
+void fsm_held_judge_list(struct etcd_fsm *fsm, bool ret_hold[DISC_SPACES])
 {
+    const struct fsm_list *list = &fsm->list;
+    /* An etcd that was set back may have overtaken us again before its list was complete. */
+    bool is_word = list->cluster_id == fsm->cluster_id && list->revision >= fsm_revision(fsm) &&
+                   list->reason != ETCD_RELIST_REGRESSED;
     for (int s = 0; s < DISC_SPACES; s++) {
-        bool had_keys = fsm->tally[s].count > 0 || fsm->is_held[s];
-        fsm->is_held[s] = had_keys && fsm->list.count[s] == 0;
+        ret_hold[s] = fsm->cluster_id != 0 && (!is_word || list->count[s] == 0);
+        fsm->stats.empty_lists += list->count[s] == 0 && fsm->tally[s].count > 0;
     }
     fsm_held_await_no_more(fsm);
 }
@@ -62,15 +65,14 @@ static bool shows_lost(const struct etcd_fsm *fsm, const struct etcd_kv *kv, enu
            kv->mod_revision > fsm->audit.answer[fsm->ranges->list_of[space]].at;
 }
 
-bool fsm_held_is_put(const struct etcd_fsm *fsm, const struct etcd_kvs *events, int64_t above)
+bool fsm_held_shows_lost(struct etcd_fsm *fsm, const struct etcd_kvs *events, int64_t above)
 {
     for (size_t i = 0; i < events->n; i++) {
         const struct etcd_kv *kv = &events->kv[i];
         enum disc_space space;
         struct etcd_bytes rest;
         if (!kv->deleted && kv->mod_revision > above &&
-            etcd_ranges_locate(fsm->ranges, kv->key, &space, &rest) &&
-            (fsm->is_held[space] || shows_lost(fsm, kv, space))) {
+            etcd_ranges_locate(fsm->ranges, kv->key, &space, &rest) && shows_lost(fsm, kv, space)) {
             return true;
         }
     }
@@ -78,42 +80,6 @@ bool fsm_held_is_put(const struct etcd_fsm *fsm, const struct etcd_kvs *events, 
 }
 
 /* ---- audits ------------------------------------------------------------------------------- */
-
-bool fsm_held_is_refilled(const struct etcd_fsm *fsm)
-{
-    for (int s = 0; s < DISC_SPACES; s++) {
-        uint32_t range = fsm->ranges->list_of[s];
-        int64_t known = 0; /* of the range, by etcd's word */
-        for (int other = 0; other < DISC_SPACES; other++) {
-            known += fsm->ranges->list_of[other] == range ? fsm->tally[other].count : 0;
-        }
-        if (fsm->is_held[s] &&
-            (fsm->tally[s].count > 0 || (known == 0 && fsm->audit.answer[range].count > 0))) {
-            return true;
-        }
-    }
-    return false;
-}
-
-bool fsm_held_takes_gap(struct etcd_fsm *fsm, uint32_t range)
-{
-    int64_t at = fsm->audit.answer[range].at;
-    if (fsm->audit.answer[range].count > 0) {
-        return false;
-    }
-    for (int s = 0; s < DISC_SPACES; s++) {
-        if (fsm->ranges->list_of[s] == range && fsm->tally[s].newest > at) {
-            return false; /* it changed since: a list may find something */
-        }
-    }
-    for (int s = 0; s < DISC_SPACES; s++) {
-        if (fsm->ranges->list_of[s] == range && fsm->tally[s].count > 0) {
-            fsm->is_held[s] = true;
-            etcd_tally_set(&fsm->tally[s], 0, at);
-        }
-    }
-    return true;
-}
 
 void fsm_held_await_no_more(struct etcd_fsm *fsm)
 {

@@ -1,7 +1,7 @@
 /*
  * discovery/etcd/etcd_fsm_internal.h: the machine's parts among themselves: etcd_fsm.c (table, moves),
  * etcd_fsm_list.c (pages), etcd_fsm_watch.c (stream), etcd_fsm_audit.c (probe and audit),
- * etcd_fsm_held.c (spaces that etcd has no key of).
+ * etcd_fsm_held.c (what etcd has no more).
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_ETCD_ETCD_FSM_INTERNAL_H
@@ -60,8 +60,6 @@ struct etcd_fsm {
     int64_t seen[ETCD_RANGES_MAX];
     struct etcd_tally tally[DISC_SPACES];
     struct fsm_pending pending[ETCD_RANGES_MAX];
-    bool is_held[DISC_SPACES]; /* etcd has no key of it and we kept ours; tally: etcd's word */
-
     bool awaits[DISC_SPACES]; /* etcd has no key of it, by an audit, and its deletes did not come */
 
     struct fsm_list list;
@@ -151,16 +149,13 @@ void fsm_doubt_over(struct etcd_fsm *fsm, const struct etcd_input *input);
 
 /* The list that is complete would leave a space without a key whose deletes are under way. */
 bool fsm_held_forgets_list(const struct etcd_fsm *fsm);
-/* Before the tallies become the list's. */
-void fsm_held_after_list(struct etcd_fsm *fsm);
+/* Of which spaces the list's silence about a key is not taken for a delete. Before cluster and tallies
+ * become the list's. */
+void fsm_held_judge_list(struct etcd_fsm *fsm, bool ret_hold[DISC_SPACES]);
 /* What was applied brought the deletes that were awaited. */
 void fsm_held_after_changes(struct etcd_fsm *fsm);
-/* A key above this revision is put into a space that is held. */
-bool fsm_held_is_put(const struct etcd_fsm *fsm, const struct etcd_kvs *events, int64_t above);
-/* The audit's answers: etcd has keys of a space that is held. */
-bool fsm_held_is_refilled(const struct etcd_fsm *fsm);
-/* Events of the range were lost. True where etcd has no key of it: it is held now, nothing to list. */
-bool fsm_held_takes_gap(struct etcd_fsm *fsm, uint32_t range);
+/* An event above this revision shows that awaited deletes are lost: only a list can tell now. */
+bool fsm_held_shows_lost(struct etcd_fsm *fsm, const struct etcd_kvs *events, int64_t above);
 /* A range is behind and etcd has no key of it: reopens the stream, or waits until it may. */
 void fsm_held_await(struct etcd_fsm *fsm);
 /* No range is. */

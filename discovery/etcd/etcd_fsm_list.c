@@ -77,7 +77,7 @@ void fsm_list_begin(struct etcd_fsm *fsm, enum etcd_relist reason)
 bool fsm_list_is_optional(const struct etcd_fsm *fsm)
 {
     return fsm->cluster_id != 0 &&
-           (fsm->list.reason == ETCD_RELIST_AUDIT || fsm->list.reason == ETCD_RELIST_REFILLED ||
+           (fsm->list.reason == ETCD_RELIST_AUDIT || fsm->list.reason == ETCD_RELIST_LOST ||
             fsm->list.reason == ETCD_RELIST_HOURLY);
 }
 
@@ -112,8 +112,9 @@ static void finish(struct etcd_fsm *fsm)
     } else if (fsm->cluster_id != 0 && list->revision < fsm_revision(fsm)) {
         fsm->stats.regressions++; /* a linearizable list: this is the cluster's truth now */
     }
+    bool hold[DISC_SPACES];
+    fsm_held_judge_list(fsm, hold);
     fsm->cluster_id = list->cluster_id;
-    fsm_held_after_list(fsm);
     for (uint32_t i = 0; i < ETCD_RANGES_MAX; i++) {
         fsm->seen[i] = list->revision;
         fsm->pending[i] = (struct fsm_pending){0};
@@ -132,7 +133,9 @@ static void finish(struct etcd_fsm *fsm)
                    lb_random_scale(lb_random_next(&fsm->random), quarter + 1);
     fsm->audit_ms = fsm->now_ms + fsm_jitter(fsm, fsm->timing.audit_ms, 10);
     set_cursor(list, NULL);
-    fsm_do(fsm, ETCD_DO_LIST_COMMIT)->revision[0] = list->revision;
+    struct etcd_action *commit = fsm_do(fsm, ETCD_DO_LIST_COMMIT);
+    commit->revision[0] = list->revision;
+    memcpy(commit->hold, hold, sizeof hold);
     fsm_watch_open(fsm);
 }
 

@@ -153,7 +153,7 @@ void fsm_watch_changes(struct etcd_fsm *fsm, const struct etcd_input *input)
     if (through < fsm->seen[w]) {
         through = fsm->seen[w];
     }
-    bool refills = fsm_held_is_put(fsm, events, fsm->seen[w]);
+    bool lost = fsm_held_shows_lost(fsm, events, fsm->seen[w]);
     struct etcd_action *action = fsm_do(fsm, ETCD_DO_CHANGES);
     action->watch = w;
     action->revision[0] = fsm->seen[w];
@@ -172,8 +172,8 @@ void fsm_watch_changes(struct etcd_fsm *fsm, const struct etcd_input *input)
     fsm->synced_ms = fsm->now_ms;
     fsm->changes_ms = fsm->now_ms;
     fsm_held_after_changes(fsm);
-    if (refills) {
-        fsm_list_begin(fsm, ETCD_RELIST_REFILLED);
+    if (lost) {
+        fsm_list_begin(fsm, ETCD_RELIST_LOST);
     }
 }
 

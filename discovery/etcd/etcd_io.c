@@ -18,6 +18,8 @@
 #include "discovery/etcd/etcd_transport.h"
 #include "discovery/state/state_saver.h"
 
+#define HELD_LOOK_MS 1000
+
 struct etcd_io {
     struct etcd_io_options options;
     char *prefix[DISC_SPACES];
@@ -32,6 +34,9 @@ struct etcd_io {
     struct etcd_apply apply;
     struct state_saver *saver; /* NULL: nothing on disk */
     uv_timer_t timer;
+    uv_timer_t held_timer;      /* runs while something is held */
+    uint64_t held[DISC_SPACES]; /* at its last look */
+    uint64_t held_release_ms;
 
     bool started;
     bool closing;
@@ -110,25 +115,86 @@ static void judge_endpoint(struct etcd_io *io, uint32_t endpoint, const struct e
     }
 }
 
+/* ---- what is held ------------------------------------------------------------------------- */
+
+static void to_be_saved(struct etcd_io *io, bool only_revision)
+{
+    struct state_resume resume;
+    if (io->saver != NULL) {
+        etcd_fsm_resume(io->fsm, &resume);
+        state_saver_changed(io->saver, &resume, only_revision);
+    }
+}
+
+static void on_held_timer(uv_timer_t *timer);
+
+/* From now on, until nothing is held. What is held shows when it is built, a moment later. */
+static void watch_held(struct etcd_io *io)
+{
+    uv_timer_start(&io->held_timer, on_held_timer, HELD_LOOK_MS, HELD_LOOK_MS);
+}
+
+static void tell_held(struct etcd_io *io, const uint64_t now[DISC_SPACES])
+{
+    uint64_t rules = now[DISC_SPACE_RULES];
+    uint64_t services = now[DISC_SPACE_SERVICES];
+    if (rules > io->held[DISC_SPACE_RULES] || services > io->held[DISC_SPACE_SERVICES]) {
+        note(io, true,
+             "etcd lost %" PRIu64 " rules and %" PRIu64
+             " endpoints without a delete: they stay in force",
+             rules, services);
+    } else if (rules + services == 0 &&
+               io->held[DISC_SPACE_RULES] + io->held[DISC_SPACE_SERVICES] > 0) {
+        note(io, false, "etcd: nothing is held any more that it has not");
+    }
+    memcpy(io->held, now, sizeof io->held);
+}
+
+static void on_held_timer(uv_timer_t *timer)
+{
+    struct etcd_io *io = timer->data;
+    struct disc_store_stats stats;
+    /* While etcd is away nothing can be told to have come back. */
+    bool may_release = etcd_fsm_is_watching(io->fsm);
+    if (may_release && disc_store_release_returned(io->options.store, uv_now(io->options.loop),
+                                                   io->held_release_ms) > 0) {
+        to_be_saved(io, false);
+        io->options.on_commit(io->options.owner);
+    }
+    disc_store_stats(io->options.store, &stats);
+    tell_held(io, stats.held);
+    if (stats.held[DISC_SPACE_RULES] + stats.held[DISC_SPACE_SERVICES] == 0 &&
+        disc_store_is_built(io->options.store)) {
+        uv_timer_stop(timer);
+    }
+}
+
+bool etcd_io_release(struct etcd_io *io, const char *whole_key)
+{
+    if (io->closing || !disc_store_release(io->options.store, whole_key)) {
+        return false;
+    }
+    to_be_saved(io, false);
+    io->options.on_commit(io->options.owner);
+    return true;
+}
+
 /* ---- the machine -------------------------------------------------------------------------- */
 
 static void committed(struct etcd_io *io, bool only_revision)
 {
-    struct state_resume held;
     if (!only_revision) {
         io->event_ms = uv_now(io->options.loop);
     }
-    if (io->saver != NULL) {
-        etcd_fsm_resume(io->fsm, &held);
-        state_saver_changed(io->saver, &held, only_revision);
-    }
+    to_be_saved(io, only_revision);
     io->options.on_commit(io->options.owner);
 }
 
 static void commit_list(struct etcd_io *io, const struct etcd_action *action)
 {
-    etcd_apply_list_commit(&io->apply, action->revision[0], uv_now(io->options.loop), unix_ms());
+    etcd_apply_list_commit(&io->apply, action->revision[0], action->hold, uv_now(io->options.loop));
     committed(io, false);
+    watch_held(io);
 }
 
 static void apply_changes(struct etcd_io *io, const struct etcd_action *action,
@@ -207,27 +273,10 @@ static void tell_moves(const struct etcd_io *io, bool was_watching,
     }
 }
 
-static void tell_held(const struct etcd_io *io, const struct state_resume *before)
-{
-    struct state_resume now;
-    etcd_fsm_resume(io->fsm, &now);
-    for (int s = 0; s < DISC_SPACES; s++) {
-        if (now.is_held[s] && !before->is_held[s]) {
-            note(io, true, "etcd has no key below %s: what was known of it stays in force",
-                 io->ranges.prefix[s]);
-        } else if (!now.is_held[s] && before->is_held[s]) {
-            note(io, false, "etcd has keys below %s again: they replace what was held",
-                 io->ranges.prefix[s]);
-        }
-    }
-}
-
 static void step(struct etcd_io *io, struct etcd_input *input)
 {
-    struct state_resume held;
     const struct etcd_action *actions;
     const struct etcd_fsm_stats before = *etcd_fsm_stats(io->fsm);
-    etcd_fsm_resume(io->fsm, &held);
     bool was_watching = etcd_fsm_is_watching(io->fsm);
     enum etcd_state state = etcd_fsm_state(io->fsm);
     uint32_t endpoint = etcd_fsm_endpoint(io->fsm);
@@ -237,7 +286,6 @@ static void step(struct etcd_io *io, struct etcd_input *input)
         endpoint_failed(io, endpoint, "timeout: the watch was not created in time");
     }
     tell_moves(io, was_watching, &before);
-    tell_held(io, &held);
     for (uint32_t i = 0; i < n; i++) {
         carry_out(io, &actions[i], input);
     }
@@ -285,8 +333,8 @@ static void load_state(struct etcd_io *io)
                       DISC_ORIGIN_DISK, uv_now(io->options.loop));
     note(io, false, "state: %" PRIu64 " keys of revision %" PRId64, meta->keys,
          etcd_fsm_revision(io->fsm));
-    tell_held(io, &(const struct state_resume){0});
     io->options.on_commit(io->options.owner);
+    watch_held(io);
 }
 
 static void on_saved(void *owner, int status)
@@ -361,10 +409,13 @@ struct etcd_io *etcd_io_new(const struct etcd_io_options *options)
     struct etcd_io *io = memory_zalloc(sizeof *io);
     io->options = *options;
     io->http = http;
+    io->held_release_ms =
+        options->held_release_ms > 0 ? options->held_release_ms : ETCD_HELD_RELEASE_MS;
     copy_strings(io, options);
     make_parts(io, options);
     (void)uv_timer_init(options->loop, &io->timer); /* always 0 */
-    io->timer.data = io;
+    (void)uv_timer_init(options->loop, &io->held_timer);
+    io->timer.data = io->held_timer.data = io;
     return io;
 }
 
@@ -416,9 +467,10 @@ void etcd_io_close(struct etcd_io *io, void (*closed)(void *arg), void *arg)
     io->closing = true;
     io->closed = closed;
     io->closed_arg = arg;
-    io->closing_parts = io->saver != NULL ? 3 : 2;
+    io->closing_parts = io->saver != NULL ? 4 : 3;
     io->transport = etcd_transport_free(io->transport);
     uv_close((uv_handle_t *)&io->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&io->held_timer, on_timer_closed);
     http_client_close(io->http, part_closed, io);
     if (io->saver != NULL) {
         state_saver_close(io->saver, part_closed, io);
@@ -429,16 +481,15 @@ void etcd_io_stats(const struct etcd_io *io, struct etcd_io_stats *ret)
 {
     uint64_t now_ms = uv_now(io->options.loop);
     uint64_t synced_ms = etcd_fsm_synced_ms(io->fsm);
-    struct state_resume held;
-    etcd_fsm_resume(io->fsm, &held);
+    struct state_resume resume;
+    etcd_fsm_resume(io->fsm, &resume);
     *ret = (struct etcd_io_stats){
         .state = etcd_fsm_state(io->fsm),
         .watching = etcd_fsm_is_watching(io->fsm),
-        .cluster_id = held.cluster_id,
+        .cluster_id = resume.cluster_id,
         .revision = etcd_fsm_revision(io->fsm),
         .event_age_ms = io->event_ms > 0 ? (int64_t)(now_ms - io->event_ms) : -1,
         .sync_age_ms = synced_ms > 0 ? (int64_t)(now_ms - synced_ms) : -1,
-        .empty_lists = io->apply.empty_lists,
         .loaded = io->loaded,
         .loaded_keys = io->loaded_meta.keys,
         .written_unix_ms = io->loaded_meta.wall_ms,
@@ -449,9 +500,7 @@ void etcd_io_stats(const struct etcd_io *io, struct etcd_io_stats *ret)
     };
     struct disc_store_stats keys;
     disc_store_stats(io->options.store, &keys);
-    for (int s = 0; s < DISC_SPACES; s++) {
-        ret->held[s] = held.is_held[s] && keys.keys[DISC_LAYER_ETCD][s] > 0;
-    }
+    memcpy(ret->held, keys.held, sizeof ret->held);
     ret->reconnects = ret->machine.streams > 0 ? ret->machine.streams - 1 : 0;
     if (io->saver != NULL) {
         ret->state_writes = state_saver_stats(io->saver)->writes;

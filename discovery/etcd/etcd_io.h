@@ -11,9 +11,9 @@
  *     etcd_io_close(io, closed, arg);
  *
  * on_commit tells that the store has something to build (disc_store_build, in slices). Saving the
- * state and holding on to keys that an empty list would clear build, too, so that the store may
- * publish at any time. Keys appear and go exactly as etcd has them, leases beside them; but that etcd
- * lists none at all of a space clears nothing: the space is held until etcd has a key of it.
+ * state builds, too, so that the store may publish at any time. Keys appear and go exactly as etcd has
+ * them, leases beside them; but what etcd lost without an operator's word (wiped, set back, another
+ * cluster, an empty space) is held: see store.h.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_ETCD_ETCD_IO_H
@@ -24,6 +24,7 @@
 #include "discovery/etcd/etcd_fsm.h"
 
 #define ETCD_STATE_PERIOD_MS 5000
+#define ETCD_HELD_RELEASE_MS 60000 /* half of a cluster is back for so long: the rest is let go */
 
 struct etcd_io_options { /* strings are copied */
     uv_loop_t *loop;
@@ -36,6 +37,7 @@ struct etcd_io_options { /* strings are copied */
     const struct etcd_timing *timing; /* NULL: etcd_timing_default */
     uint32_t page_limit;              /* 0: ETCD_PAGE_LIMIT */
     uint32_t state_period_ms;         /* 0: ETCD_STATE_PERIOD_MS */
+    uint32_t held_release_ms;         /* 0: ETCD_HELD_RELEASE_MS */
 
     void (*on_commit)(void *owner);
     /* What an operator wants to know, one line, no newline; is_bad: a warning. May be NULL. */
@@ -56,13 +58,12 @@ struct etcd_io_stats {
     enum etcd_state state;
     bool watching;
     uint64_t cluster_id;
-    int64_t revision;       /* applied up to here, 0: nothing */
-    int64_t event_age_ms;   /* since the last change; -1: none yet */
-    int64_t sync_age_ms;    /* since the last proof of being up to date; -1: none yet */
-    uint64_t reconnects;    /* streams after the first */
-    uint64_t empty_lists;   /* lists without a key of a space that we hold keys of: held */
-    bool held[DISC_SPACES]; /* etcd has no key of it, and what was known of it is in force */
-    bool loaded;            /* a state was found on disk */
+    int64_t revision;           /* applied up to here, 0: nothing */
+    int64_t event_age_ms;       /* since the last change; -1: none yet */
+    int64_t sync_age_ms;        /* since the last proof of being up to date; -1: none yet */
+    uint64_t reconnects;        /* streams after the first */
+    uint64_t held[DISC_SPACES]; /* keys in force that etcd lost without a delete */
+    bool loaded;                /* a state was found on disk */
     uint64_t loaded_keys;
     uint64_t written_unix_ms; /* when the state on disk was, by whom ever; 0: there is none */
     uint64_t state_writes;
@@ -80,6 +81,9 @@ struct etcd_io *etcd_io_new(const struct etcd_io_options *options);
 void etcd_io_start(struct etcd_io *io);
 /* Stops, saves the state, frees; closed (may be NULL) comes from the loop. Not from on_commit. */
 void etcd_io_close(struct etcd_io *io, void (*closed)(void *arg), void *arg);
+
+/* Lets one held key go, by its whole name. False: no such key is held. */
+bool etcd_io_release(struct etcd_io *io, const char *whole_key);
 
 void etcd_io_stats(const struct etcd_io *io, struct etcd_io_stats *ret);
 

@@ -14,6 +14,7 @@ static const char magic[] = "tside-state 1\n";
 #define MAGIC_LEN     (sizeof magic - 1)
 #define FLAG_REJECTED 1
 #define FLAG_GOOD     2
+#define FLAG_HELD     4
 #define RECORD_HEAD   (4 + 3 * 4 + 3 * 8)
 #define DIGEST_LEN    16
 #define TRAILER_LEN   (1 + 8 + DIGEST_LEN)
@@ -75,10 +76,6 @@ static void append_head(struct state_writer *writer, const struct state_meta *me
     char cluster_id[24];
     snprintf(cluster_id, sizeof cluster_id, "%" PRIu64, meta->resume.cluster_id);
     json_t *head = json_object();
-    json_t *held = json_array();
-    for (int s = 0; s < DISC_SPACES; s++) {
-        json_array_append_new(held, json_boolean(meta->resume.is_held[s]));
-    }
     json_object_set_new(head, "cluster_id", json_string(cluster_id));
     for (int s = 0; s < DISC_SPACES; s++) {
         json_object_set_new(head, prefix_names[s], json_string_nocheck(meta->prefix[s]));
@@ -86,7 +83,6 @@ static void append_head(struct state_writer *writer, const struct state_meta *me
     json_object_set_new(head, "seen", number_list(meta->resume.seen));
     json_object_set_new(head, "count", number_list(meta->resume.count));
     json_object_set_new(head, "newest", number_list(meta->resume.newest));
-    json_object_set_new(head, "held", held);
     json_object_set_new(head, "wall_ms", json_integer((json_int_t)meta->wall_ms));
     char *text = memory_check(json_dumps(head, JSON_COMPACT));
     append(writer, magic, MAGIC_LEN);
@@ -130,7 +126,8 @@ void state_writer_put(struct state_writer *writer, const struct disc_raw *raw)
     size_t good_len = good ? raw->good_text_len : 0;
     char *p = reserve(writer, RECORD_HEAD);
     *p++ = 'K';
-    *p++ = (char)((raw->rejected ? FLAG_REJECTED : 0) | (good ? FLAG_GOOD : 0));
+    *p++ = (char)((raw->rejected ? FLAG_REJECTED : 0) | (good ? FLAG_GOOD : 0) |
+                  (raw->held ? FLAG_HELD : 0));
     *p++ = (char)raw->space;
     *p++ = 0;
     p = put_number(p, key_len, 4);
@@ -201,10 +198,6 @@ static const char *get_head(const json_t *head, const char *const prefix[DISC_SP
             return "it belongs to other prefixes";
         }
     }
-    const json_t *held = json_object_get(head, "held");
-    for (size_t s = 0; s < DISC_SPACES; s++) {
-        ret->resume.is_held[s] = json_is_true(json_array_get(held, s));
-    }
     ret->resume.cluster_id = strtoull(cluster_id, NULL, 10);
     ret->wall_ms = (uint64_t)json_integer_value(wall_ms);
     return NULL;
@@ -232,6 +225,7 @@ static size_t get_record(const char *p, size_t left, struct disc_raw *ret)
         .mod_revision = (int64_t)get_number(p + 16, 8),
         .lease = (int64_t)get_number(p + 24, 8),
         .rejected = (p[1] & FLAG_REJECTED) != 0,
+        .held = (p[1] & FLAG_HELD) != 0,
         .good_text = p[1] & FLAG_GOOD ? key + key_len + 1 + text_len : NULL,
         .good_text_len = good_len,
         .good_revision = (int64_t)get_number(p + 32, 8),
@@ -254,13 +248,6 @@ static bool walk(const char *p, size_t left, uint64_t keys, state_key_fn fn, voi
         left -= len;
     }
     return keys == 0;
-}
-
-/* Keys that etcd has none of were held, whether or not the file is new enough to say so. */
-static void note_held(void *arg, const struct disc_raw *raw)
-{
-    struct state_resume *resume = arg;
-    resume->is_held[raw->space] = resume->is_held[raw->space] || resume->count[raw->space] == 0;
 }
 
 static const char *check_digest(const char *bytes, size_t len)
@@ -297,7 +284,7 @@ const char *state_image_read(const char *bytes, size_t len, const char *const pr
     if (wrong != NULL) {
         return wrong;
     }
-    if (!walk(records, (size_t)(end - records), meta.keys, note_held, &meta.resume)) {
+    if (!walk(records, (size_t)(end - records), meta.keys, NULL, NULL)) {
         return "a record does not fit";
     }
     *ret_meta = meta;

@@ -10,10 +10,8 @@
  *         (i64), key, text, good text                                   little-endian, once per key
  *     'E' keys (u64) digest (16 bytes)
  *
- * "held" tells of which spaces etcd had no key left; absent from files of before, and found out then.
- *
  * Values are bytes that did not parse as often as not: no JSON for them. A key whose newest value was
- * refused has two texts, the one in force ("good") and the refused one.
+ * refused has two texts, the one in force ("good") and the refused one. A flag marks what is held.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_STATE_STATE_IMAGE_H

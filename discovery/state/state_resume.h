@@ -16,7 +16,6 @@ struct state_resume {
     int64_t seen[STATE_WATCHES_MAX];
     int64_t count[DISC_SPACES]; /* keys of each space, by etcd's word */
     int64_t newest[DISC_SPACES];
-    bool is_held[DISC_SPACES]; /* etcd has no key of the space, and what we had stays in force */
 };
 
 #endif

@@ -29,6 +29,7 @@ struct disc_store *disc_store_new(const struct disc_store_options *options)
         store->options.prefix[space] = store->prefix[space];
         key_index_init(&store->records[space], seed + (uint64_t)space);
         key_index_init(&store->rejected[space], seed + 2 + (uint64_t)space);
+        key_index_init(&store->held[space], seed + 5 + (uint64_t)space);
     }
     size_t longest = store->prefix_len[DISC_SPACE_RULES] > store->prefix_len[DISC_SPACE_SERVICES]
                          ? store->prefix_len[DISC_SPACE_RULES]
@@ -65,6 +66,7 @@ struct disc_store *disc_store_free(struct disc_store *store)
         }
         key_index_done(&store->records[space]);
         key_index_done(&store->rejected[space]);
+        key_index_done(&store->held[space]);
         free(store->prefix[space]);
     }
     for (uint32_t b = 0; b < SNAPSHOT_BUCKETS; b++) {
@@ -77,6 +79,7 @@ struct disc_store *disc_store_free(struct disc_store *store)
     store_callee_free(store->star);
     view_reap(&store->graveyard);
     endpoint_table_done(&store->endpoints);
+    free(store->returned);
     free(store->scratch);
     free(store);
     return NULL;
@@ -123,12 +126,10 @@ struct store_txn *store_txn_free(struct store_txn *txn)
     return NULL;
 }
 
-static void add_op(struct disc_store *store, enum disc_layer layer, const struct store_op *head,
-                   const char *key, const char *text)
+void store_txn_add(struct store_txn *txn, const struct store_op *head, const char *key,
+                   const char *text)
 {
-    assert((unsigned)layer < DISC_LAYERS && (unsigned)head->space < DISC_SPACES);
-    struct store_txn *txn = store->open[layer];
-    assert(txn != NULL); /* begin comes first */
+    assert((unsigned)head->space < DISC_SPACES);
     size_t size = store_op_size(head);
     if (txn->last == NULL || txn->last->cap - txn->last->used < size) {
         size_t cap = size > BLOCK_BYTES ? size : txn->first == NULL ? 4 * size : BLOCK_BYTES;
@@ -152,6 +153,28 @@ static void add_op(struct disc_store *store, enum disc_layer layer, const struct
     }
     op->bytes[op->key_len + 1 + op->text_len] = '\0';
     txn->last->used += size;
+}
+
+static void add_op(struct disc_store *store, enum disc_layer layer, const struct store_op *head,
+                   const char *key, const char *text)
+{
+    assert((unsigned)layer < DISC_LAYERS && store->open[layer] != NULL); /* begin comes first */
+    store_txn_add(store->open[layer], head, key, text);
+}
+
+static void enqueue(struct disc_store *store, struct store_txn *txn)
+{
+    *store->queue_end = txn;
+    store->queue_end = &txn->next;
+}
+
+struct store_txn *store_txn_aside(struct disc_store *store, enum disc_layer layer)
+{
+    struct store_txn *txn = memory_zalloc(sizeof *txn);
+    txn->layer = layer;
+    txn->is_aside = true;
+    enqueue(store, txn);
+    return txn;
 }
 
 /* Longer keys are not ours, and a NUL cannot stand in a key of ours: such are not even counted. */
@@ -213,6 +236,23 @@ void disc_store_delete(struct disc_store *store, enum disc_layer layer, enum dis
     }
 }
 
+void disc_store_hold_missing(struct disc_store *store, enum disc_space space)
+{
+    struct store_txn *txn = store->open[DISC_LAYER_ETCD];
+    assert(txn != NULL && txn->full);
+    txn->hold[space] = true;
+}
+
+void disc_store_hold(struct disc_store *store, enum disc_space space, const char *key,
+                     size_t key_len)
+{
+    const struct store_op op = {
+        .kind = STORE_OP_HOLD, .space = space, .key_len = (uint32_t)key_len};
+    if (key_fits(key, key_len)) {
+        add_op(store, DISC_LAYER_ETCD, &op, key, NULL);
+    }
+}
+
 void disc_store_commit(struct disc_store *store, enum disc_layer layer, int64_t revision,
                        enum disc_origin origin, uint64_t now_ms)
 {
@@ -222,8 +262,7 @@ void disc_store_commit(struct disc_store *store, enum disc_layer layer, int64_t 
     txn->revision = revision;
     txn->origin = origin;
     txn->now_ms = now_ms;
-    *store->queue_end = txn;
-    store->queue_end = &txn->next;
+    enqueue(store, txn);
 }
 
 /* ---- leases ---------------------------------------------------------------------------------- */
@@ -236,7 +275,7 @@ static void lease_from_txn(const struct store_txn *txn, enum disc_space space, c
             const struct store_op *op = store_txn_op(block, off);
             if (op->space == space && op->key_len == key_len &&
                 memcmp(op->bytes, key, key_len) == 0) {
-                *lease = op->lease; /* 0 in a delete */
+                *lease = op->kind == STORE_OP_HOLD ? *lease : op->lease; /* 0 in a delete */
             }
             off += store_op_size(op);
         }

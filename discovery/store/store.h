@@ -86,6 +86,9 @@ void disc_store_commit(struct disc_store *store, enum disc_layer layer, int64_t 
  * changed there is none). */
 bool disc_store_build(struct disc_store *store, uint64_t budget_us);
 
+/* Nothing is left to build. */
+bool disc_store_is_built(const struct disc_store *store);
+
 /* Frees what readers have let go since: build does the same, this is for quiet times. */
 void disc_store_reap(struct disc_store *store);
 
@@ -96,14 +99,42 @@ enum disc_check disc_store_check(const struct disc_store *store, enum disc_space
                                  const char *key, size_t key_len, const char *text,
                                  struct disc_error *ret_error);
 
+/* ---- what is held ----------------------------------------------------------------------------
+ *
+ * A key is held where etcd lost it without anybody's word: a wiped etcd, one that was set back, a
+ * stranger's cluster, an empty list. Its last good value stays in force until the key itself is put
+ * or deleted or is released, or, an endpoint, half of its cluster is etcd's own again. */
+
+/* Of the full list of the etcd layer that is open: what it lacks of the space is held. */
+void disc_store_hold_missing(struct disc_store *store, enum disc_space space);
+
+/* The key, put just before, is held already: a state from disk. Between begin and commit. */
+void disc_store_hold(struct disc_store *store, enum disc_space space, const char *key,
+                     size_t key_len);
+
+/* Lets one held key go, by its whole name; build is due. False: no such key is held. Not part of a
+ * list of changes: one may be open meanwhile. */
+bool disc_store_release(struct disc_store *store, const char *whole_key);
+
+/* Lets the held endpoints of each cluster go of which at least half of all endpoints have been etcd's
+ * own at every look since release_ms ago; to be called every second or so. Visits a bounded number
+ * of keys and goes on from there the next time. Returns the number let go: then build is due. */
+size_t disc_store_release_returned(struct disc_store *store, uint64_t now_ms, uint64_t release_ms);
+
+/* Visits held keys in bytewise order from the first one > after (NULL: all) until fn says false. */
+typedef bool (*disc_held_fn)(void *arg, const char *whole_key);
+void disc_store_each_held(const struct disc_store *store, const char *after, disc_held_fn fn,
+                          void *arg);
+
 /* ---- looking inside (admin, state file, tests): as far as build has come ------------------------ */
 
 struct disc_store_stats {
     uint64_t keys[DISC_LAYERS][DISC_SPACES]; /* held now, rejected ones included */
     uint64_t rejected;                       /* keys listed now */
     uint64_t rejections_total;
-    uint64_t foreign;  /* keys below a prefix that are not ours, now */
-    uint64_t loopback; /* endpoints of the etcd layer with a loopback address, now */
+    uint64_t foreign;           /* keys below a prefix that are not ours, now */
+    uint64_t loopback;          /* endpoints of the etcd layer with a loopback address, now */
+    uint64_t held[DISC_SPACES]; /* keys of the etcd layer that are held, now */
     uint64_t views_built_total;
     uint64_t snapshots_total;
 };
@@ -125,6 +156,7 @@ struct disc_raw {
     int64_t mod_revision;
     int64_t lease;
     bool rejected;
+    bool held;
     const char *good_text;
     size_t good_text_len;
     int64_t good_revision;

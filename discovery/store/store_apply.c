@@ -172,6 +172,9 @@ static void side_delete(struct disc_store *store, struct store_record *record,
                         enum disc_layer layer)
 {
     store->stats.keys[layer][record->space] -= record->verdict != DISC_KEY_FOREIGN;
+    if (layer == DISC_LAYER_ETCD) {
+        store_set_held(store, record, false);
+    }
     side_free(store, record->side[layer]);
     record->side[layer] = NULL;
     update_listed(store, record);
@@ -363,11 +366,23 @@ void store_apply(struct disc_store *store, enum disc_layer layer, const struct s
     const char *whole = store_whole_key(store, op->space, op->bytes, op->key_len);
     struct store_record *record = key_index_find(&store->records[op->space], whole);
     struct store_side *side = record != NULL ? record->side[layer] : NULL;
-    if (op->kind == STORE_OP_DELETE) {
-        if (side != NULL) {
+    switch (op->kind) {
+    case STORE_OP_DELETE:
+    case STORE_OP_RELEASE:
+        if (side != NULL && (side->held || op->kind == STORE_OP_DELETE)) {
             side_delete(store, record, layer);
         }
         return;
+    case STORE_OP_HOLD:
+        if (has_good(side)) {
+            store_set_held(store, record, true);
+        }
+        return;
+    default:
+        break;
+    }
+    if (side != NULL && layer == DISC_LAYER_ETCD) {
+        store_set_held(store, record, false); /* it is etcd's own again */
     }
     if (side != NULL && is_known(side, op)) {
         side->mark = store->mark[layer];
@@ -385,10 +400,17 @@ void store_apply(struct disc_store *store, enum disc_layer layer, const struct s
     put_value(store, record, layer, op);
 }
 
-void store_sweep(struct disc_store *store, enum disc_layer layer, const struct key_index_node *node)
+void store_sweep(struct disc_store *store, const struct store_txn *txn,
+                 const struct key_index_node *node)
 {
     struct store_record *record = node->value;
-    if (record->side[layer] != NULL && record->side[layer]->mark != store->mark[layer]) {
-        side_delete(store, record, layer);
+    const struct store_side *side = record->side[txn->layer];
+    if (side == NULL || side->mark == store->mark[txn->layer] || side->held) {
+        return;
+    }
+    if (txn->hold[record->space] && has_good(side)) {
+        store_set_held(store, record, true);
+    } else {
+        side_delete(store, record, txn->layer);
     }
 }

@@ -24,11 +24,11 @@ static uint64_t now_us(void)
 static void txn_done(struct disc_store *store)
 {
     struct store_txn *txn = store->queue;
-    if (txn->layer == DISC_LAYER_ETCD) {
+    if (txn->layer == DISC_LAYER_ETCD && !txn->is_aside) {
         store->revision = txn->revision;
         store->origin = txn->origin;
     }
-    store->built_ms = txn->now_ms;
+    store->built_ms = txn->is_aside ? store->built_ms : txn->now_ms;
     store->queue = txn->next;
     if (store->queue == NULL) {
         store->queue_end = &store->queue;
@@ -71,7 +71,7 @@ static bool step_sweep(struct disc_store *store)
     if (store->cursor != NULL) {
         struct key_index_node *node = store->cursor;
         store->cursor = node->next[0];
-        store_sweep(store, store->queue->layer, node);
+        store_sweep(store, store->queue, node);
         return true;
     }
     if (store->sweep_space == DISC_SPACE_RULES) {
@@ -322,6 +322,11 @@ static bool step(struct disc_store *store)
     return true;
 }
 
+bool disc_store_is_built(const struct disc_store *store)
+{
+    return store->phase == STORE_IDLE && store->queue == NULL;
+}
+
 bool disc_store_build(struct disc_store *store, uint64_t budget_us)
 {
     uint64_t start = now_us();
@@ -330,7 +335,7 @@ bool disc_store_build(struct disc_store *store, uint64_t budget_us)
     while ((more = step(store)) && now_us() - start < budget_us) {
     }
     disc_store_reap(store);
-    return !more || (store->phase == STORE_IDLE && store->queue == NULL);
+    return !more || disc_store_is_built(store);
 }
 
 void store_compile_drop(struct disc_store *store)

@@ -55,6 +55,16 @@ void disc_store_each_rejection(const struct disc_store *store, const char *after
     }
 }
 
+void disc_store_each_held(const struct disc_store *store, const char *after, disc_held_fn fn,
+                          void *arg)
+{
+    struct walk walk;
+    const struct store_record *record;
+    walk_begin(&walk, store->held, after);
+    while ((record = walk_next(&walk)) != NULL && fn(arg, record->key)) {
+    }
+}
+
 static void describe(const struct disc_store *store, const struct store_record *record,
                      const struct store_side *side, struct disc_raw *ret)
 {
@@ -65,6 +75,7 @@ static void describe(const struct disc_store *store, const struct store_record *
     ret->key = record->key + store->prefix_len[record->space] + 1;
     ret->mod_revision = side->mod_revision;
     ret->lease = side->lease;
+    ret->held = side->held;
     if (side->rule != NULL) {
         good = side->rule->text;
         good_len = strlen(good);

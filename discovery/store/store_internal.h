@@ -22,7 +22,13 @@
 
 /* ---- what sources reported ------------------------------------------------------------------- */
 
-enum store_op_kind { STORE_OP_PUT = 0, STORE_OP_REJECT, STORE_OP_DELETE };
+enum store_op_kind {
+    STORE_OP_PUT = 0,
+    STORE_OP_REJECT,
+    STORE_OP_DELETE,
+    STORE_OP_HOLD,
+    STORE_OP_RELEASE /* deletes the key where it is held */
+};
 
 struct store_op {
     enum store_op_kind kind;
@@ -47,6 +53,8 @@ struct store_txn {
     struct store_txn *next;
     enum disc_layer layer;
     bool full;
+    bool is_aside;          /* no source's word: says nothing about revision and origin */
+    bool hold[DISC_SPACES]; /* what the full list lacks of the space is held, not deleted */
     int64_t revision;
     enum disc_origin origin;
     uint64_t now_ms;
@@ -73,6 +81,8 @@ struct store_side {
     struct disc_endpoint *endpoint;    /* of a service */
     bool is_loopback;                  /* counted in stats.loopback */
     struct store_rejection *rejection; /* NULL: the last value seen is the good one */
+    bool held;                         /* by the etcd layer alone: its record is in held[space] */
+    uint64_t back_ms; /* held: since when half of the cluster is etcd's own; 0: it is not */
 };
 
 struct store_record {
@@ -138,6 +148,8 @@ struct disc_store {
     uint32_t mark[DISC_LAYERS];
     struct key_index records[DISC_SPACES];
     struct key_index rejected[DISC_SPACES];
+    struct key_index held[DISC_SPACES];
+    char *returned; /* the prefix of the cluster that was looked at last; NULL: begin anew */
     struct endpoint_table endpoints;
     struct store_callees callees[SNAPSHOT_BUCKETS];
     uint32_t callees_len;
@@ -168,11 +180,21 @@ struct store_op *store_txn_op(const struct store_block *block, size_t off);
 size_t store_op_size(const struct store_op *op);
 struct store_txn *store_txn_free(struct store_txn *txn); /* NULL */
 
+/* A list of changes of its own, at the end of the queue. */
+struct store_txn *store_txn_aside(struct disc_store *store, enum disc_layer layer);
+/* key and text of op->key_len and op->text_len bytes are copied. */
+void store_txn_add(struct store_txn *txn, const struct store_op *op, const char *key,
+                   const char *text);
+
+/* store_held.c */
+/* The record's side of the etcd layer; keeps the index and the number of held keys. */
+void store_set_held(struct disc_store *store, struct store_record *record, bool held);
+
 /* store_apply.c */
 void store_apply(struct disc_store *store, enum disc_layer layer, const struct store_op *op);
-/* Deletes the node's key from the layer where the last full list did not mark it. The node may be
- * gone afterwards. */
-void store_sweep(struct disc_store *store, enum disc_layer layer,
+/* Deletes or holds the node's key where the full list did not mark it. The node may be gone
+ * afterwards. */
+void store_sweep(struct disc_store *store, const struct store_txn *txn,
                  const struct key_index_node *node);
 void store_record_free(struct disc_store *store, struct store_record *record);
 /* The layer whose value is in force; DISC_LAYERS: none. */

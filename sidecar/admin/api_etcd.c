@@ -50,11 +50,13 @@ static json_t *disk_json(const struct etcd_io_stats *stats)
     return disk;
 }
 
-/* Of which spaces etcd has no key while what was known of them stays in force. */
+/* How many keys are in force that etcd lost without a delete. */
 static json_t *held_json(const struct etcd_io_stats *stats)
 {
-    return json_pack("{s:b,s:b}", "rules", (int)stats->held[DISC_SPACE_RULES], "services",
-                     (int)stats->held[DISC_SPACE_SERVICES]);
+    json_t *held = json_object();
+    api_set(held, "rules", api_number(stats->held[DISC_SPACE_RULES]));
+    api_set(held, "services", api_number(stats->held[DISC_SPACE_SERVICES]));
+    return held;
 }
 
 void api_etcd(struct admin *admin, const struct http_request *request, struct http_reply *reply)

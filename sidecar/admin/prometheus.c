@@ -208,6 +208,11 @@ static void write_counters(struct text *out, const struct admin *admin)
     }
 }
 
+static const char *kind_str(int space)
+{
+    return space == DISC_SPACE_RULES ? "rules" : "services";
+}
+
 static void write_rules(struct text *out, const struct admin *admin)
 {
     struct disc_store_stats stats;
@@ -216,8 +221,8 @@ static void write_rules(struct text *out, const struct admin *admin)
     for (int layer = 0; layer < DISC_LAYERS; layer++) {
         for (int space = 0; space < DISC_SPACES; space++) {
             text_printf(out, "%s{source=\"%s\",kind=\"%s\"} %" PRIu64 "\n", name,
-                        disc_layer_str((enum disc_layer)layer),
-                        space == DISC_SPACE_RULES ? "rules" : "services", stats.keys[layer][space]);
+                        disc_layer_str((enum disc_layer)layer), kind_str(space),
+                        stats.keys[layer][space]);
         }
     }
     single(out, FAMILY_RULES_REJECTED, (double)stats.rejected);
@@ -251,11 +256,15 @@ static void write_etcd(struct text *out, const struct admin *admin)
     single(out, FAMILY_ETCD_RECONNECTS, (double)stats.reconnects);
     single(out, FAMILY_ETCD_EVENTS, (double)stats.machine.events);
     single(out, FAMILY_ETCD_LISTS, (double)stats.machine.lists);
-    single(out, FAMILY_ETCD_EMPTY_LISTS, (double)stats.empty_lists);
+    single(out, FAMILY_ETCD_EMPTY_LISTS, (double)stats.machine.empty_lists);
     single(out, FAMILY_ETCD_LOOPBACK_ENDPOINTS, (double)keys.loopback);
+    const char *name = family(out, FAMILY_ETCD_HELD_KEYS);
+    for (int space = 0; space < DISC_SPACES; space++) {
+        text_printf(out, "%s{kind=\"%s\"} %" PRIu64 "\n", name, kind_str(space), stats.held[space]);
+    }
     single(out, FAMILY_STATE_WRITES, (double)stats.state_writes);
     single(out, FAMILY_STATE_WRITE_FAILURES, (double)stats.state_failures);
-    const char *name = family(out, FAMILY_ETCD_ENDPOINT_UP);
+    name = family(out, FAMILY_ETCD_ENDPOINT_UP);
     for (uint32_t i = 0; i < stats.endpoints_n; i++) {
         const char *url = stats.endpoints[i].url;
         text_printf(out, "%s{", name);

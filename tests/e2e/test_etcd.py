@@ -429,27 +429,6 @@ def test_changes_during_an_outage_are_found(world, etcd):
     assert_map_is_etcds(tside, etcd)
 
 
-def test_what_an_empty_etcd_leaves_in_force_is_held_until_it_has_a_key(world, etcd):
-    """The only rule is deleted and compacted away while tside is stopped: an empty list clears nothing. It is
-    shown as held, and goes with the first rule that etcd has again."""
-    etcd.endpoint(SERVICE, "default", world.callee("a").address)
-    etcd.put(CONFIG, {"access": "deny"})
-    tside = on_etcd(world, etcd)
-    assert tside.json("/api/v1/etcd")["held"] == {"rules": False, "services": False}
-    tside.stop()
-    etcd.delete(CONFIG)
-    etcd.put("/elsewhere", "x")  # else the delete is of the revision that is compacted, and may still be told
-    etcd.ctl("compact", str(etcd.revision()))
-    tside.start()
-    wait_until(lambda: tside.json("/api/v1/etcd")["held"] == {"rules": True, "services": False}, 10)
-    link = world.link(tside)
-    assert link.call("Visit").reason == "denied"
-    etcd.put(f"{RULES}/*/*/other.service/*/*/config", {"timeout_ms": 77})
-    wait_until(lambda: link.call("Visit").server == "a", 3)
-    assert tside.json("/api/v1/etcd")["held"] == {"rules": False, "services": False}
-    assert_map_is_etcds(tside, etcd)
-
-
 def test_many_keys_in_pages(world, etcd):
     """More keys than a page holds, all there, and the last one of them in force."""
     etcd.put_many({f"{RULES}/*/*/svc{i}/*/*/config": {"timeout_ms": i + 1} for i in range(2500)})

@@ -144,6 +144,11 @@ class Etcd:
         self.process.signal(signal.SIGKILL)
         self.process.wait()
 
+    def wipe(self) -> None:
+        """Killed and without its data: started again it is empty, and the same cluster where peers are given."""
+        self.kill()
+        shutil.rmtree(self.folder / "data")
+
     def remove(self) -> None:
         if self.process is not None:
             self.process.kill()

@@ -1,6 +1,6 @@
 /*
- * tests/discovery/etcd/etcd_fsm_held_test.c: etcd has no key of a space while we hold some. Either the
- * deletes are on their way, or an empty list was not believed.
+ * tests/discovery/etcd/etcd_fsm_held_test.c: etcd has keys no more that we have. Either their deletes
+ * are on their way, or nobody deleted them, and they are held.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "tests/discovery/etcd/etcd_fsm_play.h"
@@ -8,18 +8,18 @@
 #define RULES    DISC_SPACE_RULES
 #define SERVICES DISC_SPACE_SERVICES
 
-static bool is_held(enum disc_space space)
+/* The list that was just committed: what it lacks of the space is held. */
+static bool holds(enum disc_space space)
 {
-    struct state_resume held;
-    etcd_fsm_resume(fsm, &held);
-    return held.is_held[space];
+    assert_non_null(did(ETCD_DO_LIST_COMMIT));
+    return did(ETCD_DO_LIST_COMMIT)->hold[space];
 }
 
 static int64_t counted(enum disc_space space)
 {
-    struct state_resume held;
-    etcd_fsm_resume(fsm, &held);
-    return held.count[space];
+    struct state_resume resume;
+    etcd_fsm_resume(fsm, &resume);
+    return resume.count[space];
 }
 
 /* All rules were deleted at 11, and the stream keeps silent about it. */
@@ -36,20 +36,26 @@ static void answer_emptied(void)
     }
 }
 
+/* A list of both services and of no rule. */
+static void list_of_services(int64_t revision)
+{
+    range_ok(revision, 0);
+    with("/tside/services/x", 6, 6, false);
+    with("/tside/services/y", 7, 7, false);
+    range_ok(revision, 2);
+}
+
 /* The rules are held: their list was empty after a compaction. */
 static void holding_rules(void)
 {
     watching(1);
     now += 10000;
     canceled(400, "");
-    range_ok(500, 0);
-    with("/tside/services/x", 6, 6, false);
-    with("/tside/services/y", 7, 7, false);
-    range_ok(500, 2);
+    list_of_services(500);
+    assert_true(holds(RULES));
+    assert_false(holds(SERVICES));
     created(500);
     expect(WATCH);
-    assert_true(is_held(RULES));
-    assert_false(is_held(SERVICES));
     now += 10000; /* long enough for a good stream */
     simple(ETCD_EVENT_BYTES);
 }
@@ -79,9 +85,6 @@ static void test_emptied_waits_for_the_deletes(void **state)
     }
     assert_in_range(n, 10, 16);
 
-    assert_true(is_held(RULES));
-    assert_false(is_held(SERVICES));
-
     /* At last they come. */
     now += 100;
     with("/tside/rules/a", 0, 11, true);
@@ -96,7 +99,6 @@ static void test_emptied_waits_for_the_deletes(void **state)
     }
     assert_int_equal(etcd_fsm_stats(fsm)->lists, 1);
     assert_int_equal(etcd_fsm_stats(fsm)->stalls, n);
-    assert_false(is_held(RULES)); /* nothing of it was held: the deletes were seen */
     end();
 }
 
@@ -141,59 +143,44 @@ static void test_hourly_list_finds_nothing(void **state)
     assert_non_null(did(ETCD_DO_LIST_RESET));
     assert_int_equal(did(ETCD_DO_WATCH)->revision[0], 11);
     assert_int_equal(etcd_fsm_revision(fsm), 10);
-    assert_false(is_held(RULES));
     end();
 }
 
-/* ---- an empty list was not believed ----------------------------------------------------------- */
+/* ---- nobody deleted them ---------------------------------------------------------------------- */
 
-static void test_a_put_ends_it(void **state)
+/* A list of the known cluster that is not older than what was seen is an operator's word. */
+static void test_a_compaction_holds_nothing(void **state)
+{
+    watching(1);
+    now += 10000;
+    canceled(400, "");
+    with("/tside/rules/a", 3, 3, false);
+    range_ok(500, 1);
+    with("/tside/services/x", 6, 6, false);
+    range_ok(500, 1);
+    assert_false(holds(RULES));
+    assert_false(holds(SERVICES));
+    end();
+}
+
+/* What comes into a space that is held is a change like any other: no list, and the audit agrees. */
+static void test_puts_into_what_is_held(void **state)
 {
     holding_rules();
-    with("/tside/services/z", 501, 501, false); /* of another space */
+    assert_int_equal(etcd_fsm_stats(fsm)->empty_lists, 1);
+    with("/tside/rules/n", 502, 502, false);
     changes(false);
+    assert_non_null(did(ETCD_DO_CHANGES));
     expect(WATCH);
-    with("/tside/rules/n", 502, 502, false);
-    changes(false);
-    assert_non_null(did(ETCD_DO_CHANGES)); /* in force at once */
-    expect(LIST);
-    assert_int_equal(etcd_fsm_stats(fsm)->relists[ETCD_RELIST_REFILLED], 1);
-    with("/tside/rules/n", 502, 502, false);
-    range_ok(502, 1);
-    with("/tside/services/z", 501, 501, false);
-    range_ok(502, 1);
-    assert_non_null(did(ETCD_DO_LIST_COMMIT));
-    assert_false(is_held(RULES));
-    end();
-}
-
-static void test_an_audit_ends_it(void **state)
-{
-    holding_rules();
+    assert_int_equal(counted(RULES), 1);
     probed(510);
-    audit_answers(510, 1, 505, 2, 7);
-    expect(LIST);
-    assert_int_equal(etcd_fsm_stats(fsm)->relists[ETCD_RELIST_REFILLED], 1);
-    /* The list fails: the stream goes on, and an audit tries again. */
-    unreachable();
-    expect(OPEN_WAIT);
-    assert_true(is_held(RULES));
-    sleep_on();
-    created(510);
-    while (etcd_fsm_state(fsm) != ETCD_STATE_LIST) {
-        sleep_on();
-        if (etcd_fsm_state(fsm) == ETCD_STATE_PROBE) {
-            range_ok(510, 1);
-        }
-        if (etcd_fsm_state(fsm) == ETCD_STATE_AUDIT) {
-            audit_answers(510, 1, 505, 2, 7);
-        }
-    }
-    assert_int_equal(etcd_fsm_stats(fsm)->relists[ETCD_RELIST_REFILLED], 2);
+    audit_answers(510, 1, 502, 2, 7);
+    expect(WATCH);
+    assert_int_equal(etcd_fsm_stats(fsm)->lists, 2);
     end();
 }
 
-/* Still empty: no audit makes a list of it, nor does a key that comes and goes leave it. */
+/* Still empty, and again: etcd's word is what is counted, so that no audit makes a list of it. */
 static void test_it_lasts(void **state)
 {
     holding_rules();
@@ -209,20 +196,52 @@ static void test_it_lasts(void **state)
         expect(WATCH);
     }
     assert_int_equal(etcd_fsm_stats(fsm)->lists, lists);
-    with("/tside/rules/n", 1000, 1000, false);
-    changes(false);
-    range_ok(1001, 0); /* gone again */
-    range_ok(1001, 0);
-    expect(OPEN);
-    created(1001);
-    with("/tside/rules/n", 0, 1001, true);
-    changes(false);
-    assert_int_equal(counted(RULES), 0);
-    assert_true(is_held(RULES));
+    canceled(900, "");
+    list_of_services(1000);
+    assert_true(holds(RULES));
+    assert_false(holds(SERVICES));
+    assert_int_equal(etcd_fsm_stats(fsm)->empty_lists, 1);
     end();
 }
 
-/* etcd's own bugs: later events were seen, the deletes never. No list can tell more than the count. */
+static void set_back_to(int64_t revision)
+{
+    watching(1);
+    now += 10000;
+    failed(ETCD_EVENT_ENDED, 0, "broken");
+    created(revision);
+    expect(LIST);
+    assert_int_equal(etcd_fsm_stats(fsm)->relists[ETCD_RELIST_REGRESSED], 1);
+}
+
+/* Wiped or restored: a key that the list lacks was not deleted by anybody. */
+static void test_set_back(void **state)
+{
+    set_back_to(2);
+    with("/tside/rules/a", 2, 2, false);
+    range_ok(3, 1);
+    with("/tside/services/x", 3, 3, false);
+    range_ok(3, 1);
+    assert_true(holds(RULES));
+    assert_true(holds(SERVICES));
+    assert_int_equal(etcd_fsm_stats(fsm)->regressions, 1);
+    end();
+}
+
+/* It is filled again while we back off and list: its revision is past ours by now. */
+static void test_set_back_and_overtaking(void **state)
+{
+    set_back_to(2);
+    with("/tside/rules/a", 2, 2, false);
+    range_ok(400, 1);
+    with("/tside/services/x", 3, 3, false);
+    range_ok(400, 1);
+    assert_true(holds(RULES));
+    assert_true(holds(SERVICES));
+    end();
+}
+
+/* etcd's own bugs: later events were seen, the deletes never. */
 static void test_lost_deletes_of_all(void **state)
 {
     watching(1);
@@ -233,10 +252,11 @@ static void test_lost_deletes_of_all(void **state)
     expect(DOUBT);
     progress(15);
     sleep_on();
-    expect(WATCH);
-    assert_true(is_held(RULES));
+    expect(LIST);
+    list_of_services(15);
+    assert_true(holds(RULES));
+    assert_false(holds(SERVICES));
     assert_int_equal(counted(RULES), 0);
-    assert_int_equal(etcd_fsm_stats(fsm)->lists, 1);
     end();
 }
 
@@ -251,25 +271,11 @@ static void test_lost_deletes_and_a_put(void **state)
     now += 10000;
     with("/tside/services/z", 12, 12, false);
     changes(false);
-    assert_true(is_held(RULES));
     expect(WATCH);
     with("/tside/rules/n", 13, 13, false);
     changes(false);
     expect(LIST);
-    end();
-}
-
-static void test_across_a_restart(void **state)
-{
-    const struct state_resume was = {CLUSTER, {100, 0}, {0, 2}, {0, 95}, {true, false}};
-    begin(1);
-    etcd_fsm_restore(fsm, &was);
-    assert_true(is_held(RULES));
-    simple(ETCD_EVENT_START);
-    created(120);
-    sleep_on();
-    audit_answers(120, 1, 90, 2, 95);
-    expect(LIST);
+    assert_int_equal(etcd_fsm_stats(fsm)->relists[ETCD_RELIST_LOST], 1);
     end();
 }
 
@@ -286,13 +292,8 @@ static void test_nested_prefixes(void **state)
     canceled(400, "");
     with("/tside/services/x", 6, 6, false);
     range_ok(500, 1);
-    created(500);
-    assert_true(is_held(RULES));
-    assert_false(is_held(SERVICES));
-    with("/c/default/b/default/M/config", 501, 501, false);
-    changes(false);
-    now += 10000;
-    assert_int_equal(etcd_fsm_stats(fsm)->relists[ETCD_RELIST_REFILLED], 1);
+    assert_true(holds(RULES));
+    assert_false(holds(SERVICES));
     end();
 }
 
@@ -303,9 +304,8 @@ static void test_nothing_was_there(void **state)
     simple(ETCD_EVENT_START);
     range_ok(10, 0);
     range_ok(10, 0);
-    assert_non_null(did(ETCD_DO_LIST_COMMIT));
-    assert_false(is_held(RULES));
-    assert_false(is_held(SERVICES));
+    assert_false(holds(RULES));
+    assert_false(holds(SERVICES));
     created(10);
     with("/tside/rules/n", 11, 11, false);
     changes(false);
@@ -319,12 +319,13 @@ int main(void)
         cmocka_unit_test(test_emptied_waits_for_the_deletes),
         cmocka_unit_test(test_emptied_is_not_interrupted),
         cmocka_unit_test(test_hourly_list_finds_nothing),
-        cmocka_unit_test(test_a_put_ends_it),
-        cmocka_unit_test(test_an_audit_ends_it),
+        cmocka_unit_test(test_a_compaction_holds_nothing),
+        cmocka_unit_test(test_puts_into_what_is_held),
         cmocka_unit_test(test_it_lasts),
+        cmocka_unit_test(test_set_back),
+        cmocka_unit_test(test_set_back_and_overtaking),
         cmocka_unit_test(test_lost_deletes_of_all),
         cmocka_unit_test(test_lost_deletes_and_a_put),
-        cmocka_unit_test(test_across_a_restart),
         cmocka_unit_test(test_nested_prefixes),
         cmocka_unit_test(test_nothing_was_there),
     };

@@ -102,6 +102,7 @@ static void host_start_at(struct host *host, const char *const *urls, uint32_t n
         .seed = 7,
         .timing = &quick,
         .state_period_ms = 100,
+        .held_release_ms = 300,
         .on_commit = on_commit,
         .note = on_note,
         .owner = host,
@@ -202,11 +203,6 @@ static bool has_saved(const struct host *host, int64_t wanted)
 static bool has_streams(const struct host *host, int64_t wanted)
 {
     return stats_of(host).machine.streams >= (uint64_t)wanted && stats_of(host).watching;
-}
-
-static bool has_lists(const struct host *host, int64_t wanted)
-{
-    return stats_of(host).machine.lists >= (uint64_t)wanted;
 }
 
 static bool has_failures(const struct host *host, int64_t wanted)
@@ -489,7 +485,7 @@ static void test_empty_rules_prefix(void **state)
 
 static bool has_empty_lists(const struct host *host, int64_t wanted)
 {
-    return stats_of(host).empty_lists >= (uint64_t)wanted;
+    return stats_of(host).machine.empty_lists >= (uint64_t)wanted;
 }
 
 static bool has_endpoints(const struct host *host, int64_t wanted)
@@ -497,12 +493,18 @@ static bool has_endpoints(const struct host *host, int64_t wanted)
     return host->snapshot != NULL && endpoints(host, "example.service") == wanted;
 }
 
-static bool is_held(const struct host *host, enum disc_space space)
+static bool has_held(const struct host *host, int64_t wanted)
 {
-    return stats_of(host).held[space];
+    return stats_of(host).held[DISC_SPACE_SERVICES] == (uint64_t)wanted;
 }
 
-/* Another cluster at the same address, empty: what is known stays, until it has a key of the space. */
+static uint64_t held_rules(const struct host *host)
+{
+    return stats_of(host).held[DISC_SPACE_RULES];
+}
+
+/* Another cluster at the same address, empty, and filled again key by key: what is known stays until it
+ * is put, deleted or released, or until half of its cluster is back. */
 static void test_replaced_by_empty(void **state)
 {
     struct host host = {.state_dir = state_dir};
@@ -519,21 +521,28 @@ static void test_replaced_by_empty(void **state)
     assert_int_equal(endpoints(&host, "example.service"), 51);
     assert_true(has_rule(&host));
     assert_int_equal(stats_of(&host).machine.cluster_changes, 1);
-    assert_true(is_held(&host, DISC_SPACE_RULES) && is_held(&host, DISC_SPACE_SERVICES));
+    WAIT_FOR(&host, has_held, 51);
+    assert_int_equal(held_rules(&host), 1);
     etcd_put(&etcd, SVC "4000", "{}", 0);
-    WAIT_FOR(&host, has_endpoints, 1);
-    assert_false(is_held(&host, DISC_SPACE_SERVICES));
-    assert_true(is_held(&host, DISC_SPACE_RULES) && has_rule(&host));
+    WAIT_FOR(&host, has_endpoints, 52);
     host_stop(&host);
 
     /* The next process knows, too. */
     struct host next = {.state_dir = state_dir};
     etcd_put(&etcd, "/tside/rules/x/default/b/default/M/config", "{}", 0);
     host_start(&next);
-    assert_true(is_held(&next, DISC_SPACE_RULES) && has_rule(&next));
-    WAIT_FOR(&next, has_lists, 1);
-    assert_false(is_held(&next, DISC_SPACE_RULES) || has_rule(&next));
-    assert_int_equal(keys(&next, DISC_SPACE_RULES), 1);
+    assert_true(has_held(&next, 51) && held_rules(&next) == 1 && has_rule(&next));
+    int64_t revision = etcd_put(&etcd, SVC "3002", "{}", 0); /* one of them */
+    WAIT_FOR(&next, has_revision, revision);
+    assert_true(has_held(&next, 50) && has_rule(&next));
+    assert_int_equal(endpoints(&next, "example.service"), 52);
+    assert_false(etcd_io_release(next.io, SVC "3002"));
+    assert_true(etcd_io_release(next.io, RULE));
+    assert_true(held_rules(&next) == 0 && !has_rule(&next));
+    etcd_put_many(&etcd, SVC, 5000, 49, "{}");
+    WAIT_FOR(&next, has_endpoints, 51); /* 50 held ones went */
+    assert_true(has_held(&next, 0));
+    assert_int_equal(stats_of(&next).machine.lists, 0);
     host_stop(&next);
 }
 
