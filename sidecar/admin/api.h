@@ -109,6 +109,9 @@ void api_config_errors(struct admin *admin, const struct http_request *request,
                        struct http_reply *reply);
 void api_etcd(struct admin *admin, const struct http_request *request, struct http_reply *reply);
 void api_explain(struct admin *admin, const struct http_request *request, struct http_reply *reply);
+void api_held(struct admin *admin, const struct http_request *request, struct http_reply *reply);
+void api_held_release(struct admin *admin, const struct http_request *request,
+                      struct http_reply *reply);
 void api_routes(struct admin *admin, const struct http_request *request, struct http_reply *reply);
 void api_stats(struct admin *admin, const struct http_request *request, struct http_reply *reply);
 void api_drain(struct admin *admin, const struct http_request *request, struct http_reply *reply);

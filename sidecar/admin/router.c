@@ -28,6 +28,8 @@ static const struct path paths[] = {
     {"/api/v1/config", false, false, api_config},
     {"/api/v1/config/errors", false, false, api_config_errors},
     {"/api/v1/etcd", false, false, api_etcd},
+    {"/api/v1/held", false, false, api_held},
+    {"/api/v1/held/release", true, false, api_held_release},
     {"/api/v1/stats", false, false, api_stats},
     {"/api/v1/drain", true, false, api_drain},
     {"/api/v1/endpoints", false, false, NULL},

@@ -114,3 +114,21 @@ int cli_admin_failed(const struct admin_address *address, int error)
             error == -EPROTO ? "this is not tside's admin" : strerror(-error));
     return error == -EACCES || error == -EPERM ? CLI_PERMISSION : CLI_UNAVAILABLE;
 }
+
+void cli_add_encoded(char **out, const char *s)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/";
+    for (; *s != '\0'; s++) {
+        unsigned char c = (unsigned char)*s;
+        if (strchr(plain, c) != NULL) {
+            *(*out)++ = (char)c;
+        } else {
+            *(*out)++ = '%';
+            *(*out)++ = hex[c >> 4];
+            *(*out)++ = hex[c & 15];
+        }
+    }
+    **out = '\0';
+}

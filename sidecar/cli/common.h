@@ -25,6 +25,8 @@
 #define CLI_CONFLICT    75
 #define CLI_PERMISSION  77
 
+#define CLI_CURSOR_MAX_BYTES 16384 /* of an admin list: a key in hex */
+
 struct cli_common {
     const char *config; /* -c; NULL: CLI_CONFIG_DEFAULT */
     const char *admin;  /* --admin; NULL: as the config says */
@@ -44,6 +46,10 @@ struct bootstrap *cli_bootstrap(const struct cli_common *common);
 /* Where a running tside is asked: --admin, else the config's admin.socket or (with tcp, where it is
  * known) admin.listen. CLI_OK, or the exit code; told on standard error. */
 int cli_admin_address(const struct cli_common *common, bool tcp, struct admin_address *ret);
+
+/* Appends s, percent-encoded but for unreserved characters, and a NUL; *out moves behind it. Room for
+ * three bytes a character is the caller's to see to. */
+void cli_add_encoded(char **out, const char *s);
 
 /* The exit code for a failed admin_request(); told on standard error. */
 int cli_admin_failed(const struct admin_address *address, int error);

@@ -294,25 +294,6 @@ static int explain_offline(const struct options *options, const struct disc_tupl
 
 /* ---- from the running tside ---------------------------------------------------------------------- */
 
-/* Percent-encodes all but unreserved characters. */
-static void add_encoded(char **out, const char *s)
-{
-    static const char hex[] = "0123456789ABCDEF";
-    static const char plain[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/";
-    for (; *s; s++) {
-        unsigned char c = (unsigned char)*s;
-        if (strchr(plain, c)) {
-            *(*out)++ = (char)c;
-        } else {
-            *(*out)++ = '%';
-            *(*out)++ = hex[c >> 4];
-            *(*out)++ = hex[c & 15];
-        }
-    }
-    **out = '\0';
-}
-
 static char *target_of(const struct options *options)
 {
     static const char path[] = "/api/v1/explain?tuple=", log_id[] = "&log_id=";
@@ -320,10 +301,10 @@ static char *target_of(const struct options *options)
     char *target = malloc(sizeof path + sizeof log_id + 3 * values);
     if (target) {
         char *end = stpcpy(target, path);
-        add_encoded(&end, options->tuple);
+        cli_add_encoded(&end, options->tuple);
         if (options->log_id) {
             end = stpcpy(end, log_id);
-            add_encoded(&end, options->log_id);
+            cli_add_encoded(&end, options->log_id);
         }
     }
     return target;

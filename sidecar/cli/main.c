@@ -21,6 +21,7 @@ static const struct verb {
     {"explain", cli_explain, "what decides a tuple's calls, and why"},
     {"healthcheck", cli_healthcheck, "asks a running tside whether it lives, or is ready"},
     {"drain", cli_drain, "lets a running tside finish its calls and end"},
+    {"held", cli_held, "what is in force though etcd lost it, and its release"},
     {"version", cli_version, "prints the version"},
     {"docs", cli_docs, NULL},
     {"test", NULL, "expectations of explain, for CI"},
