@@ -18,6 +18,7 @@ const struct etcd_timing etcd_timing_default = {
     .doubt_ms = 1000,
     .audit_ms = 60000,
     .list_ms = 3600000,
+    .stranger_ms = 60000,
     .healthy_ms = 5000,
     .backoff_min_ms = 250,
     .backoff_max_ms = 5000,
@@ -77,6 +78,7 @@ void fsm_go(struct etcd_fsm *fsm, enum etcd_state state)
     }
     if (is_streaming(fsm->state) && !is_streaming(state)) {
         fsm->stats.disconnects++;
+        fsm->known_ms = fsm->now_ms; /* the known cluster was here until now */
     }
     fsm->state = state;
     fsm->wake_ms = UINT64_MAX;
@@ -101,6 +103,7 @@ uint64_t fsm_jitter(struct etcd_fsm *fsm, uint64_t value, uint32_t percent)
 void fsm_next_endpoint(struct etcd_fsm *fsm)
 {
     fsm->at = (fsm->at + 1) % fsm->endpoints;
+    fsm->tried++;
 }
 
 void fsm_healthy(struct etcd_fsm *fsm)
@@ -174,6 +177,7 @@ int64_t fsm_revision(const struct etcd_fsm *fsm)
 
 static void start(struct etcd_fsm *fsm, const struct etcd_input *input)
 {
+    fsm->known_ms = fsm->now_ms;
     if (fsm->cluster_id != 0) {
         fsm_audit_soon(fsm); /* the state on disk is taken on trust until then */
         fsm_watch_open(fsm);
@@ -358,6 +362,11 @@ enum etcd_state etcd_fsm_state(const struct etcd_fsm *fsm)
 bool etcd_fsm_is_watching(const struct etcd_fsm *fsm)
 {
     return is_streaming(fsm->state);
+}
+
+bool etcd_fsm_is_stranger(const struct etcd_fsm *fsm, uint64_t cluster_id)
+{
+    return fsm_is_stranger(fsm, cluster_id);
 }
 
 uint32_t etcd_fsm_endpoint(const struct etcd_fsm *fsm)

@@ -14,7 +14,8 @@
  * The stream stays open in WATCH, PROBE, AUDIT and DOUBT, which take its messages alike. Every way
  * back leads through OPEN (resume behind the last revision) or, where resuming is impossible or
  * untrustworthy, LIST. What is in force is never dropped on the way: only a complete list and the
- * events of a watch change it. What a list lacks for reasons that are no operator's word is held
+ * events of a watch change it. Answers of another cluster than the known one are passed over
+ * (etcd_fsm_cluster.c). What a list lacks for reasons that are no operator's word is held
  * (etcd_fsm_held.c).
  *
  * seen[w]: everything up to this revision has been applied, for watch w.
@@ -134,6 +135,7 @@ struct etcd_timing {
     uint32_t doubt_ms;       /* how long changes may be under way when the audit disagrees */
     uint32_t audit_ms;       /* 10 % either way */
     uint32_t list_ms;        /* a full list without a reason, up to a quarter later */
+    uint32_t stranger_ms;    /* another cluster is believed where no address had ours for so long */
     uint32_t healthy_ms;     /* a stream that lived so long was a good one */
     uint32_t backoff_min_ms; /* doubles with every failed round, full jitter */
     uint32_t backoff_max_ms;
@@ -166,7 +168,8 @@ struct etcd_fsm_stats {
     uint64_t empty_lists;  /* without a key of a space that etcd had keys of: not believed */
     uint64_t backoffs, probes, probe_failures, audits, audit_doubts, stalls;
     uint64_t cluster_changes, regressions, lagging;
-    uint64_t strays; /* events that their state has no use for */
+    uint64_t strangers; /* answers of another cluster, passed over */
+    uint64_t strays;    /* events that their state has no use for */
 };
 
 struct etcd_fsm;
@@ -189,6 +192,8 @@ uint32_t etcd_fsm_step(struct etcd_fsm *fsm, const struct etcd_input *input,
 uint64_t etcd_fsm_timer_ms(const struct etcd_fsm *fsm);
 
 enum etcd_state etcd_fsm_state(const struct etcd_fsm *fsm);
+/* Whether answers of this cluster are passed over. */
+bool etcd_fsm_is_stranger(const struct etcd_fsm *fsm, uint64_t cluster_id);
 bool etcd_fsm_is_watching(const struct etcd_fsm *fsm);
 uint32_t etcd_fsm_endpoint(const struct etcd_fsm *fsm);  /* in use, or tried next */
 int64_t etcd_fsm_revision(const struct etcd_fsm *fsm);   /* all watches have seen it */

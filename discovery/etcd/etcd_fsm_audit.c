@@ -34,8 +34,7 @@ void fsm_audit_soon(struct etcd_fsm *fsm)
 /* False: the cluster is another one, or went back in time; the stream is being left. */
 static bool is_ours(struct etcd_fsm *fsm, const struct etcd_header *header)
 {
-    if (header->cluster_id != fsm->cluster_id) {
-        fsm_list_begin(fsm, ETCD_RELIST_CLUSTER);
+    if (fsm_leaves_stranger(fsm, header->cluster_id)) {
         return false;
     }
     /* The watch may have overtaken the answer; but a linearizable read sees all that had been

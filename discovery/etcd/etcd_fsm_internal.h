@@ -1,6 +1,6 @@
 /*
  * discovery/etcd/etcd_fsm_internal.h: the machine's parts among themselves: etcd_fsm.c (table, moves),
- * etcd_fsm_list.c (pages), etcd_fsm_watch.c (stream), etcd_fsm_audit.c (probe and audit),
+ * etcd_fsm_cluster.c (whose answers count), etcd_fsm_list.c (pages), etcd_fsm_watch.c (stream), etcd_fsm_audit.c (probe and audit),
  * etcd_fsm_held.c (what etcd has no more).
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -56,7 +56,10 @@ struct etcd_fsm {
     bool watch_open;
     int64_t asked_revision; /* had been seen when the request was sent */
 
-    uint64_t cluster_id; /* 0: nothing is held */
+    uint64_t cluster_id;  /* 0: nothing is held */
+    uint64_t believed_id; /* another one that is being listed; 0: none */
+    uint64_t known_ms;    /* when an address last had the known cluster */
+    uint32_t tried;       /* endpoints left since then */
     int64_t seen[ETCD_RANGES_MAX];
     struct etcd_tally tally[DISC_SPACES];
     struct fsm_pending pending[ETCD_RANGES_MAX];
@@ -110,11 +113,22 @@ uint64_t fsm_jitter(struct etcd_fsm *fsm, uint64_t value, uint32_t percent);
 int64_t fsm_revision(const struct etcd_fsm *fsm);
 bool fsm_is_refusal(int code, const char *text); /* authentication or permission */
 
+/* ---- etcd_fsm_cluster.c ------------------------------------------------------------------- */
+
+bool fsm_is_stranger(const struct etcd_fsm *fsm, uint64_t cluster_id);
+/* To be asked with the header of each answer. True: it is another cluster's, and the endpoint is being
+ * left, or listed as the new cluster where the known one is gone for long. */
+bool fsm_leaves_stranger(struct etcd_fsm *fsm, uint64_t cluster_id);
+/* This cluster is the known one, here and now. */
+void fsm_cluster_known(struct etcd_fsm *fsm, uint64_t cluster_id);
+
 /* ---- etcd_fsm_list.c ---------------------------------------------------------------------- */
 
 void fsm_list_begin(struct etcd_fsm *fsm, enum etcd_relist reason);
 /* It was begun for no more than caution: what is held is as good as ever. */
 bool fsm_list_is_optional(const struct etcd_fsm *fsm);
+/* The list, or its optional end, at the next endpoint. */
+void fsm_list_fail(struct etcd_fsm *fsm);
 void fsm_list_resume(struct etcd_fsm *fsm); /* from LIST_WAIT, at the page it stopped at */
 void fsm_list_page(struct etcd_fsm *fsm, const struct etcd_input *input);
 void fsm_list_failed(struct etcd_fsm *fsm, const struct etcd_input *input);

@@ -88,7 +88,7 @@ static void forget(struct etcd_fsm *fsm)
     fsm->list_ms = fsm->now_ms + fsm_jitter(fsm, fsm->timing.list_ms / 12, 20);
 }
 
-static void failed(struct etcd_fsm *fsm)
+void fsm_list_fail(struct etcd_fsm *fsm)
 {
     if (fsm_list_is_optional(fsm)) {
         forget(fsm);
@@ -114,7 +114,7 @@ static void finish(struct etcd_fsm *fsm)
     }
     bool hold[DISC_SPACES];
     fsm_held_judge_list(fsm, hold);
-    fsm->cluster_id = list->cluster_id;
+    fsm_cluster_known(fsm, list->cluster_id);
     for (uint32_t i = 0; i < ETCD_RANGES_MAX; i++) {
         fsm->seen[i] = list->revision;
         fsm->pending[i] = (struct fsm_pending){0};
@@ -174,13 +174,21 @@ void fsm_list_page(struct etcd_fsm *fsm, const struct etcd_input *input)
 {
     struct fsm_list *list = &fsm->list;
     const struct etcd_range_reply *reply = input->range;
+    if (fsm_leaves_stranger(fsm, reply->header.cluster_id)) {
+        return;
+    }
+    if (list->reason == ETCD_RELIST_CLUSTER && reply->header.cluster_id == fsm->cluster_id) {
+        reset(fsm); /* the known cluster is back: no list is needed */
+        fsm_watch_open(fsm);
+        return;
+    }
     if (list->revision == 0) {
         list->revision = reply->header.revision;
         list->cluster_id = reply->header.cluster_id;
     }
     if (reply->header.cluster_id != list->cluster_id || (reply->more && reply->kvs.n == 0)) {
         reset(fsm); /* two clusters behind the addresses, or nonsense: never mix */
-        failed(fsm);
+        fsm_list_fail(fsm);
         return;
     }
     keep_page(fsm, reply);
@@ -208,13 +216,13 @@ void fsm_list_failed(struct etcd_fsm *fsm, const struct etcd_input *input)
         fsm_back_off_longest(fsm, ETCD_STATE_LIST);
         return;
     }
-    failed(fsm);
+    fsm_list_fail(fsm);
 }
 
 void fsm_list_too_large(struct etcd_fsm *fsm, const struct etcd_input *input)
 {
     if (fsm->list.page_limit == 1) {
-        failed(fsm);
+        fsm_list_fail(fsm);
         return;
     }
     fsm->list.page_limit = fsm->list.page_limit > 4 ? fsm->list.page_limit / 4 : 1;

@@ -43,8 +43,7 @@ static bool message_watch(struct etcd_fsm *fsm, const struct etcd_input *input, 
 {
     const struct etcd_watch_message *message = input->watch;
     fsm->stats.messages++;
-    if (message->header.cluster_id != fsm->cluster_id) {
-        fsm_list_begin(fsm, ETCD_RELIST_CLUSTER);
+    if (fsm_leaves_stranger(fsm, message->header.cluster_id)) {
         return false;
     }
     if (message->watch_id < 1 || message->watch_id > fsm->ranges->watches) {
@@ -213,6 +212,9 @@ void fsm_watch_canceled(struct etcd_fsm *fsm, const struct etcd_input *input)
 {
     const struct etcd_watch_message *message = input->watch;
     fsm->stats.messages++;
+    if (message->header.cluster_id != 0 && fsm_leaves_stranger(fsm, message->header.cluster_id)) {
+        return;
+    }
     /* etcd leaves the HTTP stream open for ever: every way from here closes it. */
     if (message->compact_revision > 0) {
         fsm_list_begin(fsm, ETCD_RELIST_COMPACTED);

@@ -91,12 +91,36 @@ static void endpoint_failed(struct etcd_io *io, uint32_t endpoint, const char *t
     stats->last_error_unix_ms = unix_ms();
 }
 
+static uint64_t known_cluster(const struct etcd_io *io)
+{
+    struct state_resume resume;
+    etcd_fsm_resume(io->fsm, &resume);
+    return resume.cluster_id;
+}
+
+static void endpoint_answered(struct etcd_io *io, uint32_t endpoint,
+                              const struct etcd_header *header)
+{
+    io->endpoints[endpoint].cluster_id = header->cluster_id;
+    if (!etcd_fsm_is_stranger(io->fsm, header->cluster_id)) {
+        endpoint_ok(io, endpoint);
+        return;
+    }
+    char text[160];
+    snprintf(text, sizeof text,
+             "answers for cluster %" PRIx64 ", the known one is %" PRIx64 ": passed over",
+             header->cluster_id, known_cluster(io));
+    endpoint_failed(io, endpoint, text);
+}
+
 static void judge_endpoint(struct etcd_io *io, uint32_t endpoint, const struct etcd_input *input)
 {
     switch (input->event) {
     case ETCD_EVENT_RANGE_OK:
+        endpoint_answered(io, endpoint, &input->range->header);
+        break;
     case ETCD_EVENT_CREATED:
-        endpoint_ok(io, endpoint);
+        endpoint_answered(io, endpoint, &input->watch->header);
         break;
     case ETCD_EVENT_RANGE_FAILED:
     case ETCD_EVENT_ENDED:
@@ -262,6 +286,11 @@ static void tell_moves(const struct etcd_io *io, bool was_watching,
                        const struct etcd_fsm_stats *before)
 {
     const struct etcd_fsm_stats *now = etcd_fsm_stats(io->fsm);
+    if (now->cluster_changes != before->cluster_changes) {
+        note(io, true,
+             "etcd: no address had the known cluster any more: cluster %" PRIx64 " is followed now",
+             known_cluster(io));
+    }
     for (int i = 0; i < ETCD_RELIST_MAX; i++) {
         if (now->relists[i] != before->relists[i]) {
             note(io, i != ETCD_RELIST_START && i != ETCD_RELIST_HOURLY,
@@ -481,12 +510,10 @@ void etcd_io_stats(const struct etcd_io *io, struct etcd_io_stats *ret)
 {
     uint64_t now_ms = uv_now(io->options.loop);
     uint64_t synced_ms = etcd_fsm_synced_ms(io->fsm);
-    struct state_resume resume;
-    etcd_fsm_resume(io->fsm, &resume);
     *ret = (struct etcd_io_stats){
         .state = etcd_fsm_state(io->fsm),
         .watching = etcd_fsm_is_watching(io->fsm),
-        .cluster_id = resume.cluster_id,
+        .cluster_id = known_cluster(io),
         .revision = etcd_fsm_revision(io->fsm),
         .event_age_ms = io->event_ms > 0 ? (int64_t)(now_ms - io->event_ms) : -1,
         .sync_age_ms = synced_ms > 0 ? (int64_t)(now_ms - synced_ms) : -1,

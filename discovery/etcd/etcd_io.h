@@ -48,7 +48,8 @@ struct etcd_io_options { /* strings are copied */
 struct etcd_endpoint_stats {
     const char *url; /* borrowed from the io */
     bool tried;
-    bool ok; /* its last answer was one */
+    bool ok;             /* its last answer was one, of the known cluster */
+    uint64_t cluster_id; /* of its last answer; 0: none yet */
     uint64_t failures;
     char last_error[200]; /* "" if there never was one */
     uint64_t last_error_unix_ms;

@@ -5,9 +5,17 @@
 #include "discovery/etcd/etcd_io.h"
 #include "sidecar/admin/api.h"
 
+#include <inttypes.h>
+
 static json_t *age_json(int64_t age_ms)
 {
     return age_ms < 0 ? json_null() : json_real((double)age_ms / 1000);
+}
+
+/* As etcdctl shows it: in hex. */
+static json_t *cluster_json(uint64_t cluster_id)
+{
+    return cluster_id ? json_sprintf("%" PRIx64, cluster_id) : json_null();
 }
 
 static json_t *endpoint_json(const struct etcd_endpoint_stats *stats, bool is_current)
@@ -16,6 +24,7 @@ static json_t *endpoint_json(const struct etcd_endpoint_stats *stats, bool is_cu
     api_set(endpoint, "url", json_string(stats->url));
     api_set(endpoint, "current", json_boolean(is_current));
     api_set(endpoint, "ok", stats->tried ? json_boolean(stats->ok) : json_null());
+    api_set(endpoint, "cluster_id", cluster_json(stats->cluster_id));
     api_set(endpoint, "failures", api_number(stats->failures));
     api_set(endpoint, "last_error",
             stats->last_error[0] ? json_string(stats->last_error) : json_null());
@@ -29,6 +38,9 @@ static json_t *watch_json(const struct etcd_io_stats *stats)
     json_t *watch = json_object();
     api_set(watch, "state", json_string(etcd_state_str(stats->state)));
     api_set(watch, "watching", json_boolean(stats->watching));
+    api_set(watch, "cluster_id", cluster_json(stats->cluster_id));
+    api_set(watch, "cluster_changes", api_number(stats->machine.cluster_changes));
+    api_set(watch, "strangers", api_number(stats->machine.strangers));
     api_set(watch, "revision", json_integer(stats->revision));
     api_set(watch, "last_event_age_s", age_json(stats->event_age_ms));
     api_set(watch, "sync_age_s", age_json(stats->sync_age_ms));

@@ -257,6 +257,8 @@ static void write_etcd(struct text *out, const struct admin *admin)
     single(out, FAMILY_ETCD_EVENTS, (double)stats.machine.events);
     single(out, FAMILY_ETCD_LISTS, (double)stats.machine.lists);
     single(out, FAMILY_ETCD_EMPTY_LISTS, (double)stats.machine.empty_lists);
+    single(out, FAMILY_ETCD_STRANGERS, (double)stats.machine.strangers);
+    single(out, FAMILY_ETCD_CLUSTER_CHANGES, (double)stats.machine.cluster_changes);
     single(out, FAMILY_ETCD_LOOPBACK_ENDPOINTS, (double)keys.loopback);
     const char *name = family(out, FAMILY_ETCD_HELD_KEYS);
     for (int space = 0; space < DISC_SPACES; space++) {

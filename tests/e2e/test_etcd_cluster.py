@@ -97,3 +97,42 @@ def test_the_quorum(world, cluster):
         assert link.call("Visit").server == "a"
     cluster.start()
     flips_act(link, left, FOUND_S + 6)  # a backoff of 5 s may be under way
+
+
+def test_a_member_that_came_back_as_a_stranger(world):
+    """One member lost its data and was started alone, as a new cluster with a rule of its own, and then the
+    member in use restarts: tside passes the stranger over, says so, and follows the known cluster. Also after
+    a restart of its own: the known cluster's id is on disk."""
+    cluster = EtcdCluster().start()
+    try:
+        tside = on_cluster(world, cluster)
+        link = world.link(tside)
+        used = watched(tside, cluster)
+        stranger, other = cluster.others(used)
+        stranger.wipe()
+        stranger.peers = None
+        stranger.start()
+        stranger.put(CONFIG, {"access": "deny"})
+        used.kill()  # two of three are gone: what is left has no leader
+        strangers = lambda: tside.json("/api/v1/etcd")["watch"]["strangers"]
+        wait_until(lambda: strangers() > 0, 20, "the stranger was met")
+        assert link.call("Visit").server == "a"
+        used.launch()
+        flips_act(link, other, FOUND_S + 6)
+        shown = tside.json("/api/v1/etcd")
+        assert shown["watch"]["cluster_changes"] == 0 and shown["held"] == {"rules": 0, "services": 0}
+        met = [at for at in shown["endpoints"] if at["url"] == stranger.url][0]
+        assert met["ok"] is False and met["cluster_id"] not in (None, shown["watch"]["cluster_id"])
+        assert [line for line in tside.events("etcd_trouble") if "passed over" in line["msg"] and stranger.url in line["msg"]]
+        assert tside.metric("tside_etcd_strangers_total") > 0
+
+        tside.stop()
+        used.kill()
+        tside.start()
+        wait_until(lambda: strangers() > 0, 20, "the stranger was met")
+        link = world.link(tside)
+        assert link.call("Visit").server == "a"
+        used.launch()
+        flips_act(link, other, FOUND_S + 6)
+    finally:
+        cluster.remove()

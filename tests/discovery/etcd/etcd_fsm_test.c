@@ -360,28 +360,6 @@ static void test_lagging_member(void **state)
     end();
 }
 
-static void test_cluster_change(void **state)
-{
-    watching(1);
-    now += 10000;
-    failed(ETCD_EVENT_ENDED, 0, "broken");
-    message(&(struct etcd_watch_message){.header = {CLUSTER + 1, 500}, .created = true});
-    expect(LIST);
-    assert_non_null(did(ETCD_DO_CANCEL_WATCH));
-    assert_int_equal(etcd_fsm_revision(fsm), 10); /* held until the list is there */
-    range_ok_of(CLUSTER + 1, 3, 0, false, 10);
-    range_ok_of(CLUSTER + 1, 3, 0, false, 10);
-    assert_int_equal(etcd_fsm_stats(fsm)->cluster_changes, 1);
-    assert_int_equal(did(ETCD_DO_WATCH)->revision[0], 4);
-    end();
-    watching(1);
-    probed(10);
-    sleep_on();
-    range_ok_of(CLUSTER + 1, 10, 0, false, 10); /* the probe sees it, too */
-    expect(LIST);
-    end();
-}
-
 static void test_going_back_in_time(void **state)
 {
     watching(1);
@@ -740,7 +718,6 @@ int main(void)
         cmocka_unit_test(test_optional_list_fails),
         cmocka_unit_test(test_compaction),
         cmocka_unit_test(test_lagging_member),
-        cmocka_unit_test(test_cluster_change),
         cmocka_unit_test(test_going_back_in_time),
         cmocka_unit_test(test_created_late),
         cmocka_unit_test(test_flapping),

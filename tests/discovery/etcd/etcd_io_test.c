@@ -36,6 +36,7 @@ static const struct etcd_timing quick = {
     .doubt_ms = 100,
     .audit_ms = 1500,
     .list_ms = 3600000,
+    .stranger_ms = 500,
     .healthy_ms = 300,
     .backoff_min_ms = 20,
     .backoff_max_ms = 200,
