@@ -5,6 +5,7 @@
  *  - No easy handle is added, removed or freed while libcurl is on the stack (in_curl): calls wait in
  *    the list as NEW or CANCELED and settle() sees to them afterwards.
  *  - A resolver thread is never joined (QUICK_EXIT): with dead DNS that froze the loop for 9 s.
+ *  - An address that is cached for a minute is a dead one for a minute: nothing is cached.
  *  - The environment's http_proxy must not hijack the sidecar (NOPROXY "*").
  *  - Sockets are found by descriptor, not by what curl_multi_assign remembers, and closed through us,
  *    so that a poll handle never outlives its descriptor.
@@ -47,6 +48,7 @@ struct http_call {
     struct http_call *next;
     CURL *easy;
     struct curl_slist *headers;
+    struct curl_slist *connect_to; /* NULL: none */
     struct http_callbacks callbacks;
     char error[CURL_ERROR_SIZE];
 };
@@ -222,6 +224,7 @@ static void call_free(struct http_call *call)
     (void)curl_multi_remove_handle(call->client->multi, call->easy);
     curl_easy_cleanup(call->easy);
     curl_slist_free_all(call->headers);
+    curl_slist_free_all(call->connect_to);
     free(call);
 }
 
@@ -372,6 +375,7 @@ static void set_transport(struct http_call *call, const struct http_request *req
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
                      (long)(connect_ms > 0 ? connect_ms : CONNECT_TIMEOUT_MS));
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
+    curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, (long)KEEPALIVE_IDLE_S);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, (long)KEEPALIVE_PERIOD_S);
@@ -381,6 +385,19 @@ static void set_transport(struct http_call *call, const struct http_request *req
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, call->client);
     curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)request->own_connection);
     curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, (long)request->own_connection);
+}
+
+/* By CONNECT_TO, not RESOLVE: that would go into a cache that all calls share. */
+static void set_address(struct http_call *call, const char *address)
+{
+    char entry[128];
+    if (address == NULL) {
+        return;
+    }
+    (void)snprintf(entry, sizeof entry,
+                   "::%s:", address); /* any host, any port: this one, that port */
+    call->connect_to = curl_slist_append(NULL, entry);
+    curl_easy_setopt(call->easy, CURLOPT_CONNECT_TO, call->connect_to);
 }
 
 static void set_message(struct http_call *call, const struct http_request *request)
@@ -414,6 +431,7 @@ struct http_call *http_client_post(struct http_client *client, const struct http
     call->callbacks = *callbacks;
     call->easy = memory_check(curl_easy_init());
     set_transport(call, request);
+    set_address(call, request->connect_to);
     set_message(call, request);
     call->next = client->calls;
     client->calls = call;

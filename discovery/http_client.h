@@ -35,6 +35,8 @@ const char *http_error_str(enum http_error error);
 
 struct http_request { /* all of it is copied */
     const char *url;
+    const char
+        *connect_to; /* an IP address for the host of url, IPv6 in brackets; NULL: looked up */
     const char *body;
     size_t body_len;
     const char *const *headers;  /* "Name: value", NULL at the end; may be NULL */

@@ -100,12 +100,6 @@ uint64_t fsm_jitter(struct etcd_fsm *fsm, uint64_t value, uint32_t percent)
     return value - span + lb_random_scale(lb_random_next(&fsm->random), 2 * span + 1);
 }
 
-void fsm_next_endpoint(struct etcd_fsm *fsm)
-{
-    fsm->at = (fsm->at + 1) % fsm->endpoints;
-    fsm->tried++;
-}
-
 void fsm_healthy(struct etcd_fsm *fsm)
 {
     fsm->round = 0;
@@ -219,7 +213,7 @@ static void stray(struct etcd_fsm *fsm, const struct etcd_input *input)
     ON(CHANGES) = fsm_watch_changes, ON(PROGRESS) = fsm_watch_progress,                            \
     ON(CANCELED) = fsm_watch_canceled, ON(BYTES) = fsm_watch_bytes, ON(ENDED) = fsm_watch_ended,   \
     ON(BAD_MESSAGE) = fsm_watch_bad
-#define EVERYWHERE ON(STOP) = stop
+#define EVERYWHERE ON(ENDPOINTS) = fsm_endpoints_change, ON(STOP) = stop
 #define STARTED    ON(START) = stray
 
 static const fsm_handler table[ETCD_STATE_MAX][ETCD_EVENT_MAX] = {
@@ -300,16 +294,11 @@ struct etcd_fsm *etcd_fsm_new(const struct etcd_fsm_options *options)
     struct etcd_fsm *fsm = memory_zalloc(sizeof *fsm);
     fsm->ranges = options->ranges;
     fsm->timing = options->timing;
-    fsm->endpoints = options->endpoints;
     fsm->list.page_limit_max = options->page_limit > 0 ? options->page_limit : ETCD_PAGE_LIMIT;
     fsm->list.page_limit = fsm->list.page_limit_max;
     fsm->wake_ms = fsm->audit_ms = fsm->list_ms = fsm->probe_ms = UINT64_MAX;
     lb_random_init(&fsm->random, options->seed);
-    for (uint32_t i = 0; i < fsm->endpoints; i++) {
-        uint32_t j = (uint32_t)lb_random_scale(lb_random_next(&fsm->random), i + 1);
-        fsm->order[i] = fsm->order[j];
-        fsm->order[j] = i;
-    }
+    fsm_endpoints_init(fsm, options->endpoints);
     return fsm;
 }
 

@@ -25,11 +25,10 @@
 #define TSIDE_DISCOVERY_ETCD_ETCD_FSM_H
 
 #include "discovery/etcd/etcd_codec.h"
+#include "discovery/etcd/etcd_endpoints.h"
 #include "discovery/etcd/etcd_tally.h"
 #include "discovery/state/state_resume.h"
 #include "lb/random.h"
-
-#define ETCD_ENDPOINTS_MAX 64
 
 #define ETCD_STATES(X)                                                                             \
     X(IDLE, "idle")                                                                                \
@@ -56,6 +55,7 @@
     X(BYTES)                                                                                       \
     X(ENDED)                                                                                       \
     X(BAD_MESSAGE)                                                                                 \
+    X(ENDPOINTS)                                                                                   \
     X(STOP)
 
 /* Why everything was listed (again). */
@@ -93,6 +93,8 @@ struct etcd_input {
     size_t range_bytes;                     /* RANGE_OK: length of its text */
     const struct etcd_watch_message *watch; /* CREATED, CHANGES, PROGRESS, CANCELED */
     const struct etcd_error *error;         /* RANGE_FAILED, ENDED; may be NULL */
+    const uint32_t *endpoints;              /* ENDPOINTS: the numbers that there are now */
+    uint32_t endpoints_n;                   /* 1..ETCD_ENDPOINTS_MAX */
 };
 
 /* Which of the four a message of the stream is. */
@@ -143,7 +145,7 @@ struct etcd_timing {
 extern const struct etcd_timing etcd_timing_default;
 
 struct etcd_fsm_options {
-    uint32_t endpoints; /* 1..ETCD_ENDPOINTS_MAX */
+    uint32_t endpoints; /* 1..ETCD_ENDPOINTS_MAX at first, numbered from 0 */
     uint64_t seed;
     const struct etcd_ranges *ranges; /* borrowed */
     struct etcd_timing timing;

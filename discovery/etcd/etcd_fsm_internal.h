@@ -1,6 +1,6 @@
 /*
  * discovery/etcd/etcd_fsm_internal.h: the machine's parts among themselves: etcd_fsm.c (table, moves),
- * etcd_fsm_cluster.c (whose answers count), etcd_fsm_list.c (pages), etcd_fsm_watch.c (stream), etcd_fsm_audit.c (probe and audit),
+ * etcd_fsm_endpoints.c (which is next), etcd_fsm_cluster.c (whose answers count), etcd_fsm_list.c (pages), etcd_fsm_watch.c (stream), etcd_fsm_audit.c (probe and audit),
  * etcd_fsm_held.c (what etcd has no more).
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -46,7 +46,7 @@ struct etcd_fsm {
     struct etcd_timing timing;
     struct lb_random random;
     uint32_t endpoints;
-    uint32_t order[ETCD_ENDPOINTS_MAX]; /* shuffled once */
+    uint32_t order[ETCD_ENDPOINTS_MAX]; /* shuffled */
     uint32_t at;                        /* in order[] */
 
     enum etcd_state state; /* written by fsm_go() alone */
@@ -105,13 +105,18 @@ void fsm_send_range(struct etcd_fsm *fsm, const struct etcd_range_query *query,
 void fsm_fail(struct etcd_fsm *fsm, enum etcd_state want);
 void fsm_back_off(struct etcd_fsm *fsm, enum etcd_state want);
 void fsm_back_off_longest(struct etcd_fsm *fsm, enum etcd_state want); /* what trying won't mend */
-void fsm_next_endpoint(struct etcd_fsm *fsm);
-void fsm_healthy(struct etcd_fsm *fsm); /* failures are history */
+void fsm_healthy(struct etcd_fsm *fsm);                                /* failures are history */
 
 /* value, up to share percent more or less. */
 uint64_t fsm_jitter(struct etcd_fsm *fsm, uint64_t value, uint32_t percent);
 int64_t fsm_revision(const struct etcd_fsm *fsm);
 bool fsm_is_refusal(int code, const char *text); /* authentication or permission */
+
+/* ---- etcd_fsm_endpoints.c ----------------------------------------------------------------- */
+
+void fsm_endpoints_init(struct etcd_fsm *fsm, uint32_t n);
+void fsm_next_endpoint(struct etcd_fsm *fsm);
+void fsm_endpoints_change(struct etcd_fsm *fsm, const struct etcd_input *input);
 
 /* ---- etcd_fsm_cluster.c ------------------------------------------------------------------- */
 

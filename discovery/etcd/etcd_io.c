@@ -15,17 +15,22 @@
 #include "discovery/base/memory.h"
 #include "discovery/base/unix_clock.h"
 #include "discovery/etcd/etcd_apply.h"
+#include "discovery/etcd/etcd_names.h"
 #include "discovery/etcd/etcd_transport.h"
 #include "discovery/state/state_saver.h"
 
 #define HELD_LOOK_MS 1000
+#define NAMES_WAIT_MS                                                                              \
+    2000 /* for the first answers; then names are left to libcurl until they come */
 
 struct etcd_io {
     struct etcd_io_options options;
     char *prefix[DISC_SPACES];
     char *state_dir;
-    char *urls[ETCD_ENDPOINTS_MAX]; /* without a slash at the end */
-    struct etcd_endpoint_stats endpoints[ETCD_ENDPOINTS_MAX];
+    struct etcd_names *names;
+    struct etcd_endpoints *endpoints;     /* of names */
+    uint32_t numbers[ETCD_ENDPOINTS_MAX]; /* the endpoints that the machine knows */
+    uint32_t numbers_n;
 
     struct etcd_ranges ranges;
     struct etcd_fsm *fsm;
@@ -39,6 +44,7 @@ struct etcd_io {
     uint64_t held_release_ms;
 
     bool started;
+    bool begun; /* the machine has; before, names are looked up */
     bool closing;
     uint64_t event_ms; /* the last change; 0: none yet */
     bool loaded;
@@ -67,30 +73,6 @@ static void note(const struct etcd_io *io, bool is_bad, const char *format, ...)
 
 /* ---- endpoints ---------------------------------------------------------------------------- */
 
-static void endpoint_ok(struct etcd_io *io, uint32_t endpoint)
-{
-    struct etcd_endpoint_stats *stats = &io->endpoints[endpoint];
-    if (stats->tried && !stats->ok) {
-        note(io, false, "etcd %s: answers again", stats->url);
-    }
-    stats->tried = true;
-    stats->ok = true;
-}
-
-static void endpoint_failed(struct etcd_io *io, uint32_t endpoint, const char *text)
-{
-    struct etcd_endpoint_stats *stats = &io->endpoints[endpoint];
-    /* Once per outage, not once per try. */
-    if (!stats->tried || stats->ok || strcmp(stats->last_error, text) != 0) {
-        note(io, true, "etcd %s: %s", stats->url, text);
-    }
-    stats->tried = true;
-    stats->ok = false;
-    stats->failures++;
-    snprintf(stats->last_error, sizeof stats->last_error, "%s", text);
-    stats->last_error_unix_ms = unix_ms();
-}
-
 static uint64_t known_cluster(const struct etcd_io *io)
 {
     struct state_resume resume;
@@ -101,16 +83,16 @@ static uint64_t known_cluster(const struct etcd_io *io)
 static void endpoint_answered(struct etcd_io *io, uint32_t endpoint,
                               const struct etcd_header *header)
 {
-    io->endpoints[endpoint].cluster_id = header->cluster_id;
+    io->endpoints->endpoint[endpoint].cluster_id = header->cluster_id;
     if (!etcd_fsm_is_stranger(io->fsm, header->cluster_id)) {
-        endpoint_ok(io, endpoint);
+        etcd_names_ok(io->names, endpoint);
         return;
     }
     char text[160];
     snprintf(text, sizeof text,
              "answers for cluster %" PRIx64 ", the known one is %" PRIx64 ": passed over",
              header->cluster_id, known_cluster(io));
-    endpoint_failed(io, endpoint, text);
+    etcd_names_failed(io->names, endpoint, text);
 }
 
 static void judge_endpoint(struct etcd_io *io, uint32_t endpoint, const struct etcd_input *input)
@@ -125,13 +107,13 @@ static void judge_endpoint(struct etcd_io *io, uint32_t endpoint, const struct e
     case ETCD_EVENT_RANGE_FAILED:
     case ETCD_EVENT_ENDED:
     case ETCD_EVENT_BAD_MESSAGE:
-        endpoint_failed(io, endpoint, input->error->text);
+        etcd_names_failed(io->names, endpoint, input->error->text);
         break;
     case ETCD_EVENT_CANCELED:
         if (input->watch->compact_revision == 0) { /* else nothing is wrong with it */
-            endpoint_failed(io, endpoint,
-                            input->watch->cancel_reason[0] != '\0' ? input->watch->cancel_reason
-                                                                   : "watch canceled");
+            etcd_names_failed(io->names, endpoint,
+                              input->watch->cancel_reason[0] != '\0' ? input->watch->cancel_reason
+                                                                     : "watch canceled");
         }
         break;
     default: /* RANGE_TOO_LARGE: our limit, the next page is shorter */
@@ -312,7 +294,7 @@ static void step(struct etcd_io *io, struct etcd_input *input)
     input->now_ms = uv_now(io->options.loop);
     uint32_t n = etcd_fsm_step(io->fsm, input, &actions);
     if (input->event == ETCD_EVENT_TIMER && state == ETCD_STATE_OPEN && n > 0) {
-        endpoint_failed(io, endpoint, "timeout: the watch was not created in time");
+        etcd_names_failed(io->names, endpoint, "timeout: the watch was not created in time");
     }
     tell_moves(io, was_watching, &before);
     for (uint32_t i = 0; i < n; i++) {
@@ -321,10 +303,27 @@ static void step(struct etcd_io *io, struct etcd_input *input)
     arm(io);
 }
 
+/* Endpoints come with lookups; those go that failed and that no name has any more. */
+static void tell_endpoints(struct etcd_io *io)
+{
+    uint32_t numbers[ETCD_ENDPOINTS_MAX];
+    etcd_endpoints_prune(io->endpoints);
+    uint32_t n = etcd_endpoints_numbers(io->endpoints, numbers);
+    if (n == io->numbers_n && memcmp(numbers, io->numbers, n * sizeof numbers[0]) == 0) {
+        return;
+    }
+    memcpy(io->numbers, numbers, sizeof numbers);
+    io->numbers_n = n;
+    struct etcd_input input = {
+        .event = ETCD_EVENT_ENDPOINTS, .endpoints = io->numbers, .endpoints_n = n};
+    step(io, &input);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct etcd_input input = {.event = ETCD_EVENT_TIMER};
     step(timer->data, &input);
+    tell_endpoints(timer->data);
 }
 
 static void on_event(void *arg, uint32_t endpoint, const struct etcd_input *input)
@@ -333,6 +332,30 @@ static void on_event(void *arg, uint32_t endpoint, const struct etcd_input *inpu
     struct etcd_input copy = *input;
     judge_endpoint(io, endpoint, input);
     step(io, &copy);
+    tell_endpoints(io);
+}
+
+static void begin(struct etcd_io *io)
+{
+    struct etcd_input input = {.event = ETCD_EVENT_START};
+    io->begun = true;
+    tell_endpoints(io);
+    step(io, &input);
+}
+
+static void on_names_late(uv_timer_t *timer)
+{
+    begin(timer->data);
+}
+
+static void on_names_answered(void *arg)
+{
+    struct etcd_io *io = arg;
+    if (io->begun) {
+        tell_endpoints(io);
+    } else if (!etcd_names_is_pending(io->names)) {
+        begin(io);
+    }
 }
 
 /* ---- state on disk ------------------------------------------------------------------------ */
@@ -385,10 +408,6 @@ static void copy_strings(struct etcd_io *io, const struct etcd_io_options *optio
     if (options->state_dir != NULL) {
         io->state_dir = memory_text(options->state_dir, strlen(options->state_dir));
     }
-    for (uint32_t i = 0; i < options->endpoints_n; i++) {
-        io->urls[i] = memory_text(options->endpoints[i], etcd_prefix_len(options->endpoints[i]));
-        io->endpoints[i].url = io->urls[i];
-    }
     io->options.endpoints = NULL;
     io->options.timing = NULL;
     io->options.state_dir = NULL;
@@ -405,10 +424,11 @@ static void make_parts(struct etcd_io *io, const struct etcd_io_options *options
     };
     const struct etcd_transport_options transport_options = {
         .http = io->http,
-        .urls = (const char *const *)io->urls,
+        .endpoints = io->endpoints,
         .event = on_event,
         .arg = io,
     };
+    io->numbers_n = etcd_endpoints_numbers(io->endpoints, io->numbers);
     etcd_ranges_init(&io->ranges, io->options.prefix);
     io->fsm = etcd_fsm_new(&fsm_options);
     io->transport = etcd_transport_new(&transport_options);
@@ -431,13 +451,28 @@ static void make_parts(struct etcd_io *io, const struct etcd_io_options *options
 struct etcd_io *etcd_io_new(const struct etcd_io_options *options)
 {
     assert(options->endpoints_n > 0 && options->endpoints_n <= ETCD_ENDPOINTS_MAX);
-    struct http_client *http = http_client_new(options->loop);
-    if (http == NULL) {
+    struct etcd_io *io = memory_zalloc(sizeof *io);
+    const struct etcd_names_options names = {
+        .loop = options->loop,
+        .urls = options->endpoints,
+        .urls_n = options->endpoints_n,
+        .lookup = options->lookup,
+        .answered = on_names_answered,
+        .arg = io,
+        .note = options->note,
+        .owner = options->owner,
+    };
+    io->http = http_client_new(options->loop);
+    io->names = io->http != NULL ? etcd_names_new(&names) : NULL;
+    if (io->names == NULL) {
+        if (io->http != NULL) {
+            http_client_close(io->http, NULL, NULL);
+        }
+        free(io);
         return NULL;
     }
-    struct etcd_io *io = memory_zalloc(sizeof *io);
     io->options = *options;
-    io->http = http;
+    io->endpoints = etcd_names_endpoints(io->names);
     io->held_release_ms =
         options->held_release_ms > 0 ? options->held_release_ms : ETCD_HELD_RELEASE_MS;
     copy_strings(io, options);
@@ -450,13 +485,17 @@ struct etcd_io *etcd_io_new(const struct etcd_io_options *options)
 
 void etcd_io_start(struct etcd_io *io)
 {
-    struct etcd_input input = {.event = ETCD_EVENT_START};
     assert(!io->started && !io->closing);
     io->started = true;
     if (io->state_dir != NULL) {
         load_state(io);
     }
-    step(io, &input);
+    etcd_names_start(io->names);
+    if (etcd_names_is_pending(io->names)) {
+        uv_timer_start(&io->timer, on_names_late, NAMES_WAIT_MS, 0);
+    } else {
+        begin(io);
+    }
 }
 
 static void part_closed(void *arg)
@@ -472,9 +511,6 @@ static void part_closed(void *arg)
     etcd_ranges_done(&io->ranges);
     for (int s = 0; s < DISC_SPACES; s++) {
         free(io->prefix[s]);
-    }
-    for (uint32_t i = 0; i < ETCD_ENDPOINTS_MAX; i++) {
-        free(io->urls[i]);
     }
     free(io->state_dir);
     free(io);
@@ -496,11 +532,12 @@ void etcd_io_close(struct etcd_io *io, void (*closed)(void *arg), void *arg)
     io->closing = true;
     io->closed = closed;
     io->closed_arg = arg;
-    io->closing_parts = io->saver != NULL ? 4 : 3;
+    io->closing_parts = io->saver != NULL ? 5 : 4;
     io->transport = etcd_transport_free(io->transport);
     uv_close((uv_handle_t *)&io->timer, on_timer_closed);
     uv_close((uv_handle_t *)&io->held_timer, on_timer_closed);
     http_client_close(io->http, part_closed, io);
+    etcd_names_close(io->names, part_closed, io);
     if (io->saver != NULL) {
         state_saver_close(io->saver, part_closed, io);
     }
@@ -521,9 +558,10 @@ void etcd_io_stats(const struct etcd_io *io, struct etcd_io_stats *ret)
         .loaded_keys = io->loaded_meta.keys,
         .written_unix_ms = io->loaded_meta.wall_ms,
         .machine = *etcd_fsm_stats(io->fsm),
-        .endpoints_n = io->options.endpoints_n,
         .endpoint = etcd_fsm_endpoint(io->fsm),
-        .endpoints = io->endpoints,
+        .endpoints = io->endpoints->endpoint,
+        .lookups = etcd_names_lookups(io->names),
+        .lookup_failures = etcd_names_failures(io->names),
     };
     struct disc_store_stats keys;
     disc_store_stats(io->options.store, &keys);

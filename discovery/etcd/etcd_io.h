@@ -22,6 +22,7 @@
 #include <uv.h>
 
 #include "discovery/etcd/etcd_fsm.h"
+#include "discovery/resolver.h"
 
 #define ETCD_STATE_PERIOD_MS 5000
 #define ETCD_HELD_RELEASE_MS 60000 /* half of a cluster is back for so long: the rest is let go */
@@ -38,21 +39,12 @@ struct etcd_io_options { /* strings are copied */
     uint32_t page_limit;              /* 0: ETCD_PAGE_LIMIT */
     uint32_t state_period_ms;         /* 0: ETCD_STATE_PERIOD_MS */
     uint32_t held_release_ms;         /* 0: ETCD_HELD_RELEASE_MS */
+    resolver_lookup_fn lookup;        /* of names; NULL: the C library's */
 
     void (*on_commit)(void *owner);
     /* What an operator wants to know, one line, no newline; is_bad: a warning. May be NULL. */
     void (*note)(void *owner, bool is_bad, const char *text);
     void *owner;
-};
-
-struct etcd_endpoint_stats {
-    const char *url; /* borrowed from the io */
-    bool tried;
-    bool ok;             /* its last answer was one, of the known cluster */
-    uint64_t cluster_id; /* of its last answer; 0: none yet */
-    uint64_t failures;
-    char last_error[200]; /* "" if there never was one */
-    uint64_t last_error_unix_ms;
 };
 
 struct etcd_io_stats {
@@ -70,9 +62,10 @@ struct etcd_io_stats {
     uint64_t state_writes;
     uint64_t state_failures;
     struct etcd_fsm_stats machine;
-    uint32_t endpoints_n;
-    uint32_t endpoint;                           /* the one in use, or tried next */
-    const struct etcd_endpoint_stats *endpoints; /* borrowed until the next event */
+    uint32_t endpoint;                     /* the one in use, or tried next */
+    const struct etcd_endpoint *endpoints; /* [ETCD_ENDPOINTS_MAX], borrowed until the next event */
+    uint64_t lookups;                      /* of names in the URLs */
+    uint64_t lookup_failures;
 };
 
 struct etcd_io;

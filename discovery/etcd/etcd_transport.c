@@ -55,11 +55,14 @@ struct etcd_transport *etcd_transport_free(struct etcd_transport *transport)
 static struct http_call *post(struct etcd_transport *transport, uint32_t endpoint, const char *path,
                               struct http_request *request, const struct http_callbacks *callbacks)
 {
-    const char *base = transport->options.urls[endpoint];
+    const struct etcd_endpoint *to = &transport->options.endpoints->endpoint[endpoint];
+    const char *base = to->url;
+    assert(base != NULL); /* the machine knows the numbers in use alone */
     size_t len = strlen(base) + strlen(path) + 1;
     char *url = memory_alloc(len);
     snprintf(url, len, "%s%s", base, path);
     request->url = url;
+    request->connect_to = to->address[0] != '\0' ? to->address : NULL;
     request->body_len = strlen(request->body);
     struct http_call *call = http_client_post(transport->options.http, request, callbacks);
     free(url);

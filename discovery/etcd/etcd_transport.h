@@ -12,8 +12,8 @@
 #include "discovery/http_client.h"
 
 struct etcd_transport_options {
-    struct http_client *http; /* borrowed */
-    const char *const *urls;  /* of the endpoints, "http://127.0.0.1:2379"; borrowed */
+    struct http_client *http;               /* borrowed */
+    const struct etcd_endpoints *endpoints; /* borrowed */
     /* now_ms is not filled in. What it points to is borrowed for the call; the receiver may send,
      * cancel and free from within. */
     void (*event)(void *arg, uint32_t endpoint, const struct etcd_input *input);

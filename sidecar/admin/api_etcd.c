@@ -18,10 +18,13 @@ static json_t *cluster_json(uint64_t cluster_id)
     return cluster_id ? json_sprintf("%" PRIx64, cluster_id) : json_null();
 }
 
-static json_t *endpoint_json(const struct etcd_endpoint_stats *stats, bool is_current)
+static json_t *endpoint_json(const struct etcd_endpoint *stats, bool is_current)
 {
     json_t *endpoint = json_object();
     api_set(endpoint, "url", json_string(stats->url));
+    if (stats->address[0]) { /* one of several of the name in url */
+        api_set(endpoint, "address", json_string(stats->address));
+    }
     api_set(endpoint, "current", json_boolean(is_current));
     api_set(endpoint, "ok", stats->tried ? json_boolean(stats->ok) : json_null());
     api_set(endpoint, "cluster_id", cluster_json(stats->cluster_id));
@@ -47,6 +50,8 @@ static json_t *watch_json(const struct etcd_io_stats *stats)
     api_set(watch, "reconnects", api_number(stats->reconnects));
     api_set(watch, "lists", api_number(stats->machine.lists));
     api_set(watch, "audits", api_number(stats->machine.audits));
+    api_set(watch, "lookups", api_number(stats->lookups));
+    api_set(watch, "lookup_failures", api_number(stats->lookup_failures));
     return watch;
 }
 
@@ -79,9 +84,11 @@ void api_etcd(struct admin *admin, const struct http_request *request, struct ht
     if (admin->context.etcd) {
         struct etcd_io_stats stats;
         etcd_io_stats(admin->context.etcd, &stats);
-        for (uint32_t i = 0; i < stats.endpoints_n; i++) {
-            (void)json_array_append_new(endpoints,
-                                        endpoint_json(&stats.endpoints[i], i == stats.endpoint));
+        for (uint32_t i = 0; i < ETCD_ENDPOINTS_MAX; i++) {
+            if (stats.endpoints[i].url) {
+                (void)json_array_append_new(
+                    endpoints, endpoint_json(&stats.endpoints[i], i == stats.endpoint));
+            }
         }
         api_set(etcd, "watch", watch_json(&stats));
         api_set(etcd, "held", held_json(&stats));

@@ -259,6 +259,7 @@ static void write_etcd(struct text *out, const struct admin *admin)
     single(out, FAMILY_ETCD_EMPTY_LISTS, (double)stats.machine.empty_lists);
     single(out, FAMILY_ETCD_STRANGERS, (double)stats.machine.strangers);
     single(out, FAMILY_ETCD_CLUSTER_CHANGES, (double)stats.machine.cluster_changes);
+    single(out, FAMILY_ETCD_LOOKUP_FAILURES, (double)stats.lookup_failures);
     single(out, FAMILY_ETCD_LOOPBACK_ENDPOINTS, (double)keys.loopback);
     const char *name = family(out, FAMILY_ETCD_HELD_KEYS);
     for (int space = 0; space < DISC_SPACES; space++) {
@@ -267,11 +268,17 @@ static void write_etcd(struct text *out, const struct admin *admin)
     single(out, FAMILY_STATE_WRITES, (double)stats.state_writes);
     single(out, FAMILY_STATE_WRITE_FAILURES, (double)stats.state_failures);
     name = family(out, FAMILY_ETCD_ENDPOINT_UP);
-    for (uint32_t i = 0; i < stats.endpoints_n; i++) {
-        const char *url = stats.endpoints[i].url;
-        text_printf(out, "%s{", name);
-        label(out, "endpoint", disc_str_of(url, strlen(url)));
-        text_printf(out, "} %d\n", stats.endpoints[i].ok);
+    for (uint32_t i = 0; i < ETCD_ENDPOINTS_MAX; i++) {
+        const struct etcd_endpoint *endpoint = &stats.endpoints[i];
+        if (endpoint->url) {
+            text_printf(out, "%s{", name);
+            label(out, "endpoint", disc_str_of_z(endpoint->url));
+            if (endpoint->address[0]) {
+                text_printf(out, ",");
+                label(out, "address", disc_str_of_z(endpoint->address));
+            }
+            text_printf(out, "} %d\n", endpoint->ok);
+        }
     }
 }
 

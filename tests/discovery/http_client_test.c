@@ -370,6 +370,32 @@ static void test_many(void **state)
     }
 }
 
+/* The address is the caller's, the rest the URL's; nothing is looked up, and two addresses of one name
+ * have connections of their own. */
+static void test_connect_to(void **state)
+{
+    char url[64];
+    char host[64];
+    snprintf(url, sizeof url, "http://etcd.invalid%s", strrchr(fake.url, ':'));
+    snprintf(host, sizeof host, "\r\nHost: etcd.invalid%s\r\n", strrchr(fake.url, ':'));
+    struct seen seen = {.request = {.url = url, .connect_to = "127.0.0.1"}};
+    post(&seen);
+    until_done(&seen, 1);
+    assert_int_equal(seen.error, HTTP_OK);
+    assert_non_null(strstr(fake.request, host));
+    post(&seen);
+    until_done(&seen, 2);
+    assert_int_equal(fake.connections, 1);
+    seen.request.connect_to = "127.0.0.2"; /* nobody there */
+    post(&seen);
+    until_done(&seen, 3);
+    assert_int_equal(seen.error, HTTP_UNREACHABLE);
+    seen.request.connect_to = "[::1]";
+    post(&seen);
+    until_done(&seen, 4);
+    assert_int_equal(seen.error, HTTP_UNREACHABLE);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -381,7 +407,7 @@ int main(void)
         TEST(test_silence),        TEST(test_cancel_while_resolving),
         TEST(test_stream),         TEST(test_cancel_in_callback),
         TEST(test_cancel_outside), TEST(test_close_in_callback),
-        TEST(test_many),
+        TEST(test_many),           TEST(test_connect_to),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,7 +43,7 @@ deny 'sidecar/|microhttpd|thrift|glib' 'discovery knows codec and lb, not the pr
 # below <folder> <what it may include of discovery>: anything else of discovery is above it.
 below() {
     local others
-    others=$(printf '%s\n' base rules store state file etcd http_client | grep -vxE "$2")
+    others=$(printf '%s\n' base rules store state file etcd http_client resolver | grep -vxE "$2")
     deny "discovery/($(printf '%s' "$others" | tr '\n' '|'))[/.]" \
         "discovery/$1 knows of discovery: $(printf '%s' "$2" | tr '|' ' ')" \
         $(sources discovery/"$1"*)
@@ -54,14 +54,15 @@ below store 'store|rules|base'
 below state 'state|store|rules|base'
 below file 'file|store|rules|base'
 below http_client 'http_client|base'
-below etcd 'etcd|state|store|rules|base|http_client'
+below resolver 'resolver|base'
+below etcd 'etcd|state|store|rules|base|http_client|resolver'
 deny 'discovery/store/(store_internal|view_build|view_probe|snapshot_build|endpoint)' \
     'the insides of the store are its own' \
     $(printf '%s\n' "$discovery" | grep -v '^discovery/store/') $(sources sidecar)
 deny 'codec/|lb/' 'discovery/base knows libc and jansson' $(sources discovery/base)
 
 deny 'uv\.h' 'in discovery libuv belongs to the I/O files' \
-    $(except "$discovery" etcd_io.c etcd_io.h http_client.c http_client.h file_source.c \
+    $(except "$discovery" etcd_io.c etcd_io.h http_client.c http_client.h resolver.c resolver.h file_source.c \
       file_source.h state_file.c state_file.h state_saver.c state_saver.h)
 deny 'sidecar/(data|admin|server|cli)/' 'shared is below data, admin, server and cli' $shared
 deny 'sidecar/(admin|server|cli)/' 'data is below admin, server and cli' $data

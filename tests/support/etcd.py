@@ -37,6 +37,7 @@ class Etcd:
     def __init__(self, name: str = "test", peers: Optional[dict[str, str]] = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="tside-etcd-"))
         self.process: Optional[Process] = None
+        self.host = "127.0.0.1"  # where it listens
         self.port = 0
         self.name = name
         self.peers = peers
@@ -71,7 +72,7 @@ class Etcd:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def healthy(self) -> bool:
         try:
@@ -80,7 +81,7 @@ class Etcd:
             return False
 
     def _http(self, method: str, path: str, body: Optional[dict] = None) -> str:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=10)
         try:
             connection.request(method, path, None if body is None else json.dumps(body))
             answer = connection.getresponse()

@@ -45,9 +45,15 @@ static void play(enum etcd_event event)
     struct etcd_range_reply reply = {.header = {CLUSTER, 11}, .kvs = {1, kv, NULL}, .count = 1};
     struct etcd_watch_message watch = {
         .header = {CLUSTER, 11}, .watch_id = 1, .events = {1, kv, NULL}};
+    const uint32_t endpoints[] = {3, 4};
     with("/tside/rules/a", 11, 11, false);
-    step((struct etcd_input){
-        .event = event, .range = &reply, .range_bytes = 100, .watch = &watch, .error = &error});
+    step((struct etcd_input){.event = event,
+                             .range = &reply,
+                             .range_bytes = 100,
+                             .watch = &watch,
+                             .error = &error,
+                             .endpoints = endpoints,
+                             .endpoints_n = 2});
 }
 
 static void test_every_pair(void **state)
@@ -111,11 +117,14 @@ static void test_random_walk(void **state)
             now = etcd_fsm_timer_ms(fsm) > now ? etcd_fsm_timer_ms(fsm) : now;
         }
         now += (uint64_t)DRAW(300);
+        const uint32_t endpoints[] = {(uint32_t)DRAW(3), 3 + (uint32_t)DRAW(3)};
         step((struct etcd_input){.event = event,
                                  .range = &reply,
                                  .range_bytes = (size_t)DRAW(10000000),
                                  .watch = &watch,
-                                 .error = &error});
+                                 .error = &error,
+                                 .endpoints = endpoints,
+                                 .endpoints_n = 1 + (uint32_t)DRAW(2)});
         etcd_fsm_check(fsm);
         assert_true(etcd_fsm_revision(fsm) >= before || did(ETCD_DO_LIST_COMMIT) != NULL);
     }

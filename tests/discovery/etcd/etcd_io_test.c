@@ -14,6 +14,7 @@
 
 #include <arpa/inet.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +51,7 @@ struct host {
     struct etcd_io *io;
     const char *rules_prefix;
     const char *state_dir;
+    resolver_lookup_fn lookup;
     bool alarmed;
     bool closed;
     uint64_t commits;
@@ -104,6 +106,7 @@ static void host_start_at(struct host *host, const char *const *urls, uint32_t n
         .timing = &quick,
         .state_period_ms = 100,
         .held_release_ms = 300,
+        .lookup = host->lookup,
         .on_commit = on_commit,
         .note = on_note,
         .owner = host,
@@ -208,7 +211,11 @@ static bool has_streams(const struct host *host, int64_t wanted)
 
 static bool has_failures(const struct host *host, int64_t wanted)
 {
-    return stats_of(host).endpoints[0].failures >= (uint64_t)wanted;
+    uint64_t failures = 0;
+    for (int i = 0; i < ETCD_ENDPOINTS_MAX; i++) {
+        failures += stats_of(host).endpoints[i].failures;
+    }
+    return failures >= (uint64_t)wanted;
 }
 
 static uint64_t keys(const struct host *host, enum disc_space space)
@@ -406,6 +413,123 @@ static int black_hole(char url[32])
     return fd;
 }
 
+/* ---- names -------------------------------------------------------------------------------- */
+
+static pthread_mutex_t names_lock = PTHREAD_MUTEX_INITIALIZER;
+static const char *names_addresses; /* what a lookup answers: "127.0.0.2 127.0.0.1" */
+
+static void names_are(const char *addresses)
+{
+    pthread_mutex_lock(&names_lock);
+    names_addresses = addresses;
+    pthread_mutex_unlock(&names_lock);
+}
+
+static void look_up(const char *host, struct resolver_answer *ret)
+{
+    char copy[128];
+    char *rest = copy;
+    pthread_mutex_lock(&names_lock);
+    snprintf(copy, sizeof copy, "%s", names_addresses);
+    pthread_mutex_unlock(&names_lock);
+    ret->n = 0;
+    for (const char *one; strcmp(host, "etcd.test") == 0 && (one = strtok_r(rest, " ", &rest));) {
+        snprintf(ret->address[ret->n++], sizeof ret->address[0], "%s", one);
+    }
+}
+
+/* Accepts at this address and etcd's port, and never answers. */
+static int silent_at(const char *address)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons(etcd.port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int on = 1;
+    assert_int_equal(inet_pton(AF_INET, address, &addr.sin_addr), 1);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof addr), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    return fd;
+}
+
+static void start_by_name(struct host *host)
+{
+    static char url[64];
+    const char *const urls[] = {url};
+    snprintf(url, sizeof url, "http://etcd.test:%u", etcd.port);
+    host->lookup = look_up;
+    host_start_at(host, urls, 1);
+}
+
+/* One name, three addresses, of which two accept and say nothing: each is tried by itself. */
+static void test_a_name_whose_first_address_hangs(void **state)
+{
+    struct host host = {0};
+    (void)state;
+    int fd[] = {silent_at("127.0.0.2"), silent_at("127.0.0.3")};
+    int64_t revision = etcd_put(&etcd, SVC "3005", "{}", 0);
+    names_are("127.0.0.2 127.0.0.3 127.0.0.1");
+    start_by_name(&host);
+    WAIT_FOR(&host, has_revision, revision);
+    WAIT_FOR(&host, is_watching, true);
+    assert_string_equal(stats_of(&host).endpoints[stats_of(&host).endpoint].address, "127.0.0.1");
+    host_stop(&host);
+    close(fd[0]);
+    close(fd[1]);
+    etcd_delete(&etcd, SVC "3005");
+}
+
+/* The name moves, and what is at the old address hangs: the watch is at the new one soon. */
+static void test_a_name_that_moves(void **state)
+{
+    struct host host = {0};
+    (void)state;
+    int fd = silent_at("127.0.0.2");
+    names_are("127.0.0.2");
+    start_by_name(&host);
+    WAIT_FOR(&host, has_failures, 1);
+    names_are(""); /* no answer: it goes on with what it knows */
+    WAIT_FOR(&host, has_failures, 2);
+    names_are("127.0.0.1");
+    WAIT_FOR(&host, is_watching, true);
+    assert_true(stats_of(&host).lookups >= 2);
+    uint32_t n = 0;
+    for (int i = 0; i < ETCD_ENDPOINTS_MAX; i++) {
+        n += stats_of(&host).endpoints[i].url != NULL;
+    }
+    assert_int_equal(n, 1); /* the old address is gone */
+
+    /* While it answers, an address stays, whatever the name says. */
+    names_are("127.0.0.2");
+    etcd_process_signal(&etcd, SIGSTOP);
+    WAIT_FOR(&host, is_watching, false);
+    etcd_process_signal(&etcd, SIGCONT);
+    names_are("127.0.0.1");
+    WAIT_FOR(&host, is_watching, true);
+    host_stop(&host);
+    close(fd);
+}
+
+/* Dead DNS: it starts from disk at once, and ends without waiting for an answer. */
+static void hang(const char *host, struct resolver_answer *ret)
+{
+    (void)host;
+    pthread_mutex_lock(&names_lock);
+    pthread_mutex_unlock(&names_lock);
+    ret->n = 0;
+}
+
+static void test_dead_dns(void **state)
+{
+    struct host host = {.state_dir = state_dir, .lookup = hang};
+    const char *const urls[] = {"http://etcd.invalid:1"};
+    (void)state;
+    pthread_mutex_lock(&names_lock);
+    host_start_at(&host, urls, 1);
+    assert_true(endpoints(&host, "example.service") > 0);
+    host_stop(&host);
+    pthread_mutex_unlock(&names_lock);
+}
+
 static void test_dead_addresses(void **state)
 {
     struct host host = {0};
@@ -555,6 +679,9 @@ int main(void)
         cmocka_unit_test(test_kill_and_resume),
         cmocka_unit_test(test_start_without_etcd),
         cmocka_unit_test(test_compacted_while_away),
+        cmocka_unit_test(test_a_name_whose_first_address_hangs),
+        cmocka_unit_test(test_a_name_that_moves),
+        cmocka_unit_test(test_dead_dns),
         cmocka_unit_test(test_dead_addresses),
         cmocka_unit_test(test_stopped),
         cmocka_unit_test(test_quiet_prefix),

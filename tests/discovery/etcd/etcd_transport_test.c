@@ -19,6 +19,7 @@ static uv_loop_t loop;
 static struct fake_etcd fake;
 static struct http_client *client;
 static struct etcd_transport *transport;
+static struct etcd_endpoints endpoints;
 static struct etcd_ranges ranges;
 static char events[512];         /* " CREATED CHANGES ..." without BYTES */
 static char text[256];           /* of the last error */
@@ -41,12 +42,14 @@ static void on_event(void *arg, uint32_t endpoint, const struct etcd_input *inpu
 static int setup(void **state)
 {
     static const char *const prefix[DISC_SPACES] = {"/tside/rules", "/tside/services"};
-    static const char *urls[1];
+    const char *urls[1];
     uv_loop_init(&loop);
     fake_etcd_start(&fake, &loop);
     client = http_client_new(&loop);
     urls[0] = fake.url;
-    const struct etcd_transport_options options = {.http = client, .urls = urls, .event = on_event};
+    etcd_endpoints_init(&endpoints, urls, 1);
+    const struct etcd_transport_options options = {
+        .http = client, .endpoints = &endpoints, .event = on_event};
     transport = etcd_transport_new(&options);
     etcd_ranges_init(&ranges, prefix);
     events[0] = text[0] = '\0';
@@ -61,6 +64,7 @@ static int teardown(void **state)
     fake_etcd_stop(&fake);
     uv_run(&loop, UV_RUN_DEFAULT);
     etcd_ranges_done(&ranges);
+    etcd_endpoints_done(&endpoints);
     return uv_loop_close(&loop);
 }
 
