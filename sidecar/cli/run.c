@@ -58,7 +58,10 @@ int cli_run(int argc, char **argv)
     }
     int code = CLI_DATA;
     if (bootstrap_fit(bootstrap, raise_files(), print_finding, NULL)) {
-        code = server_run(bootstrap);
+        const struct server_options options = {.bootstrap = bootstrap,
+                                               .tick_ms = SERVER_TICK_MS,
+                                               .tuple_idle_ms = SERVER_TUPLE_IDLE_MS};
+        code = server_run(&options);
     }
     bootstrap_free(bootstrap);
     return code;

@@ -23,12 +23,10 @@
 #include <sys/stat.h>
 #include <sysexits.h>
 
-/* Housekeeping of the control thread. */
-#define SERVER_TICK_MS 1000
-/* Tuples without a call for this long leave the table (contract, section 7). */
-#define SERVER_TUPLE_IDLE_MS 3600000
+_Static_assert(EPOCH_WORKERS_MAX >= BOOTSTRAP_WORKERS_MAX, "every worker passes the epoch");
 
 struct server {
+    struct server_options options;
     const struct bootstrap *bootstrap;
     struct log *log;
     struct codec_templates *templates;
@@ -73,9 +71,7 @@ static void on_offer(void *owner, const struct disc_snapshot *newest)
 /* Frees what no worker can hold any more. */
 static void reclaim(struct server *server)
 {
-    uint64_t seen = worker_group_seen(&server->workers);
-    rules_reclaim(&server->rules, seen);
-    tuple_table_reclaim(server->workers.env.tuples, seen);
+    rules_reclaim(&server->rules, worker_group_seen(&server->workers));
 }
 
 static void stop_control(struct server *server);
@@ -100,13 +96,11 @@ static void notify_control(void *owner)
 static void on_tick(uv_timer_t *handle)
 {
     struct server *server = handle->data;
-    const struct disc_snapshot *newest = rules_newest(&server->rules);
+    struct worker_env *env = &server->workers.env;
     reclaim(server);
-    if (newest) {
-        /* Loop times of workers and control are one clock. */
-        tuple_table_expire(server->workers.env.tuples, uv_now(&server->loop), SERVER_TUPLE_IDLE_MS,
-                           disc_snapshot_generation(newest));
-    }
+    /* Loop times of workers and control are one clock. */
+    tuple_table_tidy(env->tuples, &env->epoch, uv_now(&server->loop),
+                     server->options.tuple_idle_ms);
 }
 
 /* ---- drain --------------------------------------------------------------------------------- */
@@ -282,7 +276,8 @@ static bool init_loop(struct server *server)
            catch_signal(server, &server->sigint, on_signal, SIGINT) &&
            catch_signal(server, &server->sighup, on_reload, SIGHUP) &&
            catch_signal(server, &server->sigusr2, on_handover, SIGUSR2) &&
-           uv_timer_start(&server->tick, on_tick, SERVER_TICK_MS, SERVER_TICK_MS) == 0;
+           uv_timer_start(&server->tick, on_tick, server->options.tick_ms,
+                          server->options.tick_ms) == 0;
 }
 
 /* Two processes would write one state; and SO_REUSEPORT hides a second one on the port. */
@@ -379,9 +374,9 @@ static void release(struct server *server)
 }
 
 /* What everything else stands on. False: out of memory or descriptors. */
-static bool init(struct server *server, const struct bootstrap *bootstrap)
+static bool init(struct server *server)
 {
-    server->bootstrap = bootstrap;
+    const struct bootstrap *bootstrap = server->bootstrap;
     server->state_lock = -1;
     server->started_unix_ms = unix_ms();
     server->templates = codec_templates_new();
@@ -390,6 +385,7 @@ static bool init(struct server *server, const struct bootstrap *bootstrap)
         .drain_timeout_ms = bootstrap->timeouts.drain_timeout_ms,
         .templates = server->templates,
         .tuples = tuple_table_new(bootstrap->limits.metric_routes, bootstrap->workers),
+        .epoch.workers = bootstrap->workers,
         .notify_control = notify_control,
         .owner = server,
     };
@@ -403,12 +399,15 @@ static bool init(struct server *server, const struct bootstrap *bootstrap)
     return rules_init(&server->rules, &rules) && server->templates && server->workers.env.tuples;
 }
 
-int server_run(const struct bootstrap *bootstrap)
+int server_run(const struct server_options *options)
 {
+    const struct bootstrap *bootstrap = options->bootstrap;
     struct server *server = calloc(1, sizeof *server);
     if (!server) {
         return EX_OSERR;
     }
+    server->options = *options;
+    server->bootstrap = bootstrap;
     ignore_signals();
     server->log =
         log_new(2, (enum log_level)bootstrap->log_level, bootstrap->log_text, bootstrap->node_name);
@@ -422,7 +421,7 @@ int server_run(const struct bootstrap *bootstrap)
                    "limits.connections is %llu: RLIMIT_NOFILE has room for no more",
                    (unsigned long long)bootstrap->limits.connections);
     }
-    if (!init(server, bootstrap)) {
+    if (!init(server)) {
         fatal(server, "cannot_start", 0, "out of memory");
         stop_control(server);
     } else if (!start(server)) {

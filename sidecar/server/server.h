@@ -10,8 +10,19 @@
 
 #include "sidecar/base/bootstrap.h"
 
-/* Runs until drained; the bootstrap is borrowed. Returns the process's exit code; whatever failed at
- * start was logged on standard error. */
-int server_run(const struct bootstrap *bootstrap);
+/* Housekeeping of the control thread. */
+#define SERVER_TICK_MS 1000
+/* Tuples without a call for this long leave the table (contract, section 7). */
+#define SERVER_TUPLE_IDLE_MS 3600000
+
+struct server_options {
+    const struct bootstrap *bootstrap; /* borrowed */
+    uint64_t tick_ms;                  /* SERVER_TICK_MS; tests cut it short, and so below */
+    uint64_t tuple_idle_ms;            /* SERVER_TUPLE_IDLE_MS */
+};
+
+/* Runs until drained. Returns the process's exit code; whatever failed at start was logged on standard
+ * error. */
+int server_run(const struct server_options *options);
 
 #endif

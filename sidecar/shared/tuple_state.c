@@ -6,9 +6,10 @@
  * still gets one entry, and removed entries leave nothing behind (open addressing would need
  * tombstones, and a rebuild that workers had to wait for). The control thread alone removes: it sets
  * the count of an entry from 0 to DEAD, so that nobody can take it up again, then unlinks it. A
- * removed entry keeps its `next`, as a worker may stand on it until the epoch has passed.
+ * removed entry keeps its `next`, as a worker may stand on it until every worker has passed an epoch
+ * that began after the unlinking.
  *
- *     bucket -> entry -> entry -> NULL         retired -> entry (epoch 7) -> entry (epoch 6)
+ *     bucket -> entry -> entry -> NULL         retired -> entry -> entry, freed together
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/shared/tuple_state.h"
@@ -33,7 +34,6 @@ struct tuple_state {
     uint64_t hash;
     struct tuple_state *_Atomic next; /* in the bucket; written by control once published */
     struct tuple_state *next_retired;
-    uint64_t epoch;          /* of a retired one */
     struct disc_tuple names; /* points behind counts */
     struct tuple_counts counts[];
 };
@@ -45,7 +45,8 @@ struct tuple_table {
     struct permits entries;
     _Atomic uint64_t overflow_total;
     struct tuple_state *other;
-    struct tuple_state *retired; /* newest first; control's, likewise residue */
+    struct tuple_state *retired; /* control's, likewise below */
+    uint64_t retired_until;      /* the epoch that frees them */
     struct tuple_residue *residue;
     uint64_t mask;
     struct tuple_state *_Atomic *buckets;
@@ -327,7 +328,7 @@ static bool is_idle(const struct tuple_state *state, uint64_t now_ms, uint64_t i
 }
 
 static void retire(struct tuple_table *table, struct tuple_state *_Atomic *bucket,
-                   struct tuple_state *state, uint64_t epoch)
+                   struct tuple_state *state)
 {
     struct tuple_sums sums;
     tuple_state_sum(state, &sums);
@@ -335,13 +336,11 @@ static void retire(struct tuple_table *table, struct tuple_state *_Atomic *bucke
                       state->names.name[DISC_TO_CLUSTER], &sums);
     unlink_state(bucket, state);
     permit_give(&table->entries, 1);
-    state->epoch = epoch;
     state->next_retired = table->retired;
     table->retired = state;
 }
 
-void tuple_table_expire(struct tuple_table *table, uint64_t now_ms, uint64_t idle_ms,
-                        uint64_t epoch)
+static void retire_idle(struct tuple_table *table, uint64_t now_ms, uint64_t idle_ms)
 {
     for (uint64_t i = 0; i <= table->mask; i++) {
         struct tuple_state *_Atomic *bucket = &table->buckets[i];
@@ -353,23 +352,23 @@ void tuple_table_expire(struct tuple_table *table, uint64_t now_ms, uint64_t idl
             if (is_idle(state, now_ms, idle_ms) &&
                 atomic_compare_exchange_strong_explicit(
                     &state->refs, &none, REFS_DEAD, memory_order_acquire, memory_order_relaxed)) {
-                retire(table, bucket, state, epoch);
+                retire(table, bucket, state);
             }
             state = next;
         }
     }
 }
 
-void tuple_table_reclaim(struct tuple_table *table, uint64_t epoch_seen_by_all)
+void tuple_table_tidy(struct tuple_table *table, struct epoch *epoch, uint64_t now_ms,
+                      uint64_t idle_ms)
 {
-    struct tuple_state **link = &table->retired;
-    while (*link != NULL) {
-        struct tuple_state *state = *link;
-        if (state->epoch > epoch_seen_by_all) {
-            link = &state->next_retired;
-            continue;
-        }
-        *link = state->next_retired;
-        free(state);
+    if (table->retired != NULL && !epoch_passed(epoch, table->retired_until)) {
+        return;
+    }
+    retired_free(table->retired);
+    table->retired = NULL;
+    retire_idle(table, now_ms, idle_ms);
+    if (table->retired != NULL) {
+        table->retired_until = epoch_advance(epoch);
     }
 }

@@ -9,8 +9,7 @@
  *     worker: state = tuple_table_get(table, tuple)   reference taken; never NULL
  *             tuple_state_count(state, worker, reason, us)
  *             tuple_state_unref(state)
- *     control: tuple_table_each(); tuple_table_expire() -> retired entries, to be freed when every
- *             worker has passed the epoch (tuple_table_reclaim)
+ *     control: tuple_table_each(); tuple_table_tidy() now and then
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_SIDECAR_SHARED_TUPLE_STATE_H
@@ -18,6 +17,7 @@
 
 #include "discovery/rules/tuple.h"
 #include "sidecar/base/reason.h"
+#include "sidecar/shared/epoch.h"
 
 #include <stdatomic.h>
 
@@ -82,11 +82,11 @@ void tuple_table_each_residue(const struct tuple_table *table, tuple_residue_fn 
 uint64_t tuple_table_count(const struct tuple_table *table);
 uint64_t tuple_table_overflow_total(const struct tuple_table *table); /* gets that met "_other" */
 
-/* Control thread: takes entries that nobody holds and that were idle for idle_ms out of the table;
- * they are freed by reclaim once every worker has seen `epoch` or a later one. No worker may have
- * seen `epoch` before expire returns: workers look entries up without a lock and may stand on one. */
-void tuple_table_expire(struct tuple_table *table, uint64_t now_ms, uint64_t idle_ms,
-                        uint64_t epoch);
-void tuple_table_reclaim(struct tuple_table *table, uint64_t epoch_seen_by_all);
+/* Control thread, now and then: frees the entries that have left and that no worker can stand on any
+ * more, then takes out those that nobody holds and that had no call for idle_ms. While some that have
+ * left wait for a worker, no others leave: a worker that stands still costs one table's memory, not
+ * more. now_ms is loop time; epoch is the one that the workers pass. */
+void tuple_table_tidy(struct tuple_table *table, struct epoch *epoch, uint64_t now_ms,
+                      uint64_t idle_ms);
 
 #endif

@@ -187,6 +187,7 @@ static void on_check(uv_check_t *handle)
     flush(worker);
     buffers_pile_free(&worker->buffers, &worker->pile);
     arena_reset(&worker->arena);
+    epoch_pass(&worker->env->epoch, worker->index);
     worker->turn++;
     beat(worker);
     advance_phase(worker);

@@ -23,6 +23,7 @@
 #include "sidecar/data/loop/timer_wheel.h"
 #include "sidecar/data/route/route.h"
 #include "sidecar/shared/counters.h"
+#include "sidecar/shared/epoch.h"
 #include "sidecar/shared/ring.h"
 
 #include <uv.h>
@@ -47,6 +48,7 @@ struct worker_env {
     uint64_t drain_timeout_ms; /* in force: not written any more once workers are told to drain */
     const struct codec_templates *templates;
     struct tuple_table *tuples;
+    struct epoch epoch;         /* passed by each worker at the end of its turns */
     struct permits connections; /* limits.connections */
     struct permits calls;       /* limits.calls */
     struct permits buffered;    /* limits.buffered_bytes */

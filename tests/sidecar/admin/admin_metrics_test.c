@@ -205,8 +205,8 @@ static void test_durations_outlive_tuples(void **state)
     struct tuple_state *one = admin_world_tuple(&f->w, "a", "b", "M");
     tuple_counts_add(tuple_state_counts(one, 0), REASON_OK, 5000, 1);
     tuple_state_unref(one);
-    tuple_table_expire(f->w.tuples, 10000000, 3600000, 1);
-    tuple_table_reclaim(f->w.tuples, 1);
+    struct epoch epoch = {.workers = 0};
+    tuple_table_tidy(f->w.tuples, &epoch, 10000000, 3600000);
     char *metrics = scrape(f);
     assert_null(strstr(metrics, "method=\"M\""));
     assert_line(metrics, "tside_call_duration_seconds_count{to=\"b\",to_cluster=\"default\"} 1");

@@ -118,8 +118,8 @@ static void test_tuples_that_left_are_forgotten(void **state)
     struct fixture *f = *state;
     pass(f, 5, 10);
     tuple_state_unref(f->state);
-    tuple_table_expire(f->tuples, f->now_ms + 10000000, 1, 1);
-    tuple_table_reclaim(f->tuples, 1);
+    struct epoch epoch = {.workers = 0};
+    tuple_table_tidy(f->tuples, &epoch, f->now_ms + 10000000, 1);
     windows_sample(f->windows, f->tuples, f->now_ms);
     assert_near(rates(f).m1, 0);
     /* It comes back and counts from zero. */

@@ -197,10 +197,9 @@ static void test_expires_idle_and_free_only(void **state)
     count(busy, 0, 1, 1000 + HOUR_MS);
     tuple_state_unref(idle);
     tuple_state_unref(busy);
-    tuple_table_expire(table, 1000 + HOUR_MS, HOUR_MS, 1);
+    struct epoch epoch = {.workers = 0};
+    tuple_table_tidy(table, &epoch, 1000 + HOUR_MS, HOUR_MS);
     assert_int_equal(tuple_table_count(table), 2);
-    tuple_table_reclaim(table, 0);
-    tuple_table_reclaim(table, 1);
     struct total total = totals(table);
     assert_int_equal(total.entries, 2);
     assert_int_equal(total.calls, 3);
@@ -217,6 +216,7 @@ static void test_room_after_expiry(void **state)
 {
     (void)state;
     struct names names;
+    struct epoch epoch = {.workers = 0};
     struct tuple_table *table = tuple_table_new(100, 1);
     for (unsigned round = 0; round < 50; round++) {
         for (unsigned i = 0; i < 100; i++) {
@@ -225,8 +225,7 @@ static void test_room_after_expiry(void **state)
             tuple_state_unref(entry);
         }
         assert_int_equal(tuple_table_count(table), 100);
-        tuple_table_expire(table, 10 + HOUR_MS, HOUR_MS, round);
-        tuple_table_reclaim(table, round);
+        tuple_table_tidy(table, &epoch, 10 + HOUR_MS, HOUR_MS);
         assert_int_equal(tuple_table_count(table), 0);
     }
     assert_int_equal(tuple_table_overflow_total(table), 0);
@@ -247,18 +246,45 @@ static void test_residue_is_bounded(void **state)
 {
     (void)state;
     struct names names;
+    struct epoch epoch = {.workers = 0};
     struct tuple_table *table = tuple_table_new(3, 1);
     for (unsigned i = 0; i < 7; i++) { /* seven services */
         struct tuple_state *entry = tuple_table_get(table, numbered(&names, i));
         count(entry, 0, 1, 1);
         tuple_state_unref(entry);
-        tuple_table_expire(table, 10 + HOUR_MS, HOUR_MS, i);
+        tuple_table_tidy(table, &epoch, 10 + HOUR_MS, HOUR_MS);
     }
     unsigned n[2] = {0, 0};
     tuple_table_each_residue(table, count_residue, n);
     assert_int_equal(n[0], 3);
     assert_int_equal(n[1], 1);
     assert_int_equal(totals(table).calls, 7);
+    tuple_table_free(table);
+}
+
+/* What has left stays in memory, and no more leaves, until every worker has passed once since. */
+static void test_leaving_waits_for_every_worker(void **state)
+{
+    (void)state;
+    struct names names;
+    struct epoch epoch = {.workers = 2};
+    struct tuple_table *table = tuple_table_new(10, 2);
+    struct tuple_state *first = tuple_table_get(table, numbered(&names, 1));
+    tuple_state_unref(first);
+    epoch_pass(&epoch, 0);
+    epoch_pass(&epoch, 1);
+    tuple_table_tidy(table, &epoch, HOUR_MS, HOUR_MS);
+    assert_int_equal(tuple_table_count(table), 0);
+
+    tuple_state_unref(tuple_table_get(table, numbered(&names, 2)));
+    epoch_pass(&epoch, 0); /* worker 1 may still stand on the first */
+    tuple_table_tidy(table, &epoch, HOUR_MS, HOUR_MS);
+    assert_int_equal(tuple_table_count(table), 1);
+    assert_true(disc_tuple_eq(tuple_state_names(first), numbered(&names, 1)));
+
+    epoch_pass(&epoch, 1);
+    tuple_table_tidy(table, &epoch, HOUR_MS, HOUR_MS);
+    assert_int_equal(tuple_table_count(table), 0);
     tuple_table_free(table);
 }
 
@@ -270,15 +296,13 @@ static void test_residue_is_bounded(void **state)
 
 struct race {
     struct tuple_table *table;
-    _Atomic uint64_t epoch;         /* control's */
-    _Atomic uint64_t seen[THREADS]; /* each worker's */
+    struct epoch epoch;
     _Atomic uint32_t running;
     _Atomic uint32_t next_worker;
     _Atomic uint32_t wrong;
 };
 
-/* A worker: holds an entry, counts on it, lets it go, and says between two calls which epoch it
- * has seen. */
+/* A worker: holds an entry, counts on it, lets it go, and passes the epoch between two calls. */
 static void *worker(void *arg)
 {
     struct race *race = arg;
@@ -294,9 +318,8 @@ static void *worker(void *arg)
         }
         count(entry, me, 3, 1);
         tuple_state_unref(entry);
-        atomic_store(&race->seen[me], atomic_load(&race->epoch));
+        epoch_pass(&race->epoch, me);
     }
-    atomic_store(&race->seen[me], UINT64_MAX);
     atomic_fetch_sub(&race->running, 1);
     return NULL;
 }
@@ -316,15 +339,7 @@ static bool check_unique(void *arg, const struct tuple_state *state)
 static void control(struct race *race, uint64_t limit)
 {
     while (atomic_load(&race->running) > 0) {
-        uint64_t epoch = atomic_load(&race->epoch) + 1;
-        tuple_table_expire(race->table, 10, 5, epoch);
-        atomic_store(&race->epoch, epoch);
-        uint64_t all = UINT64_MAX;
-        for (int i = 0; i < THREADS; i++) {
-            uint64_t seen = atomic_load(&race->seen[i]);
-            all = seen < all ? seen : all;
-        }
-        tuple_table_reclaim(race->table, all);
+        tuple_table_tidy(race->table, &race->epoch, 10, 5);
         unsigned char seen[TUPLES] = {0};
         tuple_table_each(race->table, check_unique, seen);
         for (int i = 0; i < TUPLES; i++) {
@@ -337,7 +352,8 @@ static void control(struct race *race, uint64_t limit)
 
 static void run_race(uint64_t limit)
 {
-    struct race race = {.table = tuple_table_new(limit, THREADS), .running = THREADS};
+    struct race race = {
+        .table = tuple_table_new(limit, THREADS), .epoch.workers = THREADS, .running = THREADS};
     pthread_t threads[THREADS];
     for (int i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, worker, &race), 0);
@@ -346,12 +362,15 @@ static void run_race(uint64_t limit)
     for (int i = 0; i < THREADS; i++) {
         pthread_join(threads[i], NULL);
     }
+    for (uint32_t i = 0; i < THREADS; i++) {
+        epoch_pass(&race.epoch, i);
+    }
     struct total total = totals(race.table);
     assert_int_equal(race.wrong, 0);
     assert_int_equal(total.calls, THREADS * ROUNDS);
     assert_int_equal(total.buckets, THREADS * ROUNDS);
     assert_int_equal(total.sum_us, 3 * THREADS * ROUNDS);
-    tuple_table_expire(race.table, 10, 5, 0);
+    tuple_table_tidy(race.table, &race.epoch, 10, 5);
     assert_int_equal(tuple_table_count(race.table), 0);
     assert_int_equal(totals(race.table).calls, THREADS * ROUNDS);
     tuple_table_free(race.table);
@@ -380,6 +399,7 @@ int main(void)
         cmocka_unit_test(test_expires_idle_and_free_only),
         cmocka_unit_test(test_room_after_expiry),
         cmocka_unit_test(test_residue_is_bounded),
+        cmocka_unit_test(test_leaving_waits_for_every_worker),
         cmocka_unit_test(test_threads_with_room),
         cmocka_unit_test(test_threads_beyond_the_limit),
     };
