@@ -12,6 +12,8 @@
  */
 #include "sidecar/admin/http.h"
 
+#include "sidecar/base/listen_socket.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <microhttpd.h>
@@ -340,11 +342,14 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
         int fd = accept4(server->options.fd, (struct sockaddr *)&addr, &addr_len,
                          SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            if (accept_error_is_of_one(errno)) {
+                continue;
+            }
+            if (errno != EAGAIN) {
                 uv_poll_stop(poll);
                 uv_timer_start(&server->pause, on_pause_over, ACCEPT_PAUSE_MS, 0);
             }
-            return; /* else EAGAIN, or a peer that has gone again */
+            return;
         }
         if (server->main.open < server->options.connections) {
             daemon_add(&server->main, fd, (struct sockaddr *)&addr, addr_len);

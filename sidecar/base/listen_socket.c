@@ -126,6 +126,24 @@ static int remove_stale(const union socket_address *address)
     return unlink(address->path.sun_path) != 0 ? -errno : 0;
 }
 
+bool accept_error_is_of_one(int error)
+{
+    switch (error) {
+    case EINTR:
+    case ECONNABORTED: /* gone while it waited; the others: Linux hands over the error that it had */
+    case EPROTO:
+    case ENOPROTOOPT:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENONET:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void make_directory_of(const char *path)
 {
     char directory[sizeof(struct sockaddr_un)];

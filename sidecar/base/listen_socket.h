@@ -44,6 +44,11 @@ enum listen_sharing {
 int listen_socket_tcp(union socket_address *address, socklen_t len, enum listen_sharing sharing,
                       int backlog);
 
+/* Whether an error of accept() is of one connection alone and the next may be asked for at once. EAGAIN
+ * is not: there is none. Any other comes again at once: out of descriptors or memory, forbidden; the
+ * socket stays readable, and whoever does not let it rest spins. */
+bool accept_error_is_of_one(int error);
+
 /* The file of a unix socket that was made here; all zero: none. */
 struct socket_file {
     dev_t device;

@@ -114,9 +114,6 @@ struct worker {
     struct codec_scan scan; /* scratch of all frame readers */
     uint64_t turn;          /* counts turns; reads per turn hang on it */
     uint64_t next_tick_ms;
-    uv_tcp_t refused_tcp; /* takes connections that there is no memory for, to be closed */
-    uv_pipe_t refused_pipe;
-    bool refusing[2]; /* is_unix: the handle is in use */
     bool has_loop;
     bool started;
     bool ran;

@@ -4,110 +4,126 @@
  */
 #include "sidecar/data/session/listener.h"
 
+#include "sidecar/base/listen_socket.h"
+#include "sidecar/base/log.h"
 #include "sidecar/data/session/session.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define LISTENER_BACKLOG 4096
+/* What is in the queue beyond waits for the next turn: calls go on between. */
+#define LISTENER_ACCEPTS_PER_TURN 64
+#define LISTENER_REST_MS          100
+#define LISTENER_LOG_MS           10000 /* at most one line in so long */
 /* Connections taken up from a queue that is being closed. */
 #define LISTENER_LAST_ACCEPTS 4096
 
-static void on_connection(uv_stream_t *server, int status);
+static void on_acceptable(uv_poll_t *poll, int status, int events);
 
-static void on_refused_closed(uv_handle_t *handle)
+static void listen_again(struct listener *listener)
 {
-    struct worker *worker = handle->loop->data;
-    *(bool *)handle->data = false;
-    for (struct list *n = worker->listeners.next; n != &worker->listeners; n = n->next) {
-        struct listener *listener = container_of(n, struct listener, all);
-        if (listener->stuck) {
-            listener->stuck = false;
-            on_connection(&listener->uv.stream, 0);
-        }
-    }
+    (void)uv_poll_start(&listener->poll, UV_READABLE,
+                        on_acceptable); /* fails on closed ones alone */
 }
 
-/* libuv stops listening until somebody accepts: one of the worker's own two handles does, and closes it
- * again. A second one waits until that handle is free. */
-static void refuse(struct listener *listener)
+static void on_rested(uv_timer_t *timer)
+{
+    listen_again(timer->data);
+}
+
+static void log_rest(struct listener *listener, int error)
 {
     struct worker *worker = listener->worker;
-    bool is_unix = listener->config->is_unix;
-    bool *busy = &worker->refusing[is_unix];
-    uv_handle_t *handle =
-        is_unix ? (uv_handle_t *)&worker->refused_pipe : (uv_handle_t *)&worker->refused_tcp;
-    listener->stuck = *busy;
-    if (*busy) {
+    uint64_t now_ms = worker_now_ms(worker);
+    listener->unlogged++;
+    if (now_ms < listener->next_log_ms) {
         return;
     }
-    *busy = true;
-    int r = is_unix ? uv_pipe_init(&worker->loop, &worker->refused_pipe, 0)
-                    : uv_tcp_init(&worker->loop, &worker->refused_tcp);
-    assert(r == 0); /* neither makes a socket */
-    (void)r;
-    handle->data = busy;
-    (void)uv_accept(&listener->uv.stream, (uv_stream_t *)handle); /* closed either way */
-    uv_close(handle, on_refused_closed);
+    worker_log(worker, LOG_WARN, "listener", "accept_failed",
+               "%s: %s: callers wait, tried again every %d ms (%llu times since the last line)",
+               listener->config->listen, strerror(error), LISTENER_REST_MS,
+               (unsigned long long)listener->unlogged);
+    listener->next_log_ms = now_ms + LISTENER_LOG_MS;
+    listener->unlogged = 0;
 }
 
-static void on_connection(uv_stream_t *server, int status)
+static void rest(struct listener *listener, int error)
 {
-    struct listener *listener = server->data;
-    if (status < 0) {
-        counter_add(&listener->worker->counters, METRIC_CONNECTIONS_REFUSED, 1);
-        return; /* no descriptors: libuv has let one go, and goes on */
+    (void)uv_poll_stop(&listener->poll); /* always 0, likewise below */
+    (void)uv_timer_start(&listener->rest, on_rested, LISTENER_REST_MS, 0);
+    counter_add(&listener->worker->counters, METRIC_ACCEPT_RESTS, 1);
+    log_rest(listener, error);
+}
+
+/* Takes up at most so many connections; 0, or the error that ended it. */
+static int accept_some(struct listener *listener, int most)
+{
+    for (int i = 0; i < most; i++) {
+        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            session_accept(listener->worker, fd, listener->config);
+        } else if (!accept_error_is_of_one(errno)) {
+            return errno;
+        }
     }
-    if (!session_accept(listener->worker, server, -1, listener->config)) {
-        refuse(listener);
+    return 0;
+}
+
+static void on_acceptable(uv_poll_t *poll, int status, int events)
+{
+    struct listener *listener = poll->data;
+    (void)events;
+    int error = accept_some(listener, LISTENER_ACCEPTS_PER_TURN);
+    if (status < 0) {
+        error = -status; /* libuv has stopped the handle */
+    }
+    if (error != 0 && error != EAGAIN) {
+        rest(listener, error);
     }
 }
 
 static void on_closed(uv_handle_t *handle)
 {
-    free(handle->data);
+    struct listener *listener = handle->data;
+    if (--listener->handles == 0) {
+        free(listener);
+    }
 }
 
 int listener_open(struct worker *worker, const struct bootstrap_listener *config, int fd)
 {
     struct listener *listener = calloc(1, sizeof *listener);
-    if (!listener) {
-        close(fd);
-        return UV_ENOMEM;
-    }
-    listener->worker = worker;
-    listener->config = config;
-    int r = config->is_unix ? uv_pipe_init(&worker->loop, &listener->uv.pipe, 0)
-                            : uv_tcp_init(&worker->loop, &listener->uv.tcp);
+    int r = listener ? uv_poll_init(&worker->loop, &listener->poll, fd) : UV_ENOMEM;
     if (r) {
         close(fd);
         free(listener);
         return r;
     }
-    listener->uv.handle.data = listener;
+    (void)uv_timer_init(&worker->loop, &listener->rest); /* always 0 */
+    listener->poll.data = listener;
+    listener->rest.data = listener;
+    listener->handles = 2;
+    listener->fd = fd;
+    listener->worker = worker;
+    listener->config = config;
     list_push_back(&worker->listeners, &listener->all);
-    r = config->is_unix ? uv_pipe_open(&listener->uv.pipe, fd) : uv_tcp_open(&listener->uv.tcp, fd);
-    if (r) {
-        close(fd);
-        return r;
+    if (listen(fd, LISTENER_BACKLOG)) { /* an inherited one may have had a shorter queue */
+        return -errno;
     }
-    return uv_listen(&listener->uv.stream, LISTENER_BACKLOG, on_connection);
+    listen_again(listener);
+    return 0;
 }
 
 void listener_close(struct listener *listener)
 {
-    uv_os_fd_t fd;
     list_remove(&listener->all);
-    if (uv_fileno(&listener->uv.handle, &fd) == 0) {
-        for (int i = 0; i < LISTENER_LAST_ACCEPTS; i++) {
-            int peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-            if (peer < 0) {
-                break;
-            }
-            (void)session_accept(listener->worker, NULL, peer, listener->config);
-        }
-    }
-    uv_close(&listener->uv.handle, on_closed);
+    (void)accept_some(listener, LISTENER_LAST_ACCEPTS); /* an error: the others are reset */
+    uv_close((uv_handle_t *)&listener->poll, on_closed);
+    uv_close((uv_handle_t *)&listener->rest, on_closed);
+    close(listener->fd); /* behind uv_close(): libuv lets go of it first */
 }

@@ -4,6 +4,10 @@
  * A TCP listener is a socket of its own per worker (SO_REUSEPORT: the kernel spreads connections, and
  * unevenly); a unix or inherited socket is one descriptor duplicated into every worker. The sockets
  * are made by the control thread before the workers start (sidecar/server/sockets.h).
+ *
+ * It accepts by itself: where accept() fails, libuv's own loop asks again until it works, and neither
+ * calls nor timers run meanwhile. Out of descriptors or memory the listener rests instead, callers
+ * wait in the kernel's queue, and a timer opens it again.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_SIDECAR_DATA_SESSION_LISTENER_H
@@ -12,16 +16,15 @@
 #include "sidecar/data/loop/worker.h"
 
 struct listener {
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } uv;
+    uv_poll_t poll;
+    uv_timer_t rest; /* active while the listener rests */
+    int fd;
+    unsigned handles; /* not closed yet */
     struct worker *worker;
     const struct bootstrap_listener *config;
     struct list all; /* worker->listeners */
-    bool stuck;      /* a connection is still to be accepted: libuv offers no other before */
+    uint64_t next_log_ms;
+    uint64_t unlogged; /* rests since the last line in the log */
 };
 
 /* Takes fd, also on failure. 0 or a libuv error. */

@@ -56,10 +56,8 @@ struct session {
     struct worker_timer timer;
 };
 
-/* Takes up a connection: the one that server accepts now or, where server is NULL, fd. False where memory
- * is short: then it is still to be accepted from server, an fd is closed. */
-bool session_accept(struct worker *worker, uv_stream_t *server, int fd,
-                    const struct bootstrap_listener *listener);
+/* Takes up a connection. fd is taken, and closed at once where memory or permits are short. */
+void session_accept(struct worker *worker, int fd, const struct bootstrap_listener *listener);
 
 void session_event(struct session *session, enum session_event event);
 

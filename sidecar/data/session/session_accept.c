@@ -39,44 +39,17 @@ static struct session *session_new(struct worker *worker, bool is_unix,
     return session;
 }
 
-static bool open_handle(struct session *session, uv_stream_t *server, int fd)
+static int open_handle(struct session *session, int fd)
 {
     struct stream *stream = &session->stream;
-    if (server) {
-        return uv_accept(server, &stream->uv.stream) == 0;
-    }
-    return (session->listener->is_unix ? uv_pipe_open(&stream->uv.pipe, fd)
-                                       : uv_tcp_open(&stream->uv.tcp, fd)) == 0;
+    return session->listener->is_unix ? uv_pipe_open(&stream->uv.pipe, fd)
+                                      : uv_tcp_open(&stream->uv.tcp, fd);
 }
 
-bool session_accept(struct worker *worker, uv_stream_t *server, int fd,
-                    const struct bootstrap_listener *listener)
+/* Counted, linked, read from. */
+static void begin(struct session *session)
 {
-    struct session *session = session_new(worker, listener->is_unix, listener);
-    if (!session) {
-        counter_add(&worker->counters, METRIC_CONNECTIONS_REFUSED, 1);
-        if (!server) {
-            close(fd);
-        }
-        return false;
-    }
-    bool accepted = open_handle(session, server, fd);
-    if (!accepted && !server) {
-        close(fd);
-    }
-    bool room =
-        permit_take(&worker->env->connections, 1, worker->env->bootstrap->limits.connections);
-    if (!accepted || !room) {
-        if (room) {
-            permit_give(&worker->env->connections, 1);
-        }
-        counter_add(&worker->counters, METRIC_CONNECTIONS_REFUSED, 1);
-        uv_close(&session->stream.uv.handle, on_refused);
-        return true;
-    }
-    if (!listener->is_unix) {
-        (void)uv_tcp_nodelay(&session->stream.uv.tcp, 1); /* slower without, not wrong */
-    }
+    struct worker *worker = session->worker;
     counter_add(&worker->counters, METRIC_CONNECTIONS, 1);
     counter_add(&worker->counters, METRIC_CONNECTIONS_TOTAL, 1);
     list_push_back(&worker->sessions, &session->all);
@@ -85,5 +58,32 @@ bool session_accept(struct worker *worker, uv_stream_t *server, int fd,
         session_event(session, SESSION_EVENT_DRAIN);
     }
     session_arm(session);
-    return true;
+}
+
+static void refuse(struct worker *worker, int fd)
+{
+    counter_add(&worker->counters, METRIC_CONNECTIONS_REFUSED, 1);
+    close(fd);
+}
+
+void session_accept(struct worker *worker, int fd, const struct bootstrap_listener *listener)
+{
+    struct worker_env *env = worker->env;
+    if (!permit_take(&env->connections, 1, env->bootstrap->limits.connections)) {
+        refuse(worker, fd);
+        return;
+    }
+    struct session *session = session_new(worker, listener->is_unix, listener);
+    if (!session || open_handle(session, fd)) {
+        permit_give(&env->connections, 1);
+        refuse(worker, fd);
+        if (session) {
+            uv_close(&session->stream.uv.handle, on_refused);
+        }
+        return;
+    }
+    if (!listener->is_unix) {
+        (void)uv_tcp_nodelay(&session->stream.uv.tcp, 1); /* slower without, not wrong */
+    }
+    begin(session);
 }

@@ -235,6 +235,19 @@ static void test_another_s_file_is_not_removed(void **state)
     assert_int_equal(unlink(aside), 0);
 }
 
+static void test_what_an_error_of_accept_asks_for(void **state)
+{
+    (void)state;
+    static const int of_one[] = {EINTR, ECONNABORTED, EPROTO, ENETDOWN, EHOSTUNREACH};
+    static const int lasting[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM, EAGAIN, EBADF, EINVAL};
+    for (size_t i = 0; i < sizeof of_one / sizeof of_one[0]; i++) {
+        assert_true(accept_error_is_of_one(of_one[i]));
+    }
+    for (size_t i = 0; i < sizeof lasting / sizeof lasting[0]; i++) {
+        assert_false(accept_error_is_of_one(lasting[i]));
+    }
+}
+
 int main(void)
 {
 #define IN_FOLDER(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
@@ -248,6 +261,7 @@ int main(void)
         IN_FOLDER(test_a_datagram_socket_is_left_alone),
         IN_FOLDER(test_what_is_no_socket_is_left_alone),
         IN_FOLDER(test_another_s_file_is_not_removed),
+        cmocka_unit_test(test_what_an_error_of_accept_asks_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
