@@ -22,7 +22,7 @@
 #define PATH_MAX_BYTES     128 /* a key's, "listeners[].deadline.entry" */
 #define SIBLINGS_MAX       64
 #define FILES_RESERVE      256 /* etcd, admin, disk, resolvers, libraries */
-#define FILES_PER_WORKER   16  /* loop, wake-up, listeners of usual number */
+#define FILES_PER_WORKER   16  /* loop, wake-up, signals; and each listener's */
 #define FILES_A_CONNECTION 2   /* the caller's and its callee's */
 
 struct place {
@@ -516,29 +516,44 @@ struct bootstrap *bootstrap_free(struct bootstrap *bootstrap)
     return NULL;
 }
 
-bool bootstrap_fit(struct bootstrap *bootstrap, uint64_t files, bootstrap_finding_fn report,
-                   void *arg)
+static uint64_t files_reserved(const struct bootstrap *bootstrap)
 {
-    char finding[512];
-    uint64_t reserve = FILES_RESERVE + (uint64_t)FILES_PER_WORKER * bootstrap->workers;
-    uint64_t fits = files > reserve ? (files - reserve) / FILES_A_CONNECTION : 0;
-    if (bootstrap->limits.connections <= fits) {
-        return true;
-    }
-    if (!bootstrap->limits.connections_set && fits > 0) {
-        bootstrap->limits.connections = fits;
-        bootstrap->limits.connections_lowered = true;
-        return true;
-    }
-    int n = snprintf(finding, sizeof finding,
+    return FILES_RESERVE +
+           (uint64_t)bootstrap->workers * (FILES_PER_WORKER + bootstrap->listeners_len);
+}
+
+static void print_unfit(const struct bootstrap *bootstrap, uint64_t files, uint64_t fits, char *out,
+                        size_t cap)
+{
+    int n = snprintf(out, cap,
                      "%s: limits.connections of %" PRIu64 " needs %" PRIu64
                      " file descriptors, RLIMIT_NOFILE allows %" PRIu64 ": raise it (LimitNOFILE=)",
                      bootstrap->path, bootstrap->limits.connections,
-                     bootstrap->limits.connections * FILES_A_CONNECTION + reserve, files);
-    if (fits > 0 && n > 0 && (size_t)n < sizeof finding) {
-        (void)snprintf(finding + n, sizeof finding - (size_t)n,
-                       " or set limits.connections to at most %" PRIu64, fits);
+                     bootstrap->limits.connections * FILES_A_CONNECTION + files_reserved(bootstrap),
+                     files);
+    if (fits > 0 && n > 0 && (size_t)n < cap) {
+        (void)snprintf(out + n, cap - (size_t)n, " or set limits.connections to at most %" PRIu64,
+                       fits);
     }
-    report(arg, finding);
-    return false;
+}
+
+bool bootstrap_fit(struct bootstrap *bootstrap, uint64_t files, bootstrap_finding_fn report,
+                   void *arg)
+{
+    uint64_t reserved = files_reserved(bootstrap);
+    uint64_t left = files > reserved ? files - reserved : 0;
+    uint64_t fits = left / FILES_A_CONNECTION;
+    bool fitting = bootstrap->limits.connections <= fits;
+    if (!fitting && (bootstrap->limits.connections_set || fits == 0)) {
+        char finding[512];
+        print_unfit(bootstrap, files, fits, finding, sizeof finding);
+        report(arg, finding);
+        return false;
+    }
+    if (!fitting) {
+        bootstrap->limits.connections = fits;
+        bootstrap->limits.connections_lowered = true;
+    }
+    bootstrap->limits.upstream_connections = left - bootstrap->limits.connections;
+    return true;
 }

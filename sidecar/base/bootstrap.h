@@ -65,6 +65,9 @@ struct bootstrap {
         uint64_t connections;
         bool connections_set;     /* in the file: not lowered by bootstrap_fit() */
         bool connections_lowered; /* by bootstrap_fit() */
+        /* No option: the descriptors that bootstrap_fit() leaves for connections to callees, at least as
+         * many as for callers'. */
+        uint64_t upstream_connections;
         uint64_t calls;
         uint64_t buffered_bytes;
         uint64_t pipelined_calls;
@@ -101,7 +104,8 @@ void bootstrap_diff(const struct bootstrap *a, const struct bootstrap *b, bootst
                     void *arg);
 
 /* Whether the process can do with so many descriptors. limits.connections is lowered to what fits
- * where it is the default; where the file says it, or nothing fits, false, reported. */
+ * where it is the default; where the file says it, or nothing fits, false, reported. Until it was
+ * called, limits.upstream_connections is none. */
 bool bootstrap_fit(struct bootstrap *bootstrap, uint64_t files, bootstrap_finding_fn report,
                    void *arg);
 

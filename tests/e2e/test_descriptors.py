@@ -5,6 +5,10 @@ from contextlib import contextmanager
 
 import pytest
 
+from support import wire
+from support.tside import SERVICE
+from support.wait import wait_until
+
 TCP, UNIX = {}, {"listen": "unix:thrift.sock"}
 
 
@@ -44,3 +48,24 @@ def test_sigterm_is_heard(world, listener):
         tside.wait_event("accept_failed")
         tside.stop()
     tside.ended = True
+
+
+def test_callees_leave_descriptors_for_callers(world):
+    """One pipelining caller opens as many connections as it has calls: they end before the descriptors do."""
+    callee = world.callee("a")
+    callee.gate.clear()
+    config = {"timeout_ms": 20000, "connect_timeout_ms": 5000, "pool": {"max_idle": 0}}
+    tside = world.tside(rules={f"*/*/{SERVICE}/*/*/config": config}, default=[callee],
+                        wrapper=["prlimit", "--nofile=400:400"])
+    room = int(tside.wait_event("connections_lowered")["msg"].split()[2].rstrip(":")) + 1
+    busy = world.link(tside)
+    for seqid in range(2 * room):
+        busy.send(wire.call("Visit", seqid=seqid))
+    wait_until(lambda: tside.metric("tside_upstream_connections_limited_total") >= room, 5, "the limit is hit")
+    assert room - 1 <= tside.metric("tside_upstream_connections", state="open") <= room
+    callee.gate.set()
+    tside.wait_calls(2 * room)
+    assert room - 1 <= tside.calls(reason="ok") <= room
+    assert tside.calls(reason="connect_failed") == 2 * room - tside.calls(reason="ok")
+    for link in world.spread(tside):
+        assert link.call("Visit").server == "a"

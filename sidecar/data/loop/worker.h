@@ -50,6 +50,7 @@ struct worker_env {
     struct tuple_table *tuples;
     struct epoch epoch;         /* passed by each worker at the end of its turns */
     struct permits connections; /* limits.connections */
+    struct permits upstreams;   /* limits.upstream_connections: open or opening, to all callees */
     struct permits calls;       /* limits.calls */
     struct permits buffered;    /* limits.buffered_bytes */
     uint32_t workers_len;

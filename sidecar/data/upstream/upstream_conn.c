@@ -316,8 +316,8 @@ static void on_closed(uv_handle_t *handle)
     free(conn);
 }
 
-int upstream_conn_new(struct endpoint_pool *pool, bool oneway, uint32_t connect_timeout_ms,
-                      struct upstream_conn **ret)
+static int open_conn(struct endpoint_pool *pool, bool oneway, uint32_t connect_timeout_ms,
+                     struct upstream_conn **ret)
 {
     struct worker *worker = pool->worker;
     struct upstream_conn *conn = calloc(1, sizeof *conn);
@@ -353,6 +353,22 @@ int upstream_conn_new(struct endpoint_pool *pool, bool oneway, uint32_t connect_
     worker_timer_set(worker, &conn->timer, worker_now_ms(worker) + connect_timeout_ms);
     *ret = conn;
     return 0;
+}
+
+/* UV_EMFILE: refused before the kernel would, which keeps descriptors for callers and everything else. */
+int upstream_conn_new(struct endpoint_pool *pool, bool oneway, uint32_t connect_timeout_ms,
+                      struct upstream_conn **ret)
+{
+    struct worker_env *env = pool->worker->env;
+    if (!permit_take(&env->upstreams, 1, env->bootstrap->limits.upstream_connections)) {
+        counter_add(&pool->worker->counters, METRIC_UPSTREAM_LIMITED, 1);
+        return UV_EMFILE;
+    }
+    int r = open_conn(pool, oneway, connect_timeout_ms, ret);
+    if (r) {
+        permit_give(&env->upstreams, 1);
+    }
+    return r;
 }
 
 void upstream_conn_bind(struct upstream_conn *conn, struct call *call)
@@ -427,6 +443,7 @@ static void close_conn(struct upstream_conn *conn)
     if (!conn->reset || uv_tcp_close_reset(&conn->stream.uv.tcp, on_closed)) {
         uv_close(&conn->stream.uv.handle, on_closed);
     }
+    permit_give(&worker->env->upstreams, 1); /* the descriptor is closed */
     conn->pool = NULL;
     endpoint_pool_closed(pool, conn);
 }

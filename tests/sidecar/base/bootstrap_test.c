@@ -529,8 +529,11 @@ static void test_fit(void **state)
     struct bootstrap *b = load_good(LEAST "workers: 1\n");
     assert_true(bootstrap_fit(b, 1000000, collect, &findings));
     assert_int_equal(b->limits.connections, 20000);
+    assert_in_range(b->limits.upstream_connections, 979000, 980000);
     assert_true(bootstrap_fit(b, 1024, collect, &findings));
     assert_in_range(b->limits.connections, 300, 500);
+    assert_in_range(b->limits.upstream_connections, b->limits.connections,
+                    b->limits.connections + 1);
     assert_int_equal(findings.n, 0);
     assert_false(bootstrap_fit(b, 100, collect, &findings));
     assert_int_equal(findings.n, 1);
