@@ -4,6 +4,7 @@
  */
 #include "sidecar/server/rules.h"
 
+#include "sidecar/base/random_seed.h"
 #include "sidecar/shared/endpoint_state.h"
 
 /* ---- snapshots ----------------------------------------------------------------------------- */
@@ -141,16 +142,6 @@ static void on_loopback(void *owner, const char *key)
     }
 }
 
-/* Whoever calls or writes keys cannot choose what collides with what. */
-static uint64_t unpredictable(void)
-{
-    uint64_t seed = 0;
-    if (uv_random(NULL, NULL, &seed, sizeof seed, 0, NULL) != 0) {
-        seed = uv_hrtime() ^ (uint64_t)uv_os_getpid(); /* no random source: the best there is */
-    }
-    return seed;
-}
-
 bool rules_init(struct rules *rules, const struct rules_options *options)
 {
     const struct bootstrap *bootstrap = options->bootstrap;
@@ -168,7 +159,7 @@ bool rules_init(struct rules *rules, const struct rules_options *options)
         .loopback = on_loopback,
         .publish = on_publish,
         .owner = rules,
-        .hash_seed = unpredictable(),
+        .hash_seed = random_seed(),
     };
     rules->store = disc_store_new(&store);
     return rules->store != NULL;
@@ -238,7 +229,7 @@ static bool make_etcd(struct rules *rules)
         .endpoints_n = (uint32_t)bootstrap->etcd.endpoints_len,
         .prefix = {bootstrap->etcd.rules_prefix, bootstrap->etcd.services_prefix},
         .state_dir = bootstrap->state_dir,
-        .seed = unpredictable(),
+        .seed = random_seed(),
         .on_commit = on_etcd_commit,
         .note = on_etcd_note,
         .owner = rules,

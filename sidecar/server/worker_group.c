@@ -5,6 +5,7 @@
 #include "sidecar/server/worker_group.h"
 
 #include "sidecar/admin/admin.h"
+#include "sidecar/base/random_seed.h"
 #include "sidecar/shared/record.h"
 
 #include <errno.h>
@@ -27,9 +28,8 @@ static int open_sockets(struct worker_group *group, char *error, size_t error_ca
 
 static bool make_workers(struct worker_group *group)
 {
-    uint64_t seed = uv_hrtime() ^ ((uint64_t)uv_os_getpid() << 32);
     for (uint32_t i = 0; i < group->env.workers_len; i++) {
-        struct worker *worker = worker_new(&group->env, i, seed + i);
+        struct worker *worker = worker_new(&group->env, i, random_seed());
         if (!worker) {
             group->env.workers_len = i;
             return false;

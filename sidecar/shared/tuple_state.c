@@ -14,13 +14,13 @@
  */
 #include "sidecar/shared/tuple_state.h"
 
+#include "sidecar/base/random_seed.h"
 #include "sidecar/shared/counters.h"
 #include "sidecar/shared/permit.h"
 #include "sidecar/shared/tuple_residue.h"
 
 #include <assert.h>
 #include <stdlib.h>
-#include <sys/random.h>
 
 #define REFS_DEAD UINT32_MAX
 
@@ -76,9 +76,7 @@ struct tuple_table *tuple_table_new(uint64_t limit, uint32_t workers)
     if (table == NULL) {
         return NULL;
     }
-    if (getrandom(&table->seed, sizeof table->seed, GRND_NONBLOCK) != sizeof table->seed) {
-        table->seed = (uintptr_t)table; /* early in boot: still the address's own entropy */
-    }
+    table->seed = random_seed();
     table->limit = limit;
     table->workers = workers;
     uint64_t buckets = 16;
