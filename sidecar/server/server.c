@@ -168,6 +168,8 @@ static void on_handover(uv_signal_t *handle, int signum)
 static void ignore_signals(void)
 {
     (void)signal(SIGPIPE, SIG_IGN); /* a peer that is gone is an error of its write, not of ours */
+    (void)signal(SIGXFSZ,
+                 SIG_IGN); /* likewise a log or state file that has grown to RLIMIT_FSIZE */
     (void)signal(SIGHUP, SIG_IGN);
     (void)signal(SIGUSR2, SIG_IGN);
 }

@@ -1,4 +1,4 @@
-"""The process has no descriptor left: what is open goes on, what comes waits, and signals are heard."""
+"""What the host refuses: descriptors (what is open goes on, what comes waits) and room in files."""
 
 import resource
 from contextlib import contextmanager
@@ -69,3 +69,18 @@ def test_callees_leave_descriptors_for_callers(world):
     assert tside.calls(reason="connect_failed") == 2 * room - tside.calls(reason="ok")
     for link in world.spread(tside):
         assert link.call("Visit").server == "a"
+
+
+def test_a_log_that_may_not_grow(world):
+    """SIGXFSZ, which a write beyond RLIMIT_FSIZE brings, ends a process that does not ignore it."""
+    tside = world.tside(default=[world.callee("a")], wrapper=["prlimit", "--fsize=8192"])
+    link = world.link(tside)
+
+    def dropped() -> bool:
+        assert link.call("Visit", to="nobody").is_exception
+        return tside.metric("tside_log_lines_dropped_total") > 0
+
+    wait_until(dropped, 10, "a line did not fit in the log's file")
+    assert link.call("Visit").server == "a"
+    assert tside.terminate() == 0
+    tside.ended = True  # its log's last line is cut
