@@ -183,6 +183,8 @@ struct disc_view *view_new(struct graveyard *graveyard, uint64_t seed, struct di
     view->table_mask = size - 1;
     view->table = memory_array(size, sizeof view->table[0]);
     view->entries = memory_resize(NULL, rules_max, sizeof view->entries[0]);
+    view->bytes_cap = name.len + 64; /* never NULL: that of "*" may stay without a byte */
+    view->bytes = memory_alloc(view->bytes_cap);
     view->name_len = name.len;
     (void)add_bytes(view, name); /* at offset 0 */
     return view;
