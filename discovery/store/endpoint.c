@@ -182,8 +182,8 @@ struct disc_endpoint *endpoint_new(struct endpoint_table *table, const char *who
         memcpy(shared->key, whole_key, len);
         shared->table = table;
         if (table->options->endpoint_attach != NULL) {
-            shared->state =
-                table->options->endpoint_attach(table->options->owner, whole_key, endpoint);
+            shared->state = memory_check(
+                table->options->endpoint_attach(table->options->owner, whole_key, endpoint));
         }
         key_index_insert(&table->by_key, shared->key, shared);
     }

@@ -37,7 +37,9 @@ struct disc_store_options {
     const struct codec_templates *templates; /* borrowed for the store's life */
 
     /* Called when an endpoint (service, cluster, address) is first seen, and when its last version
-     * is freed; both on the control thread. NULL: no state is attached. */
+     * is freed; both on the control thread. NULL: no state is attached. Workers follow the state of
+     * each endpoint that they know: out of memory the hook returns NULL, and the process ends, as
+     * with all that the store cannot allocate (discovery/base/memory.h). */
     void *(*endpoint_attach)(void *owner, const char *key, const struct disc_endpoint *endpoint);
     void (*endpoint_detach)(void *owner, void *state);
 

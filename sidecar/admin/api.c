@@ -164,15 +164,16 @@ void api_page_done(struct api_page *page)
 
 void api_list(struct http_reply *reply, json_t *items, const char *next)
 {
-    json_t *list = json_object();
+    char *cursor = next ? cursor_of(next) : NULL;
+    json_t *list =
+        next && !cursor ? NULL : json_object(); /* a list that only seems to end is worse */
     if (list) {
-        char *cursor = next ? cursor_of(next) : NULL;
         api_set(list, "items", items);
         api_set(list, "next", cursor ? json_string(cursor) : json_null());
-        free(cursor);
     } else {
         json_decref(items);
     }
+    free(cursor);
     api_json(reply, 200, list);
 }
 

@@ -179,7 +179,12 @@ void api_config_errors(struct admin *admin, const struct http_request *request,
     }
     struct rejections list = {.limit = page.limit, .items = json_array()};
     disc_store_each_rejection(admin->context.store, page.after, add_rejection, &list);
-    api_list(reply, list.items, list.more ? list.last : NULL);
+    if (list.more && !list.last) {
+        json_decref(list.items);
+        api_json(reply, 200, NULL);
+    } else {
+        api_list(reply, list.items, list.more ? list.last : NULL);
+    }
     free(list.last);
     api_page_done(&page);
 }

@@ -23,6 +23,9 @@ static void *on_attach(void *owner, const char *key, const struct disc_endpoint 
 {
     struct fixture *fixture = owner;
     assert_string_equal(key, endpoint->key);
+    if (fixture->attach_fails) {
+        return NULL;
+    }
     fixture->attached++;
     return malloc(1); /* a state of its own: asan tells whether each is detached once */
 }

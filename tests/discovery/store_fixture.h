@@ -14,7 +14,8 @@ struct fixture {
     struct disc_store *store;
     struct disc_snapshot *snapshot; /* the last one published */
     int published;
-    int attached; /* hooks called */
+    bool attach_fails; /* as out of memory */
+    int attached;      /* hooks called */
     int detached;
     int rejected;
     int loopback;

@@ -7,6 +7,9 @@
 #include "tests/discovery/cmocka_first.h"
 
 #include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define SERVICES DISC_SPACE_SERVICES
 #define ETCD     DISC_LAYER_ETCD
@@ -115,6 +118,24 @@ static void test_clusters_are_sorted(void **state)
     assert_string_equal(b->endpoints[2]->address, "9.0.0.1:80");
     assert_null(fixture_cluster(&f, "s", "c"));
     assert_null(fixture_cluster(&f, "none", "b"));
+}
+
+/* An endpoint without its state would be followed by the first call that picks it. */
+static void test_an_endpoint_without_state_is_the_end(void **state)
+{
+    (void)state;
+    int status;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        (void)signal(SIGABRT, SIG_DFL);
+        close(STDERR_FILENO); /* what abort() says is no news here */
+        f.attach_fails = true;
+        fixture_etcd(&f, SERVICES, KEY, "", 1);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 
 static void test_state_is_shared_by_versions(void **state)
@@ -318,6 +339,7 @@ int main(void)
         TEST(test_values),
         TEST(test_what_an_endpoint_knows),
         TEST(test_clusters_are_sorted),
+        TEST(test_an_endpoint_without_state_is_the_end),
         TEST(test_state_is_shared_by_versions),
         TEST(test_both_layers_share_it),
         TEST(test_a_rejected_value_keeps_the_endpoint),
