@@ -14,8 +14,14 @@
 #include <string.h>
 
 #define MAGIC_STRICT   0x8001
+#define MAGIC_PROTOBUF 0x9001
 #define MAGIC_THEADER  0x0fff
 #define MAGIC_TTHEADER 0x1000
+
+/* A non-strict message: its name's length, the name, type, seqid, and the arguments' STOP. */
+#define UNVERSIONED_BYTES_BUT_NAME (4 + 1 + 4 + 1)
+/* "Service:Method"; what is longer is rather a stranger whose bytes happen to be lengths. */
+#define UNVERSIONED_NAME_MAX (2 * WIRE_NAME_MAX_BYTES + 1)
 
 /* No length that begins with these bytes is smaller. */
 static uint32_t smallest_length(const uint8_t *p, size_t avail)
@@ -86,6 +92,9 @@ static enum codec_protocol sniff_bare(const uint8_t *p, size_t avail)
     if (is_compact(p, avail)) {
         return CODEC_PROTOCOL_COMPACT;
     }
+    if (avail >= 2 && starts_with(p, 2, "\xff\xaf")) {
+        return CODEC_PROTOCOL_MESHHEADER;
+    }
     if (starts_with(p, avail < 2 ? avail : 2, "\x16\x03")) {
         return CODEC_PROTOCOL_TLS;
     }
@@ -95,14 +104,30 @@ static enum codec_protocol sniff_bare(const uint8_t *p, size_t avail)
     return avail < WIRE_FRAME_LEN_BYTES ? CODEC_PROTOCOL_FRAMED : CODEC_PROTOCOL_UNKNOWN;
 }
 
+/* A body that begins with the length of a name that fits into it. */
+static enum codec_protocol sniff_unversioned(const uint8_t *p, size_t avail, uint32_t frame_len)
+{
+    uint32_t name_len = smallest_length(p, avail);
+
+    if (frame_len <= UNVERSIONED_BYTES_BUT_NAME ||
+        name_len > frame_len - UNVERSIONED_BYTES_BUT_NAME || name_len > UNVERSIONED_NAME_MAX) {
+        return CODEC_PROTOCOL_UNKNOWN;
+    }
+    if (avail < 4) {
+        return CODEC_PROTOCOL_FRAMED;
+    }
+    return name_len > 0 ? CODEC_PROTOCOL_FRAMED_UNVERSIONED : CODEC_PROTOCOL_UNKNOWN;
+}
+
 /* What stands behind a length; a cut magic is judged by its first byte. */
-static enum codec_protocol sniff_body(const uint8_t *p, size_t avail)
+static enum codec_protocol sniff_body(const uint8_t *p, size_t avail, uint32_t frame_len)
 {
     static const struct {
         uint16_t magic;
         enum codec_protocol protocol;
     } magics[] = {
         {MAGIC_STRICT, CODEC_PROTOCOL_FRAMED},
+        {MAGIC_PROTOBUF, CODEC_PROTOCOL_FRAMED_PROTOBUF},
         {MAGIC_THEADER, CODEC_PROTOCOL_THEADER},
         {MAGIC_TTHEADER, CODEC_PROTOCOL_TTHEADER},
     };
@@ -115,7 +140,7 @@ static enum codec_protocol sniff_body(const uint8_t *p, size_t avail)
     if (is_compact(p, avail)) {
         return avail >= 2 ? CODEC_PROTOCOL_COMPACT : CODEC_PROTOCOL_FRAMED;
     }
-    return CODEC_PROTOCOL_UNKNOWN;
+    return sniff_unversioned(p, avail, frame_len);
 }
 
 enum codec_protocol codec_protocol_sniff(const uint8_t *p, size_t avail, uint32_t max_bytes)
@@ -136,8 +161,9 @@ enum codec_protocol codec_protocol_sniff(const uint8_t *p, size_t avail, uint32_
         return CODEC_PROTOCOL_FRAMED;
     }
     size_t behind = avail - WIRE_FRAME_LEN_BYTES;
+    uint32_t len = wire_get32(p);
     enum codec_protocol body =
-        sniff_body(p + WIRE_FRAME_LEN_BYTES, wire_get32(p) < behind ? wire_get32(p) : behind);
+        sniff_body(p + WIRE_FRAME_LEN_BYTES, len < behind ? len : behind, len);
     /* Where the limit is in the gigabytes, "GET " is a length too. */
     return body == CODEC_PROTOCOL_UNKNOWN ? sniff_bare(p, avail) : body;
 }
@@ -145,10 +171,17 @@ enum codec_protocol codec_protocol_sniff(const uint8_t *p, size_t avail, uint32_
 const char *codec_protocol_str(enum codec_protocol protocol)
 {
     static const char *const names[CODEC_PROTOCOL_MAX] = {
-        [CODEC_PROTOCOL_FRAMED] = "framed",     [CODEC_PROTOCOL_UNFRAMED] = "unframed",
-        [CODEC_PROTOCOL_COMPACT] = "compact",   [CODEC_PROTOCOL_THEADER] = "theader",
-        [CODEC_PROTOCOL_TTHEADER] = "ttheader", [CODEC_PROTOCOL_HTTP] = "http",
-        [CODEC_PROTOCOL_TLS] = "tls",           [CODEC_PROTOCOL_UNKNOWN] = "unknown",
+        [CODEC_PROTOCOL_FRAMED] = "framed",
+        [CODEC_PROTOCOL_UNFRAMED] = "unframed",
+        [CODEC_PROTOCOL_FRAMED_UNVERSIONED] = "framed_unversioned",
+        [CODEC_PROTOCOL_FRAMED_PROTOBUF] = "framed_protobuf",
+        [CODEC_PROTOCOL_COMPACT] = "compact",
+        [CODEC_PROTOCOL_THEADER] = "theader",
+        [CODEC_PROTOCOL_TTHEADER] = "ttheader",
+        [CODEC_PROTOCOL_MESHHEADER] = "meshheader",
+        [CODEC_PROTOCOL_HTTP] = "http",
+        [CODEC_PROTOCOL_TLS] = "tls",
+        [CODEC_PROTOCOL_UNKNOWN] = "unknown",
     };
 
     return (unsigned)protocol < CODEC_PROTOCOL_MAX ? names[protocol] : "unknown";

@@ -27,9 +27,12 @@ enum codec_frame_status codec_frame_length(const uint8_t *p, size_t avail, uint3
 enum codec_protocol {
     CODEC_PROTOCOL_FRAMED = 0, /* what the port speaks */
     CODEC_PROTOCOL_UNFRAMED,
+    CODEC_PROTOCOL_FRAMED_UNVERSIONED, /* Binary without the strict header, as of scribe's clients */
+    CODEC_PROTOCOL_FRAMED_PROTOBUF,    /* Kitex's Protobuf */
     CODEC_PROTOCOL_COMPACT,
     CODEC_PROTOCOL_THEADER,
     CODEC_PROTOCOL_TTHEADER,
+    CODEC_PROTOCOL_MESHHEADER,
     CODEC_PROTOCOL_HTTP,
     CODEC_PROTOCOL_TLS,
     CODEC_PROTOCOL_UNKNOWN,
@@ -39,8 +42,8 @@ enum codec_protocol {
 /*
  * Judges a connection by its first bytes (8 decide; fewer are judged as far as they go). FRAMED
  * means "nothing speaks against it", also where avail is too short to tell. UNKNOWN is said only
- * of 4 or more bytes that cannot be a frame within max_bytes, or of a frame whose body does not
- * begin like a strict message (0x8001).
+ * of 4 or more bytes that cannot be a frame within max_bytes, or of a frame whose body begins like
+ * nothing that is known here.
  */
 enum codec_protocol codec_protocol_sniff(const uint8_t *p, size_t avail, uint32_t max_bytes);
 

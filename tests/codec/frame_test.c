@@ -103,7 +103,28 @@ static const struct {
     {"GETX", NULL, CODEC_PROTOCOL_UNKNOWN},
     {NULL, "ffffffff", CODEC_PROTOCOL_UNKNOWN},
     {NULL, "00fa0001", CODEC_PROTOCOL_UNKNOWN},
-    {NULL, "0000002000000003", CODEC_PROTOCOL_UNKNOWN}, /* a non-strict message */
+    {NULL, "00000020ffffffff", CODEC_PROTOCOL_UNKNOWN},
+    {NULL, "0000002090010001", CODEC_PROTOCOL_FRAMED_PROTOBUF},
+    {NULL, "000000209001", CODEC_PROTOCOL_FRAMED_PROTOBUF},
+    {NULL, "0000002090", CODEC_PROTOCOL_FRAMED},
+    {NULL, "0000002090020001", CODEC_PROTOCOL_UNKNOWN},
+    {NULL, "ffaf0020", CODEC_PROTOCOL_MESHHEADER},
+    {NULL, "ffaf", CODEC_PROTOCOL_MESHHEADER},
+    {NULL, "ff", CODEC_PROTOCOL_FRAMED}, /* as with any of them, a cut magic may become another */
+    /* A non-strict message begins with its name's length, which leaves room for type, seqid and
+     * the arguments' STOP. */
+    {NULL, "0000002000000003", CODEC_PROTOCOL_FRAMED_UNVERSIONED},
+    {NULL, "00000020000000", CODEC_PROTOCOL_FRAMED},
+    {NULL, "0000002000", CODEC_PROTOCOL_FRAMED},
+    {NULL, "0000002000000016", CODEC_PROTOCOL_FRAMED_UNVERSIONED},
+    {NULL, "0000002000000017", CODEC_PROTOCOL_UNKNOWN},
+    {NULL, "00000020000001", CODEC_PROTOCOL_UNKNOWN},
+    {NULL, "0000002000000000", CODEC_PROTOCOL_UNKNOWN},
+    {NULL, "0000200000000201", CODEC_PROTOCOL_FRAMED_UNVERSIONED},
+    {NULL, "0000200000000202", CODEC_PROTOCOL_UNKNOWN},
+    {NULL, "0000000100", CODEC_PROTOCOL_UNKNOWN},
+    {NULL, "0000000a00000001", CODEC_PROTOCOL_UNKNOWN},
+    {NULL, "0000000b00000001", CODEC_PROTOCOL_FRAMED_UNVERSIONED},
     {NULL, "0000002080020001", CODEC_PROTOCOL_UNKNOWN},
     {NULL, "0000002099", CODEC_PROTOCOL_UNKNOWN},
 };
@@ -141,6 +162,8 @@ static void test_every_protocol_has_a_name(void **state)
         assert_non_null(codec_protocol_str((enum codec_protocol)i));
     }
     assert_string_equal(codec_protocol_str(CODEC_PROTOCOL_TTHEADER), "ttheader");
+    assert_string_equal(codec_protocol_str(CODEC_PROTOCOL_FRAMED_UNVERSIONED),
+                        "framed_unversioned");
     assert_string_equal(codec_protocol_str(CODEC_PROTOCOL_MAX), "unknown");
 }
 

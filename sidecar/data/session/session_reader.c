@@ -79,6 +79,9 @@ static bool judge(struct session *session, const uint8_t *bytes, size_t n)
     if (protocol == CODEC_PROTOCOL_FRAMED) {
         return true;
     }
+    _Static_assert(METRIC_FOREIGN_UNKNOWN - METRIC_FOREIGN_UNFRAMED ==
+                       CODEC_PROTOCOL_UNKNOWN - CODEC_PROTOCOL_UNFRAMED,
+                   "a metric each, in the same order");
     counter_add(&session->worker->counters,
                 METRIC_FOREIGN_UNFRAMED + (enum metric)(protocol - CODEC_PROTOCOL_UNFRAMED), 1);
     log_rejected(session, codec_protocol_str(protocol));
