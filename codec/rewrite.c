@@ -26,6 +26,7 @@ void codec_rewrite_begin(struct codec_rewrite *rewrite)
     rewrite->splices_len = 0;
     rewrite->scratch_len = 0;
     rewrite->dropped = false;
+    rewrite->name_prefix_len = 0;
     rewrite->extra_added = 0;
     rewrite->extra_added_id = 0;
     rewrite->extra_count_off = 0;
@@ -260,7 +261,36 @@ void codec_rewrite_log_id_set(struct codec_rewrite *rewrite, const struct codec_
     }
 }
 
+/* --- the name --- */
+
+void codec_rewrite_name_strip(struct codec_rewrite *rewrite, const struct codec_message *message,
+                              uint32_t prefix_len)
+{
+    uint8_t wire[LENGTH_BYTES];
+    uint16_t ins_off = rewrite->scratch_len;
+
+    assert(prefix_len <= message->name.len && rewrite->name_prefix_len == 0);
+    if (prefix_len == 0 || !scratch_has(rewrite, sizeof wire) || !splices_have_room(rewrite)) {
+        return;
+    }
+    rewrite->name_prefix_len = prefix_len;
+    wire_put32(wire, message->name.len - prefix_len);
+    put(rewrite, wire, sizeof wire);
+    add_splice(rewrite, message->name.off - LENGTH_BYTES, LENGTH_BYTES + prefix_len, ins_off,
+               false);
+}
+
 /* --- laying out --- */
+
+/* All but the name's. */
+static void drop_edits(struct codec_rewrite *rewrite, const struct codec_message *message)
+{
+    uint32_t prefix_len = rewrite->name_prefix_len;
+
+    codec_rewrite_begin(rewrite);
+    codec_rewrite_name_strip(rewrite, message, prefix_len);
+    rewrite->dropped = true;
+}
 
 /* The body's length with all edits. */
 static uint64_t edited_len(const struct codec_rewrite *rewrite, uint32_t body_len)
@@ -345,9 +375,8 @@ size_t codec_rewrite_finish(struct codec_rewrite *rewrite, uint8_t *frame,
     uint64_t len = edited_len(rewrite, body_len);
 
     if (rewrite->splices_len > 0 && len > max_frame_bytes) {
-        codec_rewrite_begin(rewrite);
-        rewrite->dropped = true;
-        len = body_len;
+        drop_edits(rewrite, message);
+        len = edited_len(rewrite, body_len);
     }
     replace_in_place(rewrite, body);
     if (base && base->extra.present) {

@@ -10,6 +10,7 @@
  *     codec_rewrite_begin(&rw);
  *     codec_rewrite_extra_set(&rw, ...);       any number, in any order, up to the limits
  *     codec_rewrite_log_id_set(&rw, ...);
+ *     codec_rewrite_name_strip(&rw, ...);
  *     n = codec_rewrite_finish(&rw, frame, frame_len, seqid, max, iov);
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -38,7 +39,8 @@ struct codec_rewrite {
     uint8_t splices_len;
     uint16_t scratch_len;
     bool dropped; /* an edit did not fit (scratch, splices, frame limit) and was left out */
-    /* Private: what several entries added to one Extra have in common. */
+    uint32_t name_prefix_len; /* private, likewise below: of the name's first bytes, which go */
+    /* What several entries added to one Extra have in common. */
     uint32_t extra_added;
     uint8_t extra_added_id;   /* of an Extra that is added whole */
     uint16_t extra_count_off; /* of the count of an Extra that is added whole, in the scratch */
@@ -67,11 +69,17 @@ void codec_rewrite_extra_set(struct codec_rewrite *rewrite, const uint8_t *body,
 void codec_rewrite_log_id_set(struct codec_rewrite *rewrite, const struct codec_base *base,
                               const char *log_id, size_t len);
 
+/* The message's name loses its first prefix_len bytes ("Service:", its colon included; at most the
+ * name's own). It makes the frame shorter and goes in also where codec_rewrite_finish() leaves all
+ * else out. At most once between begin and finish; nothing where prefix_len is 0. */
+void codec_rewrite_name_strip(struct codec_rewrite *rewrite, const struct codec_message *message,
+                              uint32_t prefix_len);
+
 /*
  * Lays out the frame with all edits: frame points at the 4-byte length header, followed by the
  * body. Overwrites header, seqid and counts in place, fills iov (pointers into frame and into
  * rewrite->scratch, both must live until it is sent) and returns how many. Edits that would lift
- * the body over max_frame_bytes are left out, all of them (rewrite->dropped is set): of an earlier
+ * the body over max_frame_bytes are left out, all but the name's (rewrite->dropped is set): of an earlier
  * attempt that had room, values of unchanged width and the types of a once empty Extra stay.
  * ret_total is the sum of the vectors' lengths. base may be NULL where the message has none.
  */
