@@ -71,7 +71,8 @@ void codec_rewrite_log_id_set(struct codec_rewrite *rewrite, const struct codec_
 
 /* The message's name loses its first prefix_len bytes ("Service:", its colon included; at most the
  * name's own). It makes the frame shorter and goes in also where codec_rewrite_finish() leaves all
- * else out. At most once between begin and finish; nothing where prefix_len is 0. */
+ * else out. At most once between begin and finish, and before the other edits: then it always fits.
+ * Nothing where prefix_len is 0. */
 void codec_rewrite_name_strip(struct codec_rewrite *rewrite, const struct codec_message *message,
                               uint32_t prefix_len);
 

@@ -32,6 +32,7 @@ struct bootstrap_listener {
     bool any_order;        /* replies: any_order */
     int extra_id;          /* 0: auto */
     bool fill_log_id;      /* default true */
+    bool strip_service;    /* callees get the method's name without its "Service:" */
     char *deadline_entry;  /* default RPC_PERSIST_DDL_REMAIN_TIME */
     bool deadline_rewrite; /* default true */
     bool deadline_shared_clock;

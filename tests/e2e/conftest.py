@@ -62,9 +62,9 @@ class World:
         """Callers on so many connections that several workers have some."""
         return [self.link(tside) for _ in range(n)]
 
-    def caller(self, tside: Tside, *args, **kwargs) -> Caller:
+    def caller(self, tside: Tside, *args, listener: int = 0, **kwargs) -> Caller:
         """A caller on the official library."""
-        made = Caller(tside.address, *args, **kwargs)
+        made = Caller(tside.addresses[listener], *args, **kwargs)
         self.callers.append(made)
         return made
 

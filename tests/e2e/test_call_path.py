@@ -269,6 +269,28 @@ def test_official_multiplexed_client_and_server(world):
     tside.wait_calls(1, method="Visit", to="example.service", reason="ok")
 
 
+def test_a_multiplexed_client_of_a_plain_server(world):
+    """base.strip_service takes the prefix off; without it the server knows no such method."""
+    alpha = world.thrift_callee("alpha")
+    tside = world.tside(default=[alpha], listeners=({}, {"base": {"strip_service": True}}))
+    as_sent, stripped = (world.caller(tside, to=None, multiplexed="example.service", listener=n) for n in (0, 1))
+    with pytest.raises(Exception, match="Unknown function example.service:Visit"):
+        as_sent.visit("x")
+    assert stripped.visit("x").server == "alpha"
+    tside.wait_calls(1, method="Visit", to="example.service", reason="ok")
+
+
+def test_a_stripped_name_beside_edits(world):
+    callee = world.callee("a")
+    tside = world.tside(default=[callee], listeners=({"base": {"strip_service": True}},))
+    link = world.link(tside)
+    assert link.call("example.service:Visit", to=None).name == b"Visit"
+    assert callee.requests[0].name == b"Visit"
+    assert "RPC_PERSIST_DDL_REMAIN_TIME" in callee.requests[0].extra
+    assert link.call("Visit").name == b"Visit"  # and a name without a prefix is left alone
+    assert [request.name for request in callee.requests] == [b"Visit", b"Visit"]
+
+
 def test_unix_listener(world):
     callee = world.callee("a")
     tside = world.tside(default=[callee], listeners=({"listen": "unix:thrift.sock", "mode": "0660"}, {}))

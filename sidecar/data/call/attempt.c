@@ -49,11 +49,15 @@ void attempt_get_conn(struct call *call)
     endpoint_pool_get(call);
 }
 
-/* Adds what the contract's section 5 writes into the forwarded frame. */
+/* The name's prefix goes first (codec/rewrite.h); then what the contract's section 5 writes into the
+ * forwarded frame. */
 static void add_edits(struct call *call, const uint8_t *body)
 {
     const struct bootstrap_listener *listener = call->listener;
     char text[24];
+    if (listener->strip_service && call->has_prefix) {
+        codec_rewrite_name_strip(&call->rewrite, &call->message, call->prefix_len + 1u);
+    }
     if (!call->message.has_base) {
         return;
     }

@@ -96,6 +96,7 @@ static void test_defaults(void **state)
     assert_false(l->any_order);
     assert_int_equal(l->extra_id, 0);
     assert_true(l->fill_log_id);
+    assert_false(l->strip_service);
     assert_string_equal(l->deadline_entry, "RPC_PERSIST_DDL_REMAIN_TIME");
     assert_true(l->deadline_rewrite);
     assert_false(l->deadline_shared_clock);
@@ -140,7 +141,7 @@ static void test_every_key(void **state)
         "    callee: {service: example.service, cluster: \"-\"}\n"
         "    replies: any_order\n"
         "    accept: [framed]\n"
-        "    base: {extra_id: 6, fill_log_id: false}\n"
+        "    base: {extra_id: 6, fill_log_id: false, strip_service: true}\n"
         "    deadline: {entry: LEFT, rewrite: false, clock: shared}\n"
         "  - {listen: unix:sub/thrift.sock, mode: \"0660\"}\n"
         "  - {listen: unix:/run/other.sock, mode: 0600}\n"
@@ -169,6 +170,7 @@ static void test_every_key(void **state)
     assert_true(b->listeners[0].any_order);
     assert_int_equal(b->listeners[0].extra_id, 6);
     assert_false(b->listeners[0].fill_log_id);
+    assert_true(b->listeners[0].strip_service);
     assert_string_equal(b->listeners[0].deadline_entry, "LEFT");
     assert_false(b->listeners[0].deadline_rewrite);
     assert_true(b->listeners[0].deadline_shared_clock);
@@ -465,8 +467,8 @@ static const struct {
     {OTHER_LISTENER "callee: {service: a, cluster: b}}]\n" RULES,
      "listeners[0].callee.service listeners[0].callee.cluster "},
     {OTHER_LISTENER "replies: any_order, accept: [framed]}]\n" RULES, "listeners[0].replies "},
-    {OTHER_LISTENER "base: {extra_id: 1, fill_log_id: false}}]\n" RULES,
-     "listeners[0].base.extra_id listeners[0].base.fill_log_id "},
+    {OTHER_LISTENER "base: {extra_id: 1, fill_log_id: false, strip_service: true}}]\n" RULES,
+     "listeners[0].base.extra_id listeners[0].base.fill_log_id listeners[0].base.strip_service "},
     {OTHER_LISTENER "deadline: {entry: a, rewrite: false, clock: shared}}]\n" RULES,
      "listeners[0].deadline.entry listeners[0].deadline.rewrite listeners[0].deadline.clock "},
     {"listeners: [{listen: \"127.0.0.1:0\"}, {listen: \"127.0.0.1:0\"}]\n" RULES, "listeners "},
