@@ -4,11 +4,14 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 
 import pytest
+import yaml
 
-from support import deftable
+from support import deftable, wire
 from support.process import REPO
+from support.raw import answer, answer_with
 from support.thriftgen import IDL
 from support.tside import cli
 
@@ -38,6 +41,37 @@ def test_the_examples_do_what_they_show(world, tmp_path, section, program):
 def test_the_idl_shown_is_the_one_used():
     (_, shown), = [block for block in BLOCK.findall((DOCS / "attach.md").read_text()) if block[0] == "thrift"]
     assert shown in IDL.read_text()
+
+
+def rules_of(section: str) -> list[dict]:
+    return [yaml.safe_load(text)["rules"] for language, text in blocks("attach.md", section) if language == "yaml"]
+
+
+def test_a_oneway_sent_as_a_call_by_the_manual(world):
+    """A callee that answers no Log: the next call on that connection does not wait for it."""
+    [rules] = rules_of("Oneway methods")
+    callee = world.callee("a", answer_with(lambda request: b"" if request.name == b"Log" else wire.reply(
+        request, wire.response("a"))))
+    link = world.link(world.tside(rules, default=[callee]))
+    link.send(wire.call("Log", seqid=1))
+    assert link.call("Visit", seqid=2).seqid == 2
+
+
+@pytest.mark.parametrize("hosts", (1, 2))
+def test_a_server_of_one_connection_by_the_manual(world, hosts):
+    """One host and several workers, or several hosts, and none keeps the others out."""
+    one_at_a_time = threading.Lock()
+
+    def script(link) -> None:
+        with one_at_a_time:
+            answer(link)
+
+    callee = world.callee("a", script)
+    rules = rules_of("Servers that serve one connection at a time")[hosts - 1]
+    tsides = [world.tside(rules, default=[callee]) for _ in range(hosts)]
+    links = [link for tside in tsides for link in world.spread(tside)]
+    for link in links * 3:
+        assert link.call("Visit").server == "a"
 
 
 @pytest.mark.parametrize("page", ["keys", "bootstrap", "reasons", "metrics"])
@@ -133,14 +167,15 @@ def test_links_lead_somewhere(page):
             assert target.startswith("https://") or (here.parent / target).exists(), f"{here}: {target}"
 
 
-def test_yaml_blocks_are_good_bootstraps(tmp_path):
+def test_yaml_blocks_are_good_files(tmp_path):
+    """Rules files where they begin so, else bootstrap files."""
     found = 0
     (tmp_path / "rules.yaml").write_text("rules: {}\n")
     for path in DOCS.glob("*.md"):
         for language, text in BLOCK.findall(path.read_text()):
             if language == "yaml":
-                (tmp_path / "tside.yaml").write_text(text)
-                done = cli("check", "-c", tmp_path / "tside.yaml")
+                (tmp_path / "shown.yaml").write_text(text)
+                done = cli("check", "--rules" if text.startswith("rules:") else "-c", tmp_path / "shown.yaml")
                 assert done.returncode == 0, (path.name, done.stdout + done.stderr)
                 found += 1
     assert found
