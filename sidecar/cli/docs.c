@@ -126,10 +126,11 @@ static const char keys_tail[] = "\n## Endpoints\n\n"
                                 "```json\n"
                                 "{\"weight\": 10, \"zone\": \"lf\", \"tags\": {}}\n"
                                 "```\n\n"
-                                "Weight 0 drains: no new call. Addresses that are no host's "
-                                "(`0.0.0.0`, `[::]`, multicast,\n"
-                                "broadcast, port 0) are refused and listed; a loopback address in "
-                                "etcd is warned about.\n";
+                                "Weight 0 drains: no new call. (Kitex's own resolver reads a weight of 0 "
+                                "as 10.) Addresses that\n"
+                                "are no host's (`0.0.0.0`, `[::]`, multicast, broadcast, port 0) are "
+                                "refused and listed; a\n"
+                                "loopback address in etcd is warned about.\n";
 
 static const char bootstrap_head[] = "# The bootstrap file\n\n"
                                      "YAML, read at start. The least that says something:\n\n"
