@@ -167,15 +167,16 @@ def test_links_lead_somewhere(page):
             assert target.startswith("https://") or (here.parent / target).exists(), f"{here}: {target}"
 
 
-def test_yaml_blocks_are_good_files(tmp_path):
-    """Rules files where they begin so, else bootstrap files."""
-    found = 0
+def test_yaml_blocks_are_good(tmp_path):
+    """Each is a bootstrap file, or a rules file where it begins as one."""
+    found = {"-c": 0, "--rules": 0}
     (tmp_path / "rules.yaml").write_text("rules: {}\n")
     for path in DOCS.glob("*.md"):
         for language, text in BLOCK.findall(path.read_text()):
             if language == "yaml":
+                kind = "--rules" if text.startswith("rules:") else "-c"
                 (tmp_path / "shown.yaml").write_text(text)
-                done = cli("check", "--rules" if text.startswith("rules:") else "-c", tmp_path / "shown.yaml")
+                done = cli("check", kind, tmp_path / "shown.yaml")
                 assert done.returncode == 0, (path.name, done.stdout + done.stderr)
-                found += 1
-    assert found
+                found[kind] += 1
+    assert all(found.values()), found
