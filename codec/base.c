@@ -47,7 +47,7 @@ static void read_extra(const uint8_t *body, const uint8_t types[IDS_END],
 void codec_base_read(const uint8_t *body, struct wire_span base, struct codec_base *ret)
 {
     struct proved_walk walk = {body, base.off, base.off + base.len};
-    struct wire_span values[IDS_END]; /* of fields whose type is set in ret->types */
+    struct wire_span values[IDS_END] = {{0, 0}};
     struct proved_field field;
 
     *ret = (struct codec_base){0};

@@ -206,7 +206,7 @@ static void add_entry(struct codec_rewrite *rewrite, const struct codec_base *ba
     struct codec_splice *growing = adds_extra ? NULL : growing_addition(rewrite, base);
     uint16_t ins_off = rewrite->scratch_len;
 
-    if (!scratch_has(rewrite, header + 2 * LENGTH_BYTES + key_len + value_len) ||
+    if (!scratch_has(rewrite, header + (size_t)2 * LENGTH_BYTES + key_len + value_len) ||
         (!growing && !splices_have_room(rewrite))) {
         return;
     }

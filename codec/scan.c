@@ -197,7 +197,8 @@ static enum step finish(struct cursor *c)
         return fail(c, CODEC_ERROR_TRAILING);
     }
     scan->message.has_base = place->found;
-    scan->message.base_field_id = scan->own.found ? WIRE_BASE_FIELD_ID : scan->argument_id;
+    scan->message.base_field_id =
+        (int16_t)(scan->own.found ? WIRE_BASE_FIELD_ID : scan->argument_id);
     scan->message.base = place->span;
     return STEP_DONE;
 }
@@ -553,7 +554,7 @@ enum codec_scan_status codec_scan_run(struct codec_scan *scan, const uint8_t *bo
 const char *codec_error_str(enum codec_error error)
 {
     static const char *const texts[CODEC_ERROR_MAX] = {
-#define X(name, text) [CODEC_ERROR_##name] = text,
+#define X(name, text) [CODEC_ERROR_##name] = (text),
         CODEC_ERRORS(X)
 #undef X
     };

@@ -116,8 +116,8 @@ static char *key_of_cursor(const char *cursor)
     size_t len = strlen(cursor) / 2;
     char *key = malloc(len + 1);
     for (size_t i = 0; key && i < len; i++) {
-        const char *high = memchr(hex_digits, cursor[2 * i], 16);
-        const char *low = memchr(hex_digits, cursor[2 * i + 1], 16);
+        const char *high = strchr(hex_digits, cursor[2 * i]);
+        const char *low = strchr(hex_digits, cursor[2 * i + 1]);
         if (!high || !low || (high == low && high == hex_digits)) { /* keys have no NUL */
             free(key);
             return NULL;

@@ -4,6 +4,7 @@
  */
 #include "sidecar/admin/api.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,7 @@ static bool collect_key(void *arg, const struct disc_raw *raw)
 
 static void keys_done(struct keys *keys)
 {
+    assert(keys->key || keys->len == 0);
     for (size_t i = 0; i < keys->len; i++) {
         free(keys->key[i].whole);
         json_decref(keys->key[i].value);

@@ -123,17 +123,19 @@ static const struct option *find_option(const char *path)
     return NULL;
 }
 
-/* Whether options stand below path: '.' for a mapping, '[' for a list of mappings, 0 for none. */
-static char section_kind(const char *path)
+/* What stands below a path. */
+enum section { SECTION_NONE = 0, SECTION_MAPPING, SECTION_LIST };
+
+static enum section section_kind(const char *path)
 {
     size_t len = strlen(path);
     for (size_t i = 0; i < bootstrap_options_len; i++) {
         const char *option = bootstrap_options[i].path;
         if (strncmp(option, path, len) == 0 && (option[len] == '.' || option[len] == '[')) {
-            return option[len];
+            return option[len] == '[' ? SECTION_LIST : SECTION_MAPPING;
         }
     }
-    return '\0';
+    return SECTION_NONE;
 }
 
 static void find_unknown(struct reader *reader, const struct level *level,
@@ -268,8 +270,8 @@ static void walk_key(struct reader *reader, const struct level *level,
     bool known = key->len == strlen(key->text) && (size_t)len < sizeof path &&
                  strpbrk(key->text, ".[]") == NULL;
     const struct option *option = known ? find_option(path) : NULL;
-    char section = known ? section_kind(path) : '\0';
-    if (option == NULL && section == '\0') {
+    enum section section = known ? section_kind(path) : SECTION_NONE;
+    if (option == NULL && section == SECTION_NONE) {
         find_unknown(reader, level, key);
         return;
     }
@@ -280,7 +282,7 @@ static void walk_key(struct reader *reader, const struct level *level,
         apply_list(reader, option, level->base, value);
     } else if (option != NULL) {
         apply(reader, option, level->base, value);
-    } else if (section == '[') {
+    } else if (section == SECTION_LIST) {
         walk_listeners(reader, path, value);
     } else {
         struct level below = {.base = level->base};

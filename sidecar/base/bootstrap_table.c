@@ -135,7 +135,7 @@ static bool set_uint(struct option_value *value)
 
 static bool set_count(struct option_value *value)
 {
-    uint64_t n;
+    uint64_t n = 0;
     if (!parse_uint(value, &n)) {
         return false;
     }
@@ -346,7 +346,7 @@ static bool set_listen(struct option_value *value)
 {
     struct bootstrap_listener *listener = value->base;
     bool is_unix = strncmp(value->text, "unix:", 5) == 0;
-    char *host;
+    char *host = NULL;
     uint16_t port = 0;
     if (!is_unix) {
         if (!parse_tcp(value, &host, &port)) {

@@ -199,7 +199,7 @@ int listen_socket_unix(const char *path, mode_t mode, int backlog, struct socket
 
 void socket_file_remove(const char *path, const struct socket_file *file)
 {
-    struct socket_file found;
+    struct socket_file found = {0};
     if (file->inode && note_file(path, &found) == 0 && found.inode == file->inode &&
         found.device == file->device) {
         (void)unlink(path); /* one that is left over is replaced at the next start */

@@ -48,7 +48,7 @@ static const struct {
 #include "discovery/rules/rule.def"
 };
 
-#define LEN(array) (sizeof array / sizeof array[0])
+#define LEN(array) (sizeof(array) / sizeof((array)[0]))
 
 static bool is_later(const char *state)
 {
