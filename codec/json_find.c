@@ -162,7 +162,7 @@ static bool read_escape(struct reader *r, struct sink *sink)
         return read_unicode_escape(r, sink);
     }
     const char *at = memchr(from, c, sizeof from - 1);
-    if (at == NULL) {
+    if (!at) {
         return false;
     }
     sink_put(sink, &to[at - from], 1);

@@ -41,7 +41,7 @@ static bool collect(void *arg, const struct tuple_state *state)
         items->cap = cap;
     }
     struct item item = {strdup(key), state};
-    items->broken = item.key == NULL;
+    items->broken = !item.key;
     if (item.key) {
         items->item[items->len++] = item;
     }

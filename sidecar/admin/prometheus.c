@@ -34,7 +34,7 @@ static void rows_add(struct rows *rows, const struct row *row)
     if (rows->len == rows->cap && !rows->broken) {
         size_t cap = rows->cap ? rows->cap * 2 : 64;
         struct row *more = realloc(rows->row, cap * sizeof *more);
-        rows->broken = more == NULL;
+        rows->broken = !more;
         if (more) {
             rows->row = more;
             rows->cap = cap;

@@ -61,9 +61,9 @@ __attribute__((format(printf, 3, 4))) static void find(struct reader *reader, st
     (void)vsnprintf(message, sizeof message, format, args); /* for people: may be cut */
     va_end(args);
     struct finding *list = realloc(reader->list, (reader->findings + 1) * sizeof *list);
-    if (list == NULL || asprintf(&finding.text, "%s:%zu:%zu: %s", reader->path, place.line,
-                                 place.column, message) < 0) {
-        reader->list = list != NULL ? list : reader->list;
+    if (!list || asprintf(&finding.text, "%s:%zu:%zu: %s", reader->path, place.line, place.column,
+                          message) < 0) {
+        reader->list = list ? list : reader->list;
         reader->short_of_memory = true;
         return;
     }
@@ -156,8 +156,7 @@ static void find_unknown(struct reader *reader, const struct level *level,
     }
     const char *closest = disc_closest(key->text, known, n);
     find(reader, place_of(key), "unknown key %s%.80s%s%s%s", level->prefix, key->text,
-         closest != NULL ? ", did you mean " : "", closest != NULL ? closest : "",
-         closest != NULL ? "?" : "");
+         closest ? ", did you mean " : "", closest ? closest : "", closest ? "?" : "");
 }
 
 static void apply(struct reader *reader, const struct option *option, void *base,
@@ -202,7 +201,7 @@ static void apply_defaults(struct reader *reader, bool of_listener, void *base)
 {
     for (size_t i = 0; i < bootstrap_options_len; i++) {
         const struct option *option = &bootstrap_options[i];
-        if (option->of_listener != of_listener || option->def == NULL) {
+        if (option->of_listener != of_listener || !option->def) {
             continue;
         }
         struct option_value value = {
@@ -239,7 +238,7 @@ static void walk_listener(struct reader *reader, const struct disc_yaml_node *no
     struct bootstrap_listener *listener = &bootstrap->listeners[bootstrap->listeners_len++];
     apply_defaults(reader, true, listener);
     walk(reader, &(struct level){.prefix = "listeners[].", .base = listener}, node);
-    if (listener->listen == NULL) {
+    if (!listener->listen) {
         if (findings == reader->findings) { /* else it may stand there, misspelt */
             find(reader, place_of(node), "listeners[].listen is missing");
         }
@@ -267,20 +266,20 @@ static void walk_key(struct reader *reader, const struct level *level,
 {
     char path[PATH_MAX_BYTES];
     int len = snprintf(path, sizeof path, "%s%s", level->prefix, key->text);
-    bool known = key->len == strlen(key->text) && (size_t)len < sizeof path &&
-                 strpbrk(key->text, ".[]") == NULL;
+    bool known =
+        key->len == strlen(key->text) && (size_t)len < sizeof path && !strpbrk(key->text, ".[]");
     const struct option *option = known ? find_option(path) : NULL;
     enum section section = known ? section_kind(path) : SECTION_NONE;
-    if (option == NULL && section == SECTION_NONE) {
+    if (!option && section == SECTION_NONE) {
         find_unknown(reader, level, key);
         return;
     }
-    note(reader, path, place_of(option != NULL ? value : key));
-    if (option != NULL && option->type == OPTION_LATER) {
+    note(reader, path, place_of(option ? value : key));
+    if (option && option->type == OPTION_LATER) {
         find(reader, place_of(key), "not yet: %s (%s)", option->path, option->meaning);
-    } else if (option != NULL && option->type >= OPTION_LISTS) {
+    } else if (option && option->type >= OPTION_LISTS) {
         apply_list(reader, option, level->base, value);
-    } else if (option != NULL) {
+    } else if (option) {
         apply(reader, option, level->base, value);
     } else if (section == SECTION_LIST) {
         walk_listeners(reader, path, value);
@@ -325,20 +324,20 @@ static void check_listeners(struct reader *reader)
                                              .port = bootstrap->admin.port};
     for (size_t i = 0; i < bootstrap->listeners_len; i++) {
         const struct bootstrap_listener *a = &bootstrap->listeners[i];
-        if (a->listen == NULL || (!a->is_unix && a->port == 0)) {
+        if (!a->listen || (!a->is_unix && a->port == 0)) {
             continue;
         }
         for (size_t j = 0; j < i; j++) {
             const struct bootstrap_listener *b = &bootstrap->listeners[j];
-            if (b->listen != NULL && same_listen(a, b)) {
+            if (b->listen && same_listen(a, b)) {
                 find(reader, reader->listeners[i], "%s stands twice, before in line %zu", a->listen,
                      reader->listeners[j].line);
             }
         }
-        if (admin.host != NULL && same_listen(a, &admin)) {
+        if (admin.host && same_listen(a, &admin)) {
             find(reader, reader->listeners[i], "%s is admin.listen", a->listen);
         }
-        if (bootstrap->admin.socket != NULL && strcmp(a->host, bootstrap->admin.socket) == 0) {
+        if (bootstrap->admin.socket && strcmp(a->host, bootstrap->admin.socket) == 0) {
             find(reader, reader->listeners[i], "%s is admin.socket", a->listen);
         }
     }
@@ -357,7 +356,7 @@ static void check_whole(struct reader *reader, const struct disc_yaml_node *root
     if (bootstrap->listeners_len == 0 && no_findings) {
         find(reader, top, "listeners is missing: nobody could call");
     }
-    if (bootstrap->rules_file == NULL && reader->etcd.line == 0 && no_findings) {
+    if (!bootstrap->rules_file && reader->etcd.line == 0 && no_findings) {
         find(reader, top, "rules_file or etcd is missing: nothing says where calls go");
     }
 }
@@ -370,7 +369,7 @@ static uint32_t cgroup_cpus(void)
     uint64_t quota, period;
     uint32_t cpus = UINT32_MAX;
     FILE *in = fopen("/sys/fs/cgroup/cpu.max", "re");
-    if (in != NULL) {
+    if (in) {
         if (fscanf(in, "%" SCNu64 " %" SCNu64, &quota, &period) == 2 && period > 0) {
             uint64_t n = (quota + period - 1) / period;
             cpus = n < 1 ? 1 : n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
@@ -400,10 +399,10 @@ static void fill_from_host(struct reader *reader)
     if (bootstrap->workers == 0) {
         bootstrap->workers = usable_cpus();
     }
-    if (bootstrap->node_name == NULL) {
+    if (!bootstrap->node_name) {
         (void)gethostname(name, sizeof name - 1); /* without one: localhost */
         bootstrap->node_name = strdup(name[0] != '\0' ? name : "localhost");
-        reader->short_of_memory |= bootstrap->node_name == NULL;
+        reader->short_of_memory |= !bootstrap->node_name;
     }
 }
 
@@ -414,12 +413,12 @@ static char *folder_of(const char *path)
 {
     char *folder = NULL;
     const char *slash = strrchr(path, '/');
-    int len = slash == NULL ? 0 : slash == path ? 1 : (int)(slash - path);
+    int len = !slash ? 0 : slash == path ? 1 : (int)(slash - path);
     if (path[0] == '/') {
         return strndup(path, (size_t)len);
     }
     char *cwd = getcwd(NULL, 0);
-    if (cwd != NULL && asprintf(&folder, "%s%s%.*s", cwd, len > 0 ? "/" : "", len, path) < 0) {
+    if (cwd && asprintf(&folder, "%s%s%.*s", cwd, len > 0 ? "/" : "", len, path) < 0) {
         folder = NULL;
     }
     free(cwd);
@@ -442,7 +441,7 @@ static void read_all(struct reader *reader)
     }
     struct disc_yaml_node *root = disc_yaml_read(text, len, report_yaml, reader, &findings);
     free(text);
-    if (root == NULL) {
+    if (!root) {
         return;
     }
     apply_defaults(reader, false, reader->bootstrap);
@@ -458,10 +457,10 @@ struct bootstrap *bootstrap_read(const char *path, bootstrap_finding_fn report, 
     struct reader reader = {.path = path, .report = report, .arg = arg};
     reader.bootstrap = calloc(1, sizeof *reader.bootstrap);
     reader.folder = folder_of(path);
-    if (reader.bootstrap != NULL) {
+    if (reader.bootstrap) {
         reader.bootstrap->path = strdup(path);
     }
-    if (reader.bootstrap == NULL || reader.folder == NULL || reader.bootstrap->path == NULL) {
+    if (!reader.bootstrap || !reader.folder || !reader.bootstrap->path) {
         reader.short_of_memory = true;
     } else {
         read_all(&reader);
@@ -492,7 +491,7 @@ static void listener_clear(struct bootstrap_listener *listener)
 
 struct bootstrap *bootstrap_free(struct bootstrap *bootstrap)
 {
-    if (bootstrap == NULL) {
+    if (!bootstrap) {
         return NULL;
     }
     for (size_t i = 0; i < bootstrap->listeners_len; i++) {

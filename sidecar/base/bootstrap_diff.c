@@ -17,7 +17,7 @@
 /* NULL is a value, too. */
 static bool same_text(const char *a, const char *b)
 {
-    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+    return !a || !b ? a == b : strcmp(a, b) == 0;
 }
 
 static bool same_list(char *const a[], size_t a_len, char *const b[], size_t b_len)

@@ -76,7 +76,7 @@ static void *member(struct option_value *value)
 static bool set_string(struct option_value *value, char **slot, const char *text)
 {
     char *copy = strdup(text);
-    if (copy == NULL) {
+    if (!copy) {
         return refuse(value, NO_MEMORY);
     }
     free(*slot);
@@ -178,7 +178,7 @@ static void split_words(const char *from, struct words *words)
     char *save;
     words->n = 0;
     (void)snprintf(words->text, sizeof words->text, "%s", from);
-    for (char *word = strtok_r(words->text, "|", &save); word != NULL && words->n < WORDS_MAX;
+    for (char *word = strtok_r(words->text, "|", &save); word && words->n < WORDS_MAX;
          word = strtok_r(NULL, "|", &save)) {
         words->later[words->n] = word[0] == '!';
         words->word[words->n++] = word + (word[0] == '!');
@@ -206,7 +206,7 @@ static bool find_word(struct option_value *value, size_t *ret)
     (void)wrong(value, what);
     const char *closest = disc_closest(value->text, words.word, words.n);
     len = strlen(value->why);
-    if (closest != NULL) {
+    if (closest) {
         (void)snprintf(value->why + len, sizeof value->why - len, ", did you mean %s?", closest);
     }
     return false;
@@ -293,7 +293,7 @@ static bool set_file(struct option_value *value)
         return false;
     }
     char *path = absolute(value, value->text);
-    if (path == NULL) {
+    if (!path) {
         return refuse(value, NO_MEMORY);
     }
     char **slot = member(value);
@@ -357,9 +357,9 @@ static bool set_listen(struct option_value *value)
             return wrong(value, "unix: and a path");
         }
         host = absolute(value, value->text + 5);
-        if (host == NULL || !check_socket_path(value, host)) {
+        if (!host || !check_socket_path(value, host)) {
             free(host);
-            return host == NULL ? refuse(value, NO_MEMORY) : false;
+            return !host ? refuse(value, NO_MEMORY) : false;
         }
     }
     free(listener->host);
@@ -380,7 +380,7 @@ static bool set_admin_listen(struct option_value *value)
     free(bootstrap->admin.host);
     bootstrap->admin.host = host;
     bootstrap->admin.port = port;
-    if (host == NULL) {
+    if (!host) {
         free(bootstrap->admin.listen);
         bootstrap->admin.listen = NULL;
         return true;
@@ -470,7 +470,7 @@ static void print_values(FILE *out, const struct option *option)
     }
     if (option->type == OPTION_UINT || option->type == OPTION_COUNT) {
         fprintf(out, "%" PRId64 "..%" PRId64, option->min, option->max);
-    } else if (shown_types[option->type] != NULL) {
+    } else if (shown_types[option->type]) {
         fputs(shown_types[option->type], out);
     }
 }
@@ -480,7 +480,7 @@ void bootstrap_print_reference(FILE *out)
     fputs("| key | values | default | meaning |\n| --- | --- | --- | --- |\n", out);
     for (size_t i = 0; i < bootstrap_options_len; i++) {
         const struct option *option = &bootstrap_options[i];
-        const char *def = option->def == NULL ? "" : option->def[0] == '\0' ? "\"\"" : option->def;
+        const char *def = !option->def ? "" : option->def[0] == '\0' ? "\"\"" : option->def;
         fprintf(out, "| `%s` | ", option->path);
         print_values(out, option);
         fprintf(out, " | %s%s%s | %s%s |\n", def[0] != '\0' ? "`" : "", def,

@@ -49,7 +49,7 @@ struct log *log_new(int fd, enum log_level level, bool text, const char *node)
 {
     size_t len = strlen(node);
     struct log *log = calloc(1, sizeof *log + len + 1);
-    if (log == NULL) {
+    if (!log) {
         return NULL;
     }
     struct stat st;
@@ -138,7 +138,7 @@ static void append_quoted(struct log_line *line, const char *p, size_t len, size
 
 static bool needs_quotes(const char *p, size_t len)
 {
-    return len == 0 || strpbrk(p, " \"=\\") != NULL;
+    return len == 0 || strpbrk(p, " \"=\\");
 }
 
 static void append_value(struct log_line *line, const char *p, size_t len, size_t max)
@@ -185,7 +185,7 @@ static void log_ts(struct log_line *line, uint64_t unix_us)
     char text[64];
     struct tm tm;
     time_t seconds = (time_t)(unix_us / 1000000);
-    if (gmtime_r(&seconds, &tm) == NULL) {
+    if (!gmtime_r(&seconds, &tm)) {
         memset(&tm, 0, sizeof tm);
     }
     size_t n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);

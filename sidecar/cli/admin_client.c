@@ -137,7 +137,7 @@ static int connect_tcp(struct exchange *x, const struct admin_address *address)
         return -EHOSTUNREACH;
     }
     int r = -EHOSTUNREACH;
-    for (const struct addrinfo *a = found; a != NULL; a = a->ai_next) {
+    for (const struct addrinfo *a = found; a; a = a->ai_next) {
         r = connect_to(x, a->ai_addr, a->ai_addrlen);
         if (r == 0 || r == -ETIMEDOUT) {
             break;
@@ -199,7 +199,7 @@ static int read_line(struct exchange *x, char **ret)
     for (;;) {
         char *start = x->buf + x->start;
         char *end = memchr(start, '\n', x->end - x->start);
-        if (end != NULL) {
+        if (end) {
             x->start = (size_t)(end + 1 - x->buf);
             if (end > start && end[-1] == '\r') {
                 end--;
@@ -226,7 +226,7 @@ static int body_append(struct body *body, const char *p, size_t len)
     if (body->len + len + 1 > body->cap) {
         size_t cap = 2 * (body->len + len) + 1;
         char *grown = realloc(body->p, cap);
-        if (grown == NULL) {
+        if (!grown) {
             return -ENOMEM;
         }
         body->p = grown;
@@ -311,7 +311,7 @@ struct head {
 static bool parse_header(const char *line, struct head *head)
 {
     const char *value = strchr(line, ':');
-    if (value == NULL) {
+    if (!value) {
         return false;
     }
     size_t name = (size_t)(value - line);
@@ -377,7 +377,7 @@ static int read_response(struct exchange *x, struct head *head, struct body *bod
 static int send_request(struct exchange *x, const struct admin_address *address, const char *method,
                         const char *target, const char *body)
 {
-    bool v6 = !address->is_unix && strchr(address->host, ':') != NULL;
+    bool v6 = !address->is_unix && strchr(address->host, ':');
     char *head;
     int len =
         asprintf(&head,
@@ -390,7 +390,7 @@ static int send_request(struct exchange *x, const struct admin_address *address,
     }
     int r = send_all(x, head, (size_t)len);
     free(head);
-    if (r == 0 && body != NULL) {
+    if (r == 0 && body) {
         char length[80];
         int n = snprintf(length, sizeof length,
                          "Content-Type: application/json\r\nContent-Length: %zu\r\n", strlen(body));
@@ -401,7 +401,7 @@ static int send_request(struct exchange *x, const struct admin_address *address,
     if (r == 0) {
         r = send_all(x, "\r\n", 2);
     }
-    if (r == 0 && body != NULL) {
+    if (r == 0 && body) {
         r = send_all(x, body, strlen(body));
     }
     return r;

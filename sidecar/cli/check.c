@@ -45,7 +45,7 @@ struct findings {
 /* "file:line:col: message" as an object; a finding without a place has file and message alone. */
 static json_t *to_json(const char *finding)
 {
-    for (const char *p = strchr(finding, ':'); p != NULL; p = strchr(p + 1, ':')) {
+    for (const char *p = strchr(finding, ':'); p; p = strchr(p + 1, ':')) {
         int line, column, end = 0;
         if (sscanf(p, ":%d:%d: %n", &line, &column, &end) == 2 && end > 0) {
             return json_pack("{s:s%, s:i, s:i, s:s}", "file", finding, (size_t)(p - finding),
@@ -59,12 +59,12 @@ static void report(void *arg, const char *finding)
 {
     struct findings *findings = arg;
     findings->n++;
-    if (findings->items == NULL) {
+    if (!findings->items) {
         puts(finding);
         return;
     }
     json_t *item = to_json(finding);
-    if (item == NULL) { /* bytes outside UTF-8 in a file's name or a value */
+    if (!item) { /* bytes outside UTF-8 in a file's name or a value */
         item = json_pack("{s:s}", "message", "a finding that is not UTF-8");
     }
     (void)json_array_append_new(findings->items, item); /* takes NULL as refusal: still counted */
@@ -132,9 +132,9 @@ static void check_rules(const char *path, struct findings *findings)
     struct codec_templates *templates = codec_templates_new();
     const struct disc_store_options options = {.prefix = {"/tside/rules", "/tside/services"},
                                                .templates = templates};
-    struct disc_store *store = templates != NULL ? disc_store_new(&options) : NULL;
+    struct disc_store *store = templates ? disc_store_new(&options) : NULL;
     struct rules_file_report rules = {.fn = report, .arg = findings};
-    if (store == NULL) {
+    if (!store) {
         report(findings, "out of memory");
     } else if (rules_file_load(path, store, 0, 0, &rules) != 0 && rules.findings == 0) {
         report(findings, "the rules file cannot be read");
@@ -147,15 +147,15 @@ static void check_files(const struct args *args, struct findings *findings)
 {
     struct bootstrap *bootstrap = NULL;
     const char *rules = args->rules;
-    if (args->common.config != NULL || rules == NULL) {
-        const char *path = args->common.config != NULL ? args->common.config : CLI_CONFIG_DEFAULT;
+    if (args->common.config || !rules) {
+        const char *path = args->common.config ? args->common.config : CLI_CONFIG_DEFAULT;
         bool good; /* else counted among the findings */
         bootstrap = bootstrap_read(path, report, findings, &good);
     }
-    if (rules == NULL && bootstrap != NULL) {
+    if (!rules && bootstrap) {
         rules = bootstrap->rules_file;
     }
-    if (rules != NULL) {
+    if (rules) {
         check_rules(rules, findings);
     }
     if (bootstrap != NULL) {

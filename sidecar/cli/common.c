@@ -67,17 +67,17 @@ static void print_finding(void *arg, const char *finding)
 
 struct bootstrap *cli_bootstrap(const struct cli_common *common)
 {
-    return bootstrap_load(common->config != NULL ? common->config : CLI_CONFIG_DEFAULT,
-                          print_finding, NULL);
+    return bootstrap_load(common->config ? common->config : CLI_CONFIG_DEFAULT, print_finding,
+                          NULL);
 }
 
 static bool from_bootstrap(const struct bootstrap *bootstrap, bool tcp, struct admin_address *ret)
 {
     char text[512];
-    if (tcp && bootstrap->admin.listen != NULL && bootstrap->admin.port != 0) {
+    if (tcp && bootstrap->admin.listen && bootstrap->admin.port != 0) {
         return admin_address_parse(bootstrap->admin.listen, ret);
     }
-    if (bootstrap->admin.socket == NULL) {
+    if (!bootstrap->admin.socket) {
         return false;
     }
     (void)snprintf(text, sizeof text, "unix:%s", bootstrap->admin.socket);
@@ -86,7 +86,7 @@ static bool from_bootstrap(const struct bootstrap *bootstrap, bool tcp, struct a
 
 int cli_admin_address(const struct cli_common *common, bool tcp, struct admin_address *ret)
 {
-    if (common->admin != NULL) {
+    if (common->admin) {
         if (!admin_address_parse(common->admin, ret)) {
             fprintf(stderr, "tside: --admin takes HOST:PORT or unix:PATH, not \"%s\"\n",
                     common->admin);
@@ -95,7 +95,7 @@ int cli_admin_address(const struct cli_common *common, bool tcp, struct admin_ad
         return CLI_OK;
     }
     struct bootstrap *bootstrap = cli_bootstrap(common);
-    if (bootstrap == NULL) {
+    if (!bootstrap) {
         return CLI_DATA;
     }
     bool found = from_bootstrap(bootstrap, tcp, ret);

@@ -280,7 +280,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     const char **table = state->input;
     switch (key) {
     case ARGP_KEY_ARG:
-        if (*table != NULL) {
+        if (*table) {
             argp_usage(state);
         }
         *table = arg;

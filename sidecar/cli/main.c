@@ -53,13 +53,13 @@ static void print_verbs(FILE *out)
 {
     fputs("Commands:\n", out);
     for (size_t i = 0; i < VERBS_LEN; i++) {
-        if (verbs[i].run != NULL && verbs[i].meaning != NULL) {
+        if (verbs[i].run && verbs[i].meaning) {
             fprintf(out, "  %-12s %s\n", verbs[i].name, verbs[i].meaning);
         }
     }
     fputs("Not built yet:\n", out);
     for (size_t i = 0; i < VERBS_LEN; i++) {
-        if (verbs[i].run == NULL) {
+        if (!verbs[i].run) {
             fprintf(out, "  %-12s %s\n", verbs[i].name, verbs[i].meaning);
         }
     }
@@ -70,12 +70,12 @@ static char *help_filter(int key, const char *text, void *input)
 {
     (void)input;
     if (key != ARGP_KEY_HELP_EXTRA) {
-        return strdup(text != NULL ? text : "");
+        return strdup(text ? text : "");
     }
     char *listed = NULL;
     size_t len;
     FILE *out = open_memstream(&listed, &len);
-    if (out != NULL) {
+    if (out) {
         print_verbs(out);
         (void)fclose(out); /* in memory: what failed shows in the text */
     }
@@ -123,7 +123,7 @@ static int unknown_verb(const char *name)
         names[i] = verbs[i].name;
     }
     const char *closest = disc_closest(name, names, VERBS_LEN);
-    if (closest != NULL) {
+    if (closest) {
         fprintf(stderr, "tside: there is no command \"%s\", did you mean \"%s\"?\n", name, closest);
     } else {
         fprintf(stderr, "tside: there is no command \"%s\", see tside --help\n", name);
@@ -139,7 +139,7 @@ static int run_verb(int argc, char **argv)
         if (strcmp(name, verbs[i].name) != 0) {
             continue;
         }
-        if (verbs[i].run == NULL) {
+        if (!verbs[i].run) {
             fprintf(stderr, "tside: \"%s\": not yet, see docs/not-yet.md\n", name);
             return CLI_USAGE;
         }

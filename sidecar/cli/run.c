@@ -53,7 +53,7 @@ int cli_run(int argc, char **argv)
     struct cli_common common = {0};
     cli_parse(&argp, argc, argv, &common);
     struct bootstrap *bootstrap = cli_bootstrap(&common);
-    if (bootstrap == NULL) {
+    if (!bootstrap) {
         return CLI_DATA;
     }
     int code = CLI_DATA;

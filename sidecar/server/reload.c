@@ -31,7 +31,7 @@ void reload_done(struct reload *reload)
 
 const struct bootstrap *reload_newest(const struct reload *reload)
 {
-    return reload->newest != NULL ? reload->newest : reload->started;
+    return reload->newest ? reload->newest : reload->started;
 }
 
 /* ---- what differs ------------------------------------------------------------------------- */
@@ -82,11 +82,10 @@ static uint64_t files_allowed(void)
 static struct bootstrap *load(struct reload *reload)
 {
     struct bootstrap *fresh = bootstrap_load(reload->started->path, on_finding, reload);
-    if (fresh != NULL && !bootstrap_fit(fresh, files_allowed(), on_finding, reload)) {
+    if (fresh && !bootstrap_fit(fresh, files_allowed(), on_finding, reload)) {
         return bootstrap_free(fresh);
     }
-    if (fresh != NULL && !fresh->limits.connections_set &&
-        !reload->started->limits.connections_set) {
+    if (fresh && !fresh->limits.connections_set && !reload->started->limits.connections_set) {
         /* The host says it in both: what `workers` does to it is no difference of its own. */
         fresh->limits.connections = reload->started->limits.connections;
     }
@@ -106,7 +105,7 @@ static void apply(struct reload *reload, struct bootstrap *fresh, struct admin *
 void reload_now(struct reload *reload, struct admin *admin, struct file_source *rules)
 {
     struct bootstrap *fresh = load(reload);
-    if (fresh == NULL) {
+    if (!fresh) {
         return;
     }
     struct keys changed = {.live = true}, restart = {.live = false};
@@ -114,7 +113,7 @@ void reload_now(struct reload *reload, struct admin *admin, struct file_source *
     bootstrap_diff(reload_newest(reload), fresh, add_key, &changed);
     bootstrap_diff(reload->started, fresh, add_key, &restart);
     apply(reload, fresh, admin);
-    if (rules != NULL) {
+    if (rules) {
         (void)file_source_load_now(rules); /* what is wrong was logged, the last good one stays */
     }
     /* Whoever has just made the log quieter is still told that it worked. */

@@ -35,13 +35,13 @@ struct endpoint_state *endpoint_state_new(const char *address, const char *host,
 {
     struct endpoint_state *state =
         calloc(1, sizeof *state + workers * sizeof state->pool_of_worker[0]);
-    if (state == NULL) {
+    if (!state) {
         return NULL;
     }
     atomic_init(&state->refs, 1);
     state->workers = workers;
     state->address = strdup(address);
-    if (state->address == NULL || !parse_address(state, host, port)) {
+    if (!state->address || !parse_address(state, host, port)) {
         return endpoint_state_unref(state);
     }
     return state;
@@ -54,7 +54,7 @@ void endpoint_state_ref(struct endpoint_state *state)
 
 struct endpoint_state *endpoint_state_unref(struct endpoint_state *state)
 {
-    if (state != NULL && atomic_fetch_sub_explicit(&state->refs, 1, memory_order_acq_rel) == 1) {
+    if (state && atomic_fetch_sub_explicit(&state->refs, 1, memory_order_acq_rel) == 1) {
         free(state->address);
         free(state);
     }

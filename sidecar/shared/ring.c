@@ -21,7 +21,7 @@ int ring_init(struct ring *ring, uint32_t size)
 {
     assert(size >= 64 && (size & (size - 1)) == 0);
     uint8_t *bytes = malloc(size);
-    if (bytes == NULL) {
+    if (!bytes) {
         return -ENOMEM;
     }
     *ring = (struct ring){.bytes = bytes, .size = size};

@@ -34,7 +34,7 @@ struct tuple_residue *tuple_residue_new(uint64_t limit, uint64_t seed)
     }
     struct tuple_residue *residue =
         calloc(1, sizeof *residue + buckets * sizeof residue->buckets[0]);
-    if (residue != NULL) {
+    if (residue) {
         residue->limit = limit;
         residue->seed = seed;
         residue->mask = buckets - 1;
@@ -44,9 +44,9 @@ struct tuple_residue *tuple_residue_new(uint64_t limit, uint64_t seed)
 
 struct tuple_residue *tuple_residue_free(struct tuple_residue *residue)
 {
-    for (uint64_t i = 0; residue != NULL && i <= residue->mask; i++) {
+    for (uint64_t i = 0; residue && i <= residue->mask; i++) {
         struct pair *pair = residue->buckets[i];
-        while (pair != NULL) {
+        while (pair) {
             struct pair *next = pair->next;
             free(pair);
             pair = next;
@@ -89,7 +89,7 @@ void tuple_residue_add(struct tuple_residue *residue, struct disc_str to,
         *link = pair_new(name);
         residue->n += *link != NULL;
     }
-    struct tuple_sums *into = *link != NULL ? &(*link)->sums : &residue->other;
+    struct tuple_sums *into = *link ? &(*link)->sums : &residue->other;
     for (unsigned i = 0; i < REASON_MAX; i++) {
         into->reason[i] += sums->reason[i];
     }

@@ -57,7 +57,7 @@ static struct tuple_state *state_new(const struct disc_tuple *tuple, uint32_t wo
     size_t names = disc_names_bytes(tuple->name, DISC_NAMES);
     struct tuple_state *state =
         calloc(1, sizeof *state + workers * sizeof state->counts[0] + names);
-    if (state == NULL) {
+    if (!state) {
         return NULL;
     }
     state->workers = workers;
@@ -73,7 +73,7 @@ struct tuple_table *tuple_table_new(uint64_t limit, uint32_t workers)
         other.name[i] = disc_str_of("_other", 6);
     }
     struct tuple_table *table = calloc(1, sizeof *table);
-    if (table == NULL) {
+    if (!table) {
         return NULL;
     }
     table->seed = random_seed();
@@ -95,7 +95,7 @@ struct tuple_table *tuple_table_new(uint64_t limit, uint32_t workers)
 
 static void retired_free(struct tuple_state *list)
 {
-    while (list != NULL) {
+    while (list) {
         struct tuple_state *next = list->next_retired;
         free(list);
         list = next;
@@ -104,12 +104,12 @@ static void retired_free(struct tuple_state *list)
 
 struct tuple_table *tuple_table_free(struct tuple_table *table)
 {
-    if (table == NULL) {
+    if (!table) {
         return NULL;
     }
-    for (uint64_t i = 0; table->buckets != NULL && i <= table->mask; i++) {
+    for (uint64_t i = 0; table->buckets && i <= table->mask; i++) {
         struct tuple_state *state = atomic_load(&table->buckets[i]);
-        while (state != NULL) {
+        while (state) {
             struct tuple_state *next = atomic_load(&state->next);
             free(state);
             state = next;
@@ -142,7 +142,7 @@ static bool state_ref(struct tuple_state *state)
 static struct tuple_state *find(struct tuple_state *from, uint64_t hash,
                                 const struct disc_tuple *tuple)
 {
-    for (struct tuple_state *state = from; state != NULL;
+    for (struct tuple_state *state = from; state;
          state = atomic_load_explicit(&state->next, memory_order_acquire)) {
         if (state->hash == hash && disc_tuple_eq(&state->names, tuple) && state_ref(state)) {
             return state;
@@ -169,14 +169,14 @@ struct tuple_state *tuple_table_get(struct tuple_table *table, const struct disc
     struct tuple_state *_Atomic *bucket = &table->buckets[hash & table->mask];
     struct tuple_state *head = atomic_load_explicit(bucket, memory_order_acquire);
     struct tuple_state *found = find(head, hash, tuple);
-    if (found != NULL) {
+    if (found) {
         return found;
     }
     if (!permit_take(&table->entries, 1, table->limit)) {
         return get_other(table);
     }
     struct tuple_state *made = state_new(tuple, table->workers);
-    if (made == NULL) {
+    if (!made) {
         permit_give(&table->entries, 1);
         return get_other(table);
     }
@@ -188,7 +188,7 @@ struct tuple_state *tuple_table_get(struct tuple_table *table, const struct disc
             return made;
         }
         found = find(head, hash, tuple);
-        if (found != NULL) {
+        if (found) {
             permit_give(&table->entries, 1);
             free(made);
             return found;
@@ -264,7 +264,7 @@ void tuple_table_each(const struct tuple_table *table, tuple_fn fn, void *arg)
     for (uint64_t i = 0; i <= table->mask; i++) {
         const struct tuple_state *state =
             atomic_load_explicit(&table->buckets[i], memory_order_acquire);
-        for (; state != NULL; state = atomic_load_explicit(&state->next, memory_order_relaxed)) {
+        for (; state; state = atomic_load_explicit(&state->next, memory_order_relaxed)) {
             if (!fn(arg, state)) {
                 return;
             }
@@ -343,7 +343,7 @@ static void retire_idle(struct tuple_table *table, uint64_t now_ms, uint64_t idl
     for (uint64_t i = 0; i <= table->mask; i++) {
         struct tuple_state *_Atomic *bucket = &table->buckets[i];
         struct tuple_state *state = atomic_load_explicit(bucket, memory_order_acquire);
-        while (state != NULL) {
+        while (state) {
             struct tuple_state *next = atomic_load_explicit(&state->next, memory_order_relaxed);
             uint32_t none = 0;
             /* Acquire: what its last holder counted is seen by the sum. */
