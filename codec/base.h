@@ -3,7 +3,7 @@
  *
  * Second, short pass over proved bytes only (never over a peer's raw bytes): it does not check
  * bounds again beyond asserting its own arithmetic. Published IDLs number Base's fields in two
- * ways; the types tell them apart (contract, section 1).
+ * ways; the types tell them apart (docs/specification.md, section 1).
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_CODEC_BASE_H

@@ -1,9 +1,9 @@
 /*
- * codec/frame.c: the length in front of a message, and the strangers that knock without one.
+ * codec/frame.c: the length in front of a message, and connections that begin without one.
  *
  * Pure functions over the first bytes of a connection or of a frame. The order of the tests
  * follows what other Thrift implementations do to tell transports apart: a length that fits
- * and the strict magic behind it win over everything else, since nobody else has both.
+ * and the strict magic behind it win over everything else, since no other protocol has both.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "codec/frame.h"
@@ -153,7 +153,7 @@ enum codec_protocol codec_protocol_sniff(const uint8_t *p, size_t avail, uint32_
     }
     if (!length_is_possible(p, avail, max_bytes)) {
         enum codec_protocol bare = sniff_bare(p, avail);
-        /* A framed client whose message is too large: that is for the frame's limit to say. */
+        /* A framed client whose message is too large: the check of the frame's limit reports it. */
         return bare == CODEC_PROTOCOL_UNKNOWN && has_strict_body ? CODEC_PROTOCOL_FRAMED : bare;
     }
     /* Also a length of 0, whose next bytes are another frame: an empty frame has its own name. */

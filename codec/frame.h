@@ -23,7 +23,7 @@ enum codec_frame_status {
 enum codec_frame_status codec_frame_length(const uint8_t *p, size_t avail, uint32_t max_bytes,
                                            uint32_t *ret_len);
 
-/* What a stranger speaks; the names are the label values of tside_foreign_connections_total. */
+/* What a connection speaks; the names are the label values of tside_foreign_connections_total. */
 enum codec_protocol {
     CODEC_PROTOCOL_FRAMED = 0, /* what the port speaks */
     CODEC_PROTOCOL_UNFRAMED,

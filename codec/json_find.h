@@ -1,9 +1,10 @@
 /*
  * codec/json_find.h: one top-level string member out of a JSON text, in place.
  *
- * Base.Extra["user_extra"] is JSON text from a caller; the contract takes `dest_service` and
- * `dest_cluster` from it. No tree, no allocation: the whole text is checked (RFC 8259, depth at
- * most 64, valid UTF-8, one object) and the wanted members are unescaped into the caller's buffer.
+ * Base.Extra["user_extra"] is JSON text from a caller; `dest_service` and `dest_cluster` are looked
+ * for in it (docs/specification.md, section 1). No tree, no allocation: the whole text is checked
+ * (RFC 8259, depth at most 64, valid UTF-8, one object) and the wanted members are unescaped into
+ * the caller's buffer.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_CODEC_JSON_FIND_H

@@ -2,8 +2,8 @@
  * codec/reply_build.h: replies that tside makes itself, from templates.
  *
  * A reply is a frame: length, header (type, bare method name, the caller's seqid), body. Bodies
- * that never change (configured degrade replies) are built once per rule, codec_reply_write() puts
- * the header in front; an exception's text is made per call.
+ * that never change (configured degrade replies) are built once per rule;
+ * codec_reply_header_write() puts the header in front. An exception's text is made per call.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_CODEC_REPLY_BUILD_H
@@ -17,7 +17,7 @@
 
 /*
  * Bodies. Each writes to out (cap bytes there) and returns the length it needs; where that is more
- * than cap nothing is written, so that a first call with cap 0 tells the size.
+ * than cap nothing is written, so that a first call with cap 0 returns the size.
  */
 size_t codec_body_exception(const struct codec_templates *templates, int32_t type, const char *text,
                             size_t text_len, uint8_t *out, size_t cap);

@@ -233,7 +233,7 @@ void codec_rewrite_extra_set(struct codec_rewrite *rewrite, const uint8_t *body,
     struct wire_span old;
     int id = choose_extra_id(base, extra_id);
 
-    /* So long that no sum below can wrap; the scratch would refuse them anyway. */
+    /* Refused here, so that no sum below can wrap. The scratch has no room for them anyway. */
     if (key_len > CODEC_REWRITE_SCRATCH_BYTES || value_len > CODEC_REWRITE_SCRATCH_BYTES) {
         rewrite->dropped = true;
     } else if (base->extra.present && codec_extra_find(body, &base->extra, key, key_len, &old)) {

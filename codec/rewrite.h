@@ -1,5 +1,7 @@
 /*
- * codec/rewrite.h: the edits of the contract's section 5, as I/O vectors over the original bytes.
+ * codec/rewrite.h: edits of a frame, as I/O vectors over the original bytes.
+ *
+ * Which edits there are: docs/specification.md, section 5.
  *
  * The payload is never copied and never moved. Fixed-width fields (frame length, seqid, a count, a
  * value of unchanged width) are overwritten in place; what changes the length becomes a splice:

@@ -384,7 +384,7 @@ static inline uint32_t skip_plain_strings(const struct cursor *c, uint32_t *n)
     return (uint32_t)pos;
 }
 
-/* Steps over structs that are nothing but a STOP, the most work a peer can ask for in a byte. */
+/* Steps over structs that are nothing but a STOP, the most work that a peer's byte can cause. */
 static inline uint32_t skip_empty_structs(const struct cursor *c, uint32_t *n)
 {
     uint64_t pos = c->pos;
@@ -448,7 +448,7 @@ static bool type_is_allowed(enum codec_scan_kind kind, uint8_t type)
                                       : type == WIRE_REPLY || type == WIRE_EXCEPTION;
 }
 
-/* Version and type: what can be judged of them is, before the rest of the header is here. */
+/* Version and type, as far as they have arrived: a wrong one fails before the header is whole. */
 static enum step check_version(struct cursor *c)
 {
     enum step step = reach(c, 4);

@@ -18,7 +18,7 @@
  *         }
  *
  * Depth counts structs and containers; the arguments struct is depth 1, WIRE_DEPTH_MAX the last
- * that is accepted. Limits and hostile inputs: wire.md, section 6.
+ * that is accepted.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_CODEC_SCAN_H

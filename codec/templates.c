@@ -1,9 +1,9 @@
 /*
  * codec/templates.c: prototypes of our own replies, encoded by libthrift_c_glib at start.
  *
- * Each prototype is written once into a memory buffer, proved with our own scanner like anybody's
- * bytes, and its places to fill in are found by walking it: so that an encoder that writes fields
- * in another order or form is followed, not assumed. Called once, by main; what comes out is read
+ * Each prototype is written once into a memory buffer and proved with codec/scan.h like a peer's
+ * bytes. The places to fill in are found by walking it, so that nothing is assumed about the order
+ * in which the encoder writes fields. Called once, by main; what comes out is read
  * by all workers.
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,7 +1,7 @@
 /*
  * codec/wire.h: the numbers of Thrift's strict binary protocol, and big-endian access.
  *
- * Known to everybody. Byte-wise reads and writes, so no pointer needs to be aligned.
+ * Any folder may include it. Byte-wise reads and writes, so no pointer needs to be aligned.
  * Source: doc/specs/thrift-binary-protocol.md of apache/thrift.
  * SPDX-License-Identifier: Apache-2.0
  */

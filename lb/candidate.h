@@ -1,5 +1,5 @@
 /*
- * lb/candidate.h: the plain types that balancing is told about endpoints with.
+ * lb/candidate.h: the plain types in which balancing gets its endpoints.
  *
  * A policy never sees an endpoint: it sees indices 0..n-1, their weights (fixed while a set lives)
  * and, through one function pointer, their load as of now.

@@ -4,8 +4,8 @@
  * A turned sequence starts from what `start` picks leave behind: by then candidate i has gained
  * start * w[i] and paid the total for each time it was picked, so its current value is that product
  * modulo the total, less one total more for those whose turn came early: as many as make the sum
- * zero, and we take those with the largest remainders. The algorithm itself now and then decides
- * otherwise, so the first turn may give someone one pick more or less than its weight.
+ * zero, taken in the order of the largest remainders. The algorithm itself now and then decides
+ * otherwise, so the first turn may give a candidate one pick more or less than its weight.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "lb/round_robin.h"

@@ -4,10 +4,11 @@
  * Weighted choice by a 64-bit point, either random or the hash of a call's LogID, caller or Extra
  * entry. Weighted rendezvous hashing: point and name give every entry a number, the weight bends
  * it, the smallest wins. One point gives one cluster on every host and at every restart, whatever
- * the order of the entries. More weight for one entry only draws points to it, less only sends points
- * away; between two entries a shift of 10 % moves exactly that share of the points. (Cumulated
- * weights would shift the bounds of all entries between the two: with canary, canary2 and default,
- * a larger canary would swap every user of canary2. No rule moves the least for three and more.)
+ * the order of the entries. More weight for one entry only draws points to it, less only sends
+ * points away; between two entries a shift of 10 % moves exactly that share of the points.
+ * (Cumulated weights would shift the bounds of all entries between the two: with canary, canary2
+ * and default, a larger canary would swap every user of canary2. No rule moves the least for three
+ * and more.)
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_LB_SPLIT_H
@@ -33,8 +34,8 @@ struct lb_split {
     uint64_t name_hash[LB_SPLIT_ENTRIES_MAX];
 };
 
-/* Keeps no name. Returns false, and leaves split alone, where n is 0 or above the limit, a weight is
- * above LB_WEIGHT_MAX, or the total is 0. Names must differ. */
+/* Keeps no name. Returns false, and leaves split alone, where n is 0 or above the limit, a weight
+ * is above LB_WEIGHT_MAX, or the total is 0. Names must differ. */
 bool lb_split_init(struct lb_split *split, const struct lb_split_entry entries[], size_t n);
 
 /* The entry that owns the point, never one of weight 0; points are uniform 64-bit values. */

@@ -44,8 +44,8 @@ static void pile_up(struct piles *piles, uint32_t index, uint64_t rest, uint64_t
     }
 }
 
-/* Vose: a small column is topped up from a large one, whose rest may then be small. The rests always
- * sum to total * (columns not yet closed), so the last ones are exactly full. */
+/* Vose: a small column is topped up from a large one, whose rest may then be small. The rests
+ * always sum to total * (columns not yet closed), so the last ones are exactly full. */
 static void build(struct lb_draw *draw, struct piles *piles)
 {
     struct column *columns = draw->columns;

@@ -1,8 +1,9 @@
 /*
  * lb/weighted_draw.h: draws an index with probability weight / sum of weights, exactly.
  *
- * Walker's alias method in Vose's integer form: O(n) to build, O(1) a draw, no rounding: a weight of
- * 0 is never drawn. Built once per set of weights, immutable afterwards, freely shared by threads.
+ * Walker's alias method in Vose's integer form: O(n) to build, O(1) a draw, no rounding: a weight
+ * of 0 is never drawn. Built once per set of weights, immutable afterwards, freely shared by
+ * threads.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_LB_WEIGHTED_DRAW_H

@@ -9,8 +9,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-/* Who starts us may have closed them: the first file, socket or epoll opened would be standard input,
- * output or error then, and the log would be written into it. */
+/* The parent may have closed them: the first file, socket or epoll opened would be standard
+ * input, output or error then, and the log would be written into it. */
 static bool open_standard_descriptors(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {

@@ -1,5 +1,5 @@
 /*
- * sidecar/admin/access_log.c: one JSON line per finished call (contract, section 7).
+ * sidecar/admin/access_log.c: one JSON line per finished call (docs/specification.md, section 7).
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/admin/admin.h"

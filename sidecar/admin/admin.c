@@ -19,7 +19,7 @@
 #define SAMPLE_MS   1000
 #define SOCKET_MODE 0660
 
-/* ---- doors ------------------------------------------------------------------------------------- */
+/* ---- doors ----------------------------------------------------------------------------------- */
 
 /* Serves on fd, which is closed on failure, and logs where. 0 or -errno. */
 static int door_open(struct admin *admin, struct admin_door *door, const char *where, int fd)
@@ -85,7 +85,7 @@ static int doors_open(struct admin *admin, char *error, size_t error_cap)
     return r;
 }
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void on_sample(uv_timer_t *timer)
 {

@@ -1,8 +1,8 @@
 /*
  * sidecar/admin/admin.h: everything that lets people look inside; control thread only.
  *
- * admin reads the data plane through sidecar/shared and snapshots, never a session. What it needs of
- * the process is handed over in `struct admin_context` by server.c and stays valid until
+ * admin reads the data plane through sidecar/shared and snapshots, never a session. What it needs
+ * of the process is handed over in `struct admin_context` by server.c and stays valid until
  * admin_close() has completed.
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -49,8 +49,8 @@ struct admin_context {
 
 struct admin;
 
-/* Opens admin.listen and admin.socket of the bootstrap file. 0, or a negative errno with error filled:
- * "admin.socket /run/tside/admin.sock: Permission denied". */
+/* Opens admin.listen and admin.socket of the bootstrap file. 0, or a negative errno with error
+ * filled: "admin.socket /run/tside/admin.sock: Permission denied". */
 int admin_new(const struct admin_context *context, struct admin **ret, char *error,
               size_t error_cap);
 /* Address of the TCP listener as bound ("127.0.0.1:43121"), "" where none. */

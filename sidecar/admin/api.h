@@ -38,7 +38,7 @@ struct admin {
     void *closed_owner;
 };
 
-/* ---- replies ----------------------------------------------------------------------------------- */
+/* ---- replies --------------------------------------------------------------------------------- */
 
 /* Takes json (NULL: out of memory, answers 500). */
 void api_json(struct http_reply *reply, unsigned status, json_t *json);
@@ -49,7 +49,7 @@ void api_text(struct http_reply *reply, unsigned status, struct text *text);
 
 /* Sets a member; a NULL value (out of memory) makes the member null. */
 void api_set(json_t *object, const char *key, json_t *value);
-/* A name as people are shown it, "-" where unknown. */
+/* A name as it is shown to people, "-" where unknown. */
 json_t *api_name(struct disc_str name);
 /* The five names, as members from, from_cluster, to, to_cluster, method. */
 void api_set_names(json_t *object, const struct disc_tuple *tuple);
@@ -60,7 +60,7 @@ json_t *api_bytes(const char *text, size_t len);
 /* A monotonic counter as a JSON number. */
 json_t *api_number(uint64_t value);
 
-/* ---- pages ------------------------------------------------------------------------------------- */
+/* ---- pages ----------------------------------------------------------------------------------- */
 
 #define API_LIMIT_DEFAULT 100
 #define API_LIMIT_MAX     1000
@@ -73,11 +73,11 @@ struct api_page {
 /* From `limit` and `cursor`; false where answered with an error. Else api_page_done() is due. */
 bool api_page(const struct http_request *request, struct http_reply *reply, struct api_page *ret);
 void api_page_done(struct api_page *page);
-/* {"items": items, "next": the cursor behind that key, or null}; takes items. A cursor is the key in hex:
- * keys may have any bytes, and a cursor goes into a URL as it is. */
+/* {"items": items, "next": the cursor behind that key, or null}; takes items. A cursor is the key
+ * in hex: keys may have any bytes, and a cursor goes into a URL as it is. */
 void api_list(struct http_reply *reply, json_t *items, const char *next);
 
-/* ---- state ------------------------------------------------------------------------------------- */
+/* ---- state ----------------------------------------------------------------------------------- */
 
 uint64_t api_now_ms(const struct admin *admin); /* the loop's clock */
 const struct disc_snapshot *api_snapshot(const struct admin *admin);
@@ -94,7 +94,7 @@ const struct metric_row *api_metric_row(enum metric metric);
 json_t *api_snapshot_json(const struct admin *admin);
 const char *api_origin_str(enum disc_origin origin); /* "file", "disk", "etcd" */
 
-/* ---- handlers ---------------------------------------------------------------------------------- */
+/* ---- handlers -------------------------------------------------------------------------------- */
 
 typedef void (*api_fn)(struct admin *admin, const struct http_request *request,
                        struct http_reply *reply);
@@ -116,7 +116,7 @@ void api_routes(struct admin *admin, const struct http_request *request, struct 
 void api_stats(struct admin *admin, const struct http_request *request, struct http_reply *reply);
 void api_drain(struct admin *admin, const struct http_request *request, struct http_reply *reply);
 
-/* The handler of http.h: checks who asks for what, then calls one of the above. */
+/* The handler of http.h: checks host, door and method, then calls one of the above. */
 void api_dispatch(void *door, const struct http_request *request, struct http_reply *reply);
 
 #endif

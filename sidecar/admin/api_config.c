@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- keys in force ----------------------------------------------------------------------------- */
+/* ---- keys in force --------------------------------------------------------------------------- */
 
 struct key {
     char *whole; /* prefix and all */
@@ -137,7 +137,7 @@ void api_config(struct admin *admin, const struct http_request *request, struct 
     api_page_done(&page);
 }
 
-/* ---- rejected keys ----------------------------------------------------------------------------- */
+/* ---- rejected keys --------------------------------------------------------------------------- */
 
 struct rejections {
     size_t limit;

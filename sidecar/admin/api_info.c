@@ -61,7 +61,8 @@ static void drain_now(uv_timer_t *timer)
     admin->context.drain(admin->context.owner);
 }
 
-/* In the loop's next turn: draining may end in admin_close(), which must not run inside a handler. */
+/* In the loop's next turn: draining may end in admin_close(), which must not run inside a
+ * handler. */
 void api_drain(struct admin *admin, const struct http_request *request, struct http_reply *reply)
 {
     uv_timer_start(&admin->drain, drain_now, 0, 0);

@@ -70,7 +70,7 @@ static json_t *qps_json(const struct admin *admin, const struct tuple_state *sta
                      "avg", rates.avg, "count", (json_int_t)sums->calls);
 }
 
-/* ---- routes ------------------------------------------------------------------------------------ */
+/* ---- routes ---------------------------------------------------------------------------------- */
 
 /* The quantile, interpolated within its bucket; in the last one, what was seen at most. */
 static double quantile_ms(const struct tuple_sums *sums, double q)
@@ -164,7 +164,7 @@ void api_routes(struct admin *admin, const struct http_request *request, struct 
     api_page_done(&page);
 }
 
-/* ---- stats ------------------------------------------------------------------------------------- */
+/* ---- stats ----------------------------------------------------------------------------------- */
 
 static json_t *counters_json(const struct admin *admin)
 {

@@ -31,7 +31,7 @@ static json_t *text_json(const char *text)
     return api_bytes(text, strlen(text));
 }
 
-/* ---- steps ------------------------------------------------------------------------------------ */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
 /* Whether the rule decides anything: it won, or a field of the config is its. */
 static bool is_matched(const struct disc_resolution *resolution, const struct disc_rule *rule)
@@ -87,7 +87,7 @@ static json_t *steps_json(const struct disc_resolution *resolution)
     return steps;
 }
 
-/* ---- effective --------------------------------------------------------------------------------- */
+/* ---- effective ------------------------------------------------------------------------------- */
 
 static json_t *effective_json(const struct disc_resolution *resolution)
 {
@@ -108,7 +108,7 @@ static json_t *effective_json(const struct disc_resolution *resolution)
     return effective;
 }
 
-/* ---- targets ----------------------------------------------------------------------------------- */
+/* ---- targets --------------------------------------------------------------------------------- */
 
 static json_t *target_json(const struct disc_view *view, struct disc_str name, struct disc_str zone)
 {
@@ -159,7 +159,7 @@ static json_t *targets_json(const struct disc_view *view, const struct disc_reso
     return targets;
 }
 
-/* ---- outcome ----------------------------------------------------------------------------------- */
+/* ---- outcome --------------------------------------------------------------------------------- */
 
 struct outcome {
     enum reason reason; /* OK: forwarded */
@@ -271,7 +271,7 @@ static bool simulate(const struct explain_input *input, struct outcomes *all)
     return true;
 }
 
-/* ---- all of it --------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 static json_t *snapshot_json(const struct explain_input *input)
 {
@@ -283,7 +283,7 @@ static json_t *snapshot_json(const struct explain_input *input)
                      sources[disc_snapshot_origin(input->snapshot)], "age_s", age_s);
 }
 
-/* As the call path would: contract, section 1. */
+/* As the call path does: docs/specification.md, section 1. */
 static void set_defaults(struct disc_tuple *tuple)
 {
     if (tuple->name[DISC_FROM].len == 0) {
@@ -314,7 +314,7 @@ json_t *explain_json(const struct explain_input *question)
     struct outcomes outcomes = {0};
     const struct disc_view *view = NULL, *star = NULL;
     set_defaults(&input.tuple);
-    if (input.tuple.name[DISC_TO].len == 0) { /* nobody says who the callee is */
+    if (input.tuple.name[DISC_TO].len == 0) { /* nothing names the callee */
         tally(&outcomes, REASON_NO_ROUTE, disc_str_of("", 0));
     } else if (input.tuple.name[DISC_METHOD].len == 0) {
         tally(&outcomes, REASON_BAD_REQUEST, disc_str_of("", 0));

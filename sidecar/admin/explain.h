@@ -1,8 +1,8 @@
 /*
- * sidecar/admin/explain.h: what becomes of a tuple's calls, and why (contract, section 7).
+ * sidecar/admin/explain.h: what becomes of a tuple's calls, and why.
  *
- * Runs the code of the call path: disc_resolve(), a route, the stages. Used by the admin page on the
- * control thread and by the command line without a sidecar.
+ * Runs the code of the call path: disc_resolve(), a route, the stages. Used by the admin page on
+ * the control thread and by the command line without a sidecar.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_SIDECAR_ADMIN_EXPLAIN_H
@@ -20,9 +20,9 @@ struct explain_input {
 };
 
 /*
- * {"tuple", "snapshot", "steps", "effective", "targets", "outcome"}; NULL when out of memory.
- * Where chance decides, `outcome` is what most of many simulated calls came to, with `certain` false
- * and `outcome.all` telling how many of `outcome.simulated` calls came to what.
+ * {"tuple", "snapshot", "steps", "effective", "targets", "outcome"}; NULL when out of memory. Where
+ * chance decides, `outcome` is what most of many simulated calls came to, with `certain` false and
+ * `outcome.all` telling how many of `outcome.simulated` calls came to what.
  */
 json_t *explain_json(const struct explain_input *input);
 

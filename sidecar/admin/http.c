@@ -6,8 +6,8 @@
  *
  * Each daemon's epoll descriptor is watched by a uv_poll; after every MHD_run() a timer is armed
  * from MHD_get_timeout(), else idle connections would never be timed out. libmicrohttpd's own
- * connection limit acts before a path is known, hence the accepting by hand. Its timeout begins anew
- * with every byte, hence the sweep: a header byte a second would hold a connection for ever.
+ * connection limit acts before a path is known, hence the accepting by hand. Its timeout begins
+ * anew with every byte, hence the sweep: a header byte a second would hold a connection for ever.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/admin/http.h"
@@ -61,7 +61,7 @@ struct exchange {
     bool too_large;
 };
 
-/* ---- one request ------------------------------------------------------------------------------ */
+/* ---- one request ----------------------------------------------------------------------------- */
 
 const char *http_query(const struct http_request *request, const char *key, size_t *ret_len)
 {
@@ -196,7 +196,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     return send_reply(connection, &reply, daemon->reserve);
 }
 
-/* ---- connections ------------------------------------------------------------------------------ */
+/* ---- connections ----------------------------------------------------------------------------- */
 
 static int connection_fd(struct MHD_Connection *connection)
 {
@@ -359,7 +359,7 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
     }
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static struct MHD_Daemon *mhd_start(struct http_daemon *daemon, unsigned connections,
                                     unsigned timeout_s)

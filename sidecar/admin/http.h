@@ -3,8 +3,9 @@
  *
  * One server per listening socket. It accepts connections itself and hands them to one of two
  * daemons: the main one, and once that is full a reserve of a few connections. The reserve closes
- * after each answer and, when full, lets its oldest connection go: who only occupies connections
- * cannot keep a probe out. What the reserve answers is the handler's choice (request.reserve).
+ * after each answer and, when full, lets its oldest connection go: a client that merely occupies
+ * connections cannot keep a probe out. What the reserve answers is the handler's choice
+ * (request.reserve).
  *
  * Control thread only; the handler runs inside the loop's callbacks and must not close the server.
  * SPDX-License-Identifier: Apache-2.0

@@ -62,7 +62,7 @@ static void add_residue(void *arg, struct disc_str to, struct disc_str to_cluste
     rows_add(arg, &row);
 }
 
-/* ---- writing ----------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 enum family {
 #define FAMILY(id, kind, name, labels, help) FAMILY_##id,
@@ -99,7 +99,7 @@ static void label(struct text *out, const char *name, struct disc_str value)
     char shown[4 * DISC_NAME_MAX_BYTES + 1];
     text_printf(out, "%s=\"", name);
     if (value.len == 0) {
-        value = disc_str_of("-", 1); /* an empty label would mean none; "-" is nobody's name */
+        value = disc_str_of("-", 1); /* an empty label would mean none; "-" is no name */
     }
     size_t len = disc_name_display(value, shown, sizeof shown);
     for (size_t i = 0; i < len; i++) {
@@ -282,7 +282,7 @@ static void write_etcd(struct text *out, const struct admin *admin)
     }
 }
 
-/* ---- the process ------------------------------------------------------------------------------- */
+/* ---- the process ----------------------------------------------------------------------------- */
 
 static unsigned open_fds(void)
 {

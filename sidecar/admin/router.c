@@ -1,5 +1,5 @@
 /*
- * sidecar/admin/router.c: which handler answers which path, and who may ask for it.
+ * sidecar/admin/router.c: which handler answers which path, and through which door.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/admin/router.h"
@@ -14,7 +14,7 @@ struct path {
     const char *path;
     bool post;
     bool probe;     /* answered from the reserve, too */
-    api_fn handler; /* NULL: in the contract, not built yet */
+    api_fn handler; /* NULL: specified, not built yet */
 };
 
 static const struct path paths[] = {
@@ -44,7 +44,7 @@ static const struct path paths[] = {
 
 #define PATHS (sizeof paths / sizeof paths[0])
 
-/* ---- the Host header --------------------------------------------------------------------------- */
+/* ---- the Host header ------------------------------------------------------------------------- */
 
 /* The length of the host in "host", "host:port", "[v6]" or "[v6]:port"; 0 where it is none. */
 static size_t host_len(const char *host)
@@ -97,7 +97,7 @@ bool router_host_allowed(const char *host, char *const hosts[], size_t hosts_len
     return false;
 }
 
-/* ---- dispatch ----------------------------------------------------------------------------------- */
+/* ---- dispatch -------------------------------------------------------------------------------- */
 
 static const struct path *path_find(const char *path)
 {

@@ -1,5 +1,5 @@
 /*
- * sidecar/admin/router.h: whom the TCP door answers.
+ * sidecar/admin/router.h: which requests the TCP door answers.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_SIDECAR_ADMIN_ROUTER_H

@@ -2,7 +2,7 @@
  * sidecar/base/bootstrap.c: see sidecar/base/bootstrap.h.
  *
  * Walks the file's tree along the table of options.def: what a key holds is read by its row
- * (bootstrap_table.c), what rows cannot say is checked at the end. Nothing stops at a finding.
+ * (bootstrap_table.c), what rows cannot express is checked at the end. No finding stops the walk.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/base/bootstrap.h"
@@ -212,7 +212,7 @@ static void apply_defaults(struct reader *reader, bool of_listener, void *base)
     }
 }
 
-/* Remembers where things stand that are checked later, and what was said at all. */
+/* Keeps the places of keys that are checked later, and which keys the file has. */
 static void note(struct reader *reader, const char *path, struct place place)
 {
     struct bootstrap *bootstrap = reader->bootstrap;
@@ -306,7 +306,7 @@ static void walk(struct reader *reader, const struct level *level,
     }
 }
 
-/* ---- what rows cannot say ----------------------------------------------------------------- */
+/* ---- what rows cannot express ------------------------------------------------------------- */
 
 /* By what the kernel would bind: an IPv6 address has many spellings. */
 static bool same_listen(const struct bootstrap_listener *a, const struct bootstrap_listener *b)
@@ -352,7 +352,7 @@ static void check_whole(struct reader *reader, const struct disc_yaml_node *root
     if (reader->etcd.line != 0 && bootstrap->etcd.endpoints_len == 0 && no_findings) {
         find(reader, reader->etcd, "etcd.endpoints is missing");
     }
-    /* A key that is misspelt has been found: no need to say that it is missing, too. */
+    /* A misspelt key has been reported: that it is missing is no second finding. */
     if (bootstrap->listeners_len == 0 && no_findings) {
         find(reader, top, "listeners is missing: nobody could call");
     }
@@ -361,7 +361,7 @@ static void check_whole(struct reader *reader, const struct disc_yaml_node *root
     }
 }
 
-/* ---- what the host says ------------------------------------------------------------------- */
+/* ---- what depends on the host ------------------------------------------------------------- */
 
 /* The share of cgroup v2, rounded up; UINT32_MAX where there is none. */
 static uint32_t cgroup_cpus(void)

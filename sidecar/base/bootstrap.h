@@ -1,9 +1,10 @@
 /*
- * sidecar/base/bootstrap.h: the bootstrap file, read and checked (contract, section 6).
+ * sidecar/base/bootstrap.h: the bootstrap file, read and checked.
  *
- * bootstrap.c reads it through discovery/yaml_reader and the table options.def; every finding is
- * reported at once, with file, line, column, and a suggestion for a misspelt name. What is in the
- * contract but not built yet is refused with a clear error. Immutable after loading; any thread.
+ * bootstrap.c reads it through discovery/file/yaml_reader and the table options.def; every finding is
+ * reported at once, with file, line, column, and a suggestion for a misspelt name. What
+ * docs/specification.md, section 6, has and is not built yet is refused with a clear error.
+ * Immutable after loading; any thread.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_SIDECAR_BASE_BOOTSTRAP_H

@@ -81,12 +81,13 @@ int listen_socket_tcp(union socket_address *address, socklen_t len, enum listen_
     if (fd < 0) {
         return -errno;
     }
-    /* REUSEADDR: a restart does not wait for TIME_WAIT; whoever listens keeps the port all the same. */
+    /* REUSEADDR: a restart does not wait for TIME_WAIT; a socket that listens keeps its port. */
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) {
         return close_failed(fd);
     }
-    /* A port that is bound with REUSEPORT is shared with every process of this user that asks for it.
-     * So the first socket asks without, and lets the next ones in when the port is its own. */
+    /* A port that is bound with REUSEPORT is shared with every process of this user that sets it,
+     * too. So the first socket binds without, and sets it for the next ones when the port is its
+     * own. */
     if (sharing == LISTEN_NEXT && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) {
         return close_failed(fd);
     }
@@ -104,7 +105,7 @@ int listen_socket_tcp(union socket_address *address, socklen_t len, enum listen_
 
 /* ---- unix ---------------------------------------------------------------------------------- */
 
-/* Takes the file of a socket that nobody listens on away. 0 or -errno. */
+/* Removes the file of a socket on which no process listens. 0 or -errno. */
 static int remove_stale(const union socket_address *address)
 {
     struct stat st;
@@ -120,7 +121,7 @@ static int remove_stale(const union socket_address *address)
     }
     int error = connect(fd, &address->any, sizeof address->path) != 0 ? errno : 0;
     close(fd);
-    if (error != ECONNREFUSED) { /* busy, of another type, not for us: somebody's */
+    if (error != ECONNREFUSED) { /* busy, of another type, not permitted: it is in use */
         return -EADDRINUSE;
     }
     return unlink(address->path.sun_path) != 0 ? -errno : 0;
@@ -150,7 +151,7 @@ static void make_directory_of(const char *path)
     const char *slash = strrchr(path, '/');
     if (slash && slash != path) {
         snprintf(directory, sizeof directory, "%.*s", (int)(slash - path), path);
-        (void)mkdir(directory, DIRECTORY_MODE); /* it is mostly there; bind() tells */
+        (void)mkdir(directory, DIRECTORY_MODE); /* mostly it is there; else bind() fails */
     }
 }
 

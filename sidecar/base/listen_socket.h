@@ -25,17 +25,18 @@ union socket_address {
     struct sockaddr_storage room;
 };
 
-/* From an IP literal without brackets or, with is_unix, a path. Its length; 0: neither, or too long. */
+/* From an IP literal without brackets or, with is_unix, a path. Its length; 0: neither, or too
+ * long. */
 socklen_t socket_address_of(const char *host, uint16_t port, bool is_unix,
                             union socket_address *ret);
 bool socket_address_equal(const union socket_address *a, const union socket_address *b);
 /* "127.0.0.1:9090", "[::1]:9090", "unix:/run/...". */
 void socket_address_print(const union socket_address *address, char *out, size_t cap);
 
-/* Who else may listen on a TCP port. */
+/* Which other sockets may listen on a TCP port. */
 enum listen_sharing {
-    LISTEN_ALONE, /* nobody */
-    LISTEN_FIRST, /* nobody does yet; then others of this process (LISTEN_NEXT) */
+    LISTEN_ALONE, /* none */
+    LISTEN_FIRST, /* none yet; then others of this process (LISTEN_NEXT) */
     LISTEN_NEXT
 };
 
@@ -55,7 +56,7 @@ struct socket_file {
     ino_t inode;
 };
 
-/* The descriptor. A file that nobody listens on any more is replaced, one that somebody does is
+/* The descriptor. A file on which no process listens any more is replaced, one that is in use is
  * -EADDRINUSE; the last folder of the path is made where it is missing. mode 0: as umask has it. */
 int listen_socket_unix(const char *path, mode_t mode, int backlog, struct socket_file *ret);
 /* Removes it, but not one that another process has put in its place. */

@@ -1,8 +1,8 @@
 /*
  * sidecar/base/log.c: see sidecar/base/log.h.
  *
- * A line is built in place. The last LINE_RESERVE bytes are kept for what closes it, so that a field
- * that finds no room is cut or left out and the line is valid JSON all the same.
+ * A line is built in place. The last LINE_RESERVE bytes are kept for what closes it, so that a
+ * field that finds no room is cut or left out and the line is valid JSON all the same.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/base/log.h"
@@ -270,7 +270,7 @@ void log_printf(struct log *log, enum log_level level, const char *component, co
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
-/* Writable now? A pipe says so where PIPE_BUF bytes fit, and a line is no longer than that. */
+/* Whether a line fits now: a pipe is writable where PIPE_BUF bytes fit, and no line is longer. */
 static bool is_writable(int fd)
 {
     struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};

@@ -1,8 +1,8 @@
 /*
  * sidecar/base/log.h: JSON lines on standard error, from the control thread alone.
  *
- * One write per line, lines of at most LOG_LINE_MAX bytes (PIPE_BUF), never blocking: where the pipe
- * is full the line is dropped and counted, and the count is told with the next line that fits.
+ * One write per line, lines of at most LOG_LINE_MAX bytes (PIPE_BUF), never blocking: where the
+ * pipe is full the line is dropped and counted, and the next line that fits carries the count.
  * Workers write records into their rings (shared/record.h) instead.
  *
  *     struct log_line line;
@@ -31,12 +31,12 @@ struct log;
 struct log_line {
     size_t len;
     bool text;
-    bool overflow; /* something was cut: said by "cut": true at the end */
+    bool overflow; /* something was cut: the line ends with "cut": true */
     char buf[LOG_LINE_MAX];
 };
 
-/* node is copied; fd is borrowed; NULL when out of memory. text: "level component: message key=value" for
- * people instead of JSON. */
+/* node is copied; fd is borrowed; NULL when out of memory. text: "level component: message
+ * key=value" for people instead of JSON. */
 struct log *log_new(int fd, enum log_level level, bool text, const char *node);
 struct log *log_free(struct log *log);
 void log_set_level(struct log *log, enum log_level level);
@@ -49,7 +49,7 @@ bool log_begin(struct log *log, struct log_line *line, enum log_level level, con
 /* A line whose "event" is "call": no level, component or message (the access log). */
 void log_begin_call(struct log *log, struct log_line *line, uint64_t ts_unix_us);
 void log_str(struct log_line *line, const char *key, const char *value);
-/* Any bytes; those outside UTF-8 and control bytes are shown as \xHH (contract, section 1). */
+/* Any bytes; those outside UTF-8 and control bytes are shown as \xHH. */
 void log_bytes(struct log_line *line, const char *key, const char *p, size_t len);
 void log_int(struct log_line *line, const char *key, int64_t value);
 /* One write of the whole line, or none. */

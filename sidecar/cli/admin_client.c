@@ -1,8 +1,8 @@
 /*
  * sidecar/cli/admin_client.c: see sidecar/cli/admin_client.h.
  *
- * HTTP/1.1 with "Connection: close". The answer is read by a pull parser: lines and blocks are
- * asked for, and the buffer is filled from the socket as they need it.
+ * HTTP/1.1 with "Connection: close". The answer is read by a pull parser: it reads lines and
+ * blocks, and fills its buffer from the socket as needed.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/cli/admin_client.h"
@@ -111,7 +111,7 @@ static int connect_to(struct exchange *x, const struct sockaddr *addr, socklen_t
             error = errno;
         }
     }
-    /* A unix listener whose queue is full says so at once. */
+    /* A unix listener whose queue is full refuses at once. */
     if (error == EAGAIN) {
         error = ETIMEDOUT;
     }
@@ -288,7 +288,7 @@ static int read_chunks(struct exchange *x, struct body *body)
             return -EPROTO;
         }
         if (n == 0) {
-            return 0; /* trailers are nobody's business */
+            return 0; /* trailers are not read */
         }
         r = read_bytes(x, body, n, false);
         if (r < 0) {
@@ -432,7 +432,7 @@ int admin_request(const struct admin_address *address, const char *method, const
     struct head head = {0};
     struct body got = {.max = body_max};
     int sent = send_request(&x, address, method, target, body);
-    /* Who refuses a request may answer and close before it is taken whole: look for the answer. */
+    /* A server that refuses may answer and close before it has read all: look for the answer. */
     r = sent == 0 || sent == -EPIPE || sent == -ECONNRESET ? read_response(&x, &head, &got) : sent;
     close(x.fd);
     if (r < 0) {

@@ -1,7 +1,8 @@
 /*
  * sidecar/cli/admin_client.h: one HTTP request to the admin of a running tside.
  *
- * For verbs of the command line: blocking, with a deadline over all of it, one connection a request.
+ * For verbs of the command line: blocking, with a deadline over all of it, one connection a
+ * request.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_SIDECAR_CLI_ADMIN_CLIENT_H
@@ -38,8 +39,8 @@ int admin_request(const struct admin_address *address, const char *method, const
                   const char *body, uint32_t timeout_ms, size_t body_max,
                   struct admin_response *ret);
 
-/* The process that listens at a unix address, as this one numbers processes. 0: it cannot be told,
- * because the address is TCP, nobody is there, or the process is of another pid namespace. */
+/* The process that listens at a unix address, in this process's pid namespace. 0: unknown, because
+ * the address is TCP, nothing listens, or the process is of another namespace. */
 pid_t admin_peer(const struct admin_address *address, uint32_t timeout_ms);
 
 #endif

@@ -2,7 +2,7 @@
  * sidecar/cli/cli.h: the verbs of the command line, one file each.
  *
  * Every verb takes its own arguments (argv[0] is the verb) and returns the exit code: 0; 1 an
- * expectation failed; EX_USAGE 64; EX_DATAERR 65; EX_UNAVAILABLE 69; 75 conflict; 77 permission.
+ * expectation failed; 64 usage; 65 bad data; 69 unreachable; 75 conflict; 77 permission.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_SIDECAR_CLI_CLI_H

@@ -1,5 +1,5 @@
 /*
- * sidecar/cli/common.h: what verbs have in common: -c, --admin, -o, and how they report.
+ * sidecar/cli/common.h: what verbs have in common: -c, --admin, -o, and errors.
  *
  * A verb adds the argp children it wants and hands over their input:
  *
@@ -29,7 +29,7 @@
 
 struct cli_common {
     const char *config; /* -c; NULL: CLI_CONFIG_DEFAULT */
-    const char *admin;  /* --admin; NULL: as the config says */
+    const char *admin;  /* --admin; NULL: as the config has it */
     bool json;          /* -o json */
 };
 
@@ -37,14 +37,14 @@ extern const struct argp cli_config_argp; /* -c; input: struct cli_common */
 extern const struct argp cli_admin_argp;  /* --admin */
 extern const struct argp cli_output_argp; /* -o */
 
-/* argp_parse() with our conventions; exits with CLI_USAGE on what it can't parse. */
+/* argp_parse() that exits with CLI_USAGE on what it cannot parse. */
 void cli_parse(const struct argp *argp, int argc, char **argv, void *input);
 
 /* The bootstrap file, findings on standard error. NULL: there were some. */
 struct bootstrap *cli_bootstrap(const struct cli_common *common);
 
-/* Where a running tside is asked: --admin, else the config's admin.socket or (with tcp, where it is
- * known) admin.listen. CLI_OK, or the exit code; told on standard error. */
+/* The address of a running tside: --admin, else the config's admin.socket or (with tcp, where it is
+ * known) admin.listen. CLI_OK, or the exit code; reported on standard error. */
 int cli_admin_address(const struct cli_common *common, bool tcp, struct admin_address *ret);
 
 /* Appends s, percent-encoded but for unreserved characters, and a NUL; *out moves behind it. Room for

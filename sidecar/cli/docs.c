@@ -1,8 +1,8 @@
 /*
  * sidecar/cli/docs.c: tside docs, the reference pages of the manual; not shown by --help.
  *
- * Printed from the tables that the program itself reads, so that the manual cannot say otherwise.
- * What stands here in words (other_metrics too) is held to the truth by tests/e2e/test_docs.py.
+ * Printed from the tables that the program itself reads, so that manual and program agree. What
+ * stands here in words is checked by tests/e2e/test_docs.py.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/base/bootstrap.h"
@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Types of rule.def as the manual calls them. */
+/* Types of rule.def, as they stand in the manual. */
 static const struct {
     const char *type;
     const char *shown;

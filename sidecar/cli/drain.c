@@ -44,15 +44,15 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-/* A handle on the process; -1 where it cannot be had. What tside holds for its pid is no help: it may
- * be that of another pid namespace, a container's. */
+/* A handle on the process; -1 where it cannot be had. What tside holds for its pid is no help: it
+ * may be that of another pid namespace, a container's. */
 static int open_process(const struct admin_address *address)
 {
     pid_t pid = admin_peer(address, TIMEOUT_MS);
     return pid > 0 ? pidfd_open(pid, 0) : -1;
 }
 
-/* Waits POLL_MS at most. Without a handle the socket tells. */
+/* Waits POLL_MS at most. Without a process handle: whether the socket is gone. */
 static bool is_gone(const struct admin_address *address, int process)
 {
     struct pollfd poll_fd = {.fd = process, .events = POLLIN}; /* poll passes over -1 */

@@ -1,8 +1,8 @@
 /*
  * sidecar/cli/explain.c: `tside explain TUPLE`: which rules decide, and what comes of it.
  *
- * With --rules it answers by itself from a rules file; else it asks the running tside. Either way the
- * same JSON (admin/explain.h) is printed as it is, or as a table for people.
+ * With --rules it answers from a rules file, without a running tside; else it asks the running one.
+ * Either way the same JSON (admin/explain.h) is printed as it is, or as a table for people.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/admin/explain.h"
@@ -79,7 +79,7 @@ static void parse_options(int argc, char **argv, struct options *ret)
     cli_parse(&argp, argc, argv, ret);
 }
 
-/* ---- the table for people ----------------------------------------------------------------------- */
+/* ---- the table for people -------------------------------------------------------------------- */
 
 static const char *str(const json_t *object, const char *key)
 {
@@ -213,7 +213,7 @@ static int print(const struct options *options, json_t *json)
     return fflush(stdout) ? CLI_INTERNAL : 0;
 }
 
-/* ---- from a rules file --------------------------------------------------------------------------- */
+/* ---- from a rules file ----------------------------------------------------------------------- */
 
 static void take_snapshot(void *owner, struct disc_snapshot *snapshot)
 {
@@ -230,7 +230,8 @@ static void tell(void *arg, const char *finding)
 static int explain_store(const struct options *options, const struct disc_tuple *tuple,
                          struct disc_store *store, struct disc_snapshot **snapshot)
 {
-    /* Bad keys show as rejected where they matter; here only what spoils the whole file is told. */
+    /* Bad keys show as rejected where they matter; here only what spoils the whole file is
+     * printed. */
     struct rules_file_report report = {.fn = tell, .whole_only = true};
     int err = rules_file_load(options->rules, store, 0, 0, &report);
     if (err) {
@@ -292,7 +293,7 @@ static int explain_offline(const struct options *options, const struct disc_tupl
     return code;
 }
 
-/* ---- from the running tside ---------------------------------------------------------------------- */
+/* ---- from the running tside ------------------------------------------------------------------ */
 
 static char *target_of(const struct options *options)
 {

@@ -57,7 +57,7 @@ int cli_healthcheck(int argc, char **argv)
     int r = admin_request(&address, "GET", args.ready ? "/readyz" : "/livez", NULL, TIMEOUT_MS,
                           BODY_MAX_BYTES, &response);
     if (r < 0) {
-        (void)cli_admin_failed(&address, r); /* a probe knows 0 and 1 */
+        (void)cli_admin_failed(&address, r); /* a probe has but 0 and 1 */
         return CLI_FAILED;
     }
     bool ok = response.status == 200;

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* run NULL: in the contract, not built yet. meaning NULL: not shown. */
+/* run NULL: specified, not built yet. meaning NULL: not shown. */
 static const struct verb {
     const char *name;
     int (*run)(int argc, char **argv);

@@ -36,7 +36,7 @@ const struct bootstrap *reload_newest(const struct reload *reload)
 
 /* ---- what differs ------------------------------------------------------------------------- */
 
-/* Keys of one kind, "a, b"; more than a line holds are cut, and the line says so. */
+/* Keys of one kind, "a, b"; more than a line holds are cut, which the line mentions. */
 struct keys {
     bool live;
     size_t len;
@@ -86,7 +86,7 @@ static struct bootstrap *load(struct reload *reload)
         return bootstrap_free(fresh);
     }
     if (fresh && !fresh->limits.connections_set && !reload->started->limits.connections_set) {
-        /* The host says it in both: what `workers` does to it is no difference of its own. */
+        /* The host sets it in both files: what `workers` does to it is no difference of its own. */
         fresh->limits.connections = reload->started->limits.connections;
     }
     return fresh;
@@ -116,7 +116,8 @@ void reload_now(struct reload *reload, struct admin *admin, struct file_source *
     if (rules) {
         (void)file_source_load_now(rules); /* what is wrong was logged, the last good one stays */
     }
-    /* Whoever has just made the log quieter is still told that it worked. */
+    /* At the lower of both levels: a log that has just become quieter still shows that it
+     * worked. */
     log_set_level(reload->log,
                   (enum log_level)(old_level < fresh->log_level ? old_level : fresh->log_level));
     if (restart.len > 0) {

@@ -72,7 +72,8 @@ static void on_build(uv_idle_t *handle)
     build(handle->data);
 }
 
-/* Where no source has anything: an empty snapshot, so that calls are answered and not left waiting. */
+/* Where no source has anything: an empty snapshot, so that calls are answered and not left
+ * waiting. */
 static void build_at_least_nothing(struct rules *rules)
 {
     if (!snapshots_newest(&rules->snapshots)) {
@@ -197,7 +198,7 @@ static bool start_file(struct rules *rules)
     if (!rules->file) {
         return false;
     }
-    /* A file that is bad now was reported; it is watched, and calls are told that there is no rule. */
+    /* A file that is bad now was reported; it is watched, and until it is good there is no rule. */
     (void)file_source_load_now(rules->file);
     return true;
 }

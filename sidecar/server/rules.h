@@ -1,9 +1,9 @@
 /*
  * sidecar/server/rules.h: the sources of rules, the store they fill, and the snapshots made of it.
  *
- * Control thread. Sources: etcd with the last state on disk, and the rules file. The first snapshot is
- * offered when the rules are there: at once from the file alone, with the first list or the state on disk
- * where etcd is configured, or after RULES_WAIT_MS without either.
+ * Control thread. Sources: etcd with the last state on disk, and the rules file. The first snapshot
+ * is offered when the rules are there: at once from the file alone, with the first list or the
+ * state on disk where etcd is configured, or after RULES_WAIT_MS without either.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_SIDECAR_SERVER_RULES_H
@@ -19,8 +19,8 @@
 
 #include <uv.h>
 
-/* Calls wait for rules that long after the start (less than the default timeout_ms); then they are told
- * that there is no endpoint. */
+/* Calls wait for rules that long after the start (less than the default timeout_ms); then they are
+ * answered no_endpoint. */
 #define RULES_WAIT_MS 900
 /* Keys with a loopback address that are logged one by one. */
 #define RULES_LOOPBACK_LOGGED 20
@@ -32,7 +32,8 @@ struct rules_options {
     const struct bootstrap *bootstrap; /* its state_dir is locked by this process */
     struct log *log;
     const struct codec_templates *templates;
-    /* A newer snapshot is there for the workers; valid until rules_reclaim() with a newer generation. */
+    /* A newer snapshot is there for the workers; valid until rules_reclaim() with a newer
+     * generation. */
     void (*offer)(void *owner, const struct disc_snapshot *newest);
     void *owner;
 };
@@ -55,12 +56,12 @@ bool rules_init(struct rules *rules, const struct rules_options *options);
 /* Opens the sources. False: out of memory or descriptors. */
 bool rules_start(struct rules *rules);
 
-/* The newest snapshot whose generation is `seen` at the most, and that stands for all sources; NULL:
- * nothing is known yet. */
+/* The newest snapshot whose generation is `seen` at the most, and that stands for all sources;
+ * NULL: nothing is known yet. */
 const struct disc_snapshot *rules_in_force(const struct rules *rules, uint64_t seen);
 /* NULL: none yet. */
 const struct disc_snapshot *rules_newest(const struct rules *rules);
-/* Frees what nobody can hold who has seen generation `seen`. */
+/* Frees snapshots that no worker can hold once all have seen generation `seen`. */
 void rules_reclaim(struct rules *rules, uint64_t seen);
 
 /* Closes the sources and handles; they are gone when the loop has ended. */

@@ -1,8 +1,8 @@
 /*
  * sidecar/server/server.c: wires the process together; see server.h.
  *
- * Start: log, state directory, sockets, workers, sources, admin. End: SIGTERM drains the workers, the
- * last one to stop ends the control loop. SIGHUP: reload.c.
+ * Start: log, state directory, sockets, workers, sources, admin. End: SIGTERM drains the workers,
+ * the last one to stop ends the control loop. SIGHUP: reload.c.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/server/server.h"
@@ -54,14 +54,14 @@ struct server {
     int exit_code;
 };
 
-/* error: negative errno, which chooses the exit code (contract, section 4). */
+/* error: negative errno, which chooses the exit code. */
 static void fatal(struct server *server, const char *event, int error, const char *message)
 {
     log_printf(server->log, LOG_ERROR, "server", event, "%s", message);
     server->exit_code = error == -EACCES || error == -EPERM ? EX_NOPERM : EX_UNAVAILABLE;
 }
 
-/* ---- what workers tell --------------------------------------------------------------------- */
+/* ---- what workers report ------------------------------------------------------------------- */
 
 static void on_offer(void *owner, const struct disc_snapshot *newest)
 {
@@ -164,7 +164,7 @@ static void on_handover(uv_signal_t *handle, int signum)
                "not yet: SIGUSR2 is to hand over to a new process; nothing was done");
 }
 
-/* Where nobody listens, before and after the loop. */
+/* Before and after the loop, when no handler is installed. */
 static void ignore_signals(void)
 {
     (void)signal(SIGPIPE, SIG_IGN); /* a peer that is gone is an error of its write, not of ours */
@@ -199,10 +199,10 @@ static void stop_control(struct server *server)
     close_handle((uv_handle_t *)&server->sigint);
     close_handle((uv_handle_t *)&server->sighup);
     close_handle((uv_handle_t *)&server->sigusr2);
-    ignore_signals(); /* libuv has given them back: they would kill us on the last steps */
+    ignore_signals(); /* libuv has given them back: they would kill the process on its last steps */
 }
 
-/* ---- admin's questions --------------------------------------------------------------------- */
+/* ---- what admin asks for ------------------------------------------------------------------- */
 
 /* What admin shows decides calls already: every worker has taken it up. */
 static const struct disc_snapshot *admin_snapshot(void *owner)
@@ -288,7 +288,7 @@ static bool lock_state(struct server *server)
     const char *dir = server->bootstrap->state_dir;
     int64_t pid = 0;
     char message[512];
-    (void)mkdir(dir, 0750); /* it may be there, or its parent not: the lock tells */
+    (void)mkdir(dir, 0750); /* it may be there, or its parent not: the lock fails then */
     int r = state_dir_lock(dir, &server->state_lock, &pid);
     if (r == 0) {
         return true;

@@ -13,7 +13,7 @@ void snapshots_add(struct snapshots *snapshots, struct disc_snapshot *snapshot)
         uint32_t capacity = snapshots->capacity ? 2 * snapshots->capacity : 8;
         struct disc_snapshot **held = realloc(snapshots->held, capacity * sizeof *held);
         if (!held) {
-            abort(); /* a few words: without them nobody would know what to free */
+            abort(); /* a few words; without them the snapshot could never be freed */
         }
         snapshots->held = held;
         snapshots->capacity = capacity;

@@ -20,7 +20,8 @@ struct snapshots {
 void snapshots_add(struct snapshots *snapshots, struct disc_snapshot *snapshot);
 /* NULL: none yet. */
 const struct disc_snapshot *snapshots_newest(const struct snapshots *snapshots);
-/* The newest that every worker has taken up, where `seen` is the oldest that one may hold; NULL: none. */
+/* The newest that every worker has taken up, where `seen` is the oldest that one may hold; NULL:
+ * none. */
 const struct disc_snapshot *snapshots_in_force(const struct snapshots *snapshots, uint64_t seen);
 /* seen: the oldest generation that a worker may hold. The newest stays in any case. */
 void snapshots_reclaim(struct snapshots *snapshots, uint64_t seen);

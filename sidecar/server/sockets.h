@@ -1,8 +1,10 @@
 /*
- * sidecar/server/sockets.h: a listener's sockets, one per worker, made by the control thread before they start.
+ * sidecar/server/sockets.h: a listener's sockets, one per worker, made by the control thread before
+ * they start.
  *
- * TCP: one socket each on the same port (SO_REUSEPORT; port 0: the kernel chooses it with the first).
- * Unix sockets, and what the service manager hands over: one socket, duplicated for every worker.
+ * TCP: one socket each on the same port (SO_REUSEPORT; port 0: the kernel chooses it with the
+ * first). Unix sockets, and what the service manager hands over: one socket, duplicated for every
+ * worker.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_SIDECAR_SERVER_SOCKETS_H

@@ -41,7 +41,7 @@ static bool make_workers(struct worker_group *group)
     return true;
 }
 
-/* They are the workers' from then on, also where this fails. 0 or a libuv error. */
+/* The sockets are the workers' from then on, also where this fails. 0 or a libuv error. */
 static int hand_out_sockets(struct worker_group *group)
 {
     for (size_t i = 0; i < group->env.bootstrap->listeners_len; i++) {
@@ -149,7 +149,7 @@ bool worker_group_stopped(const struct worker_group *group)
 
 void worker_group_free(struct worker_group *group)
 {
-    /* All have ended before the first is freed: they wake each other until then. */
+    /* Join all before freeing any: until they end, workers wake each other. */
     for (uint32_t i = 0; i < group->env.workers_len; i++) {
         worker_join(group->env.workers[i]);
     }

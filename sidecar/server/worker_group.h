@@ -19,10 +19,11 @@ struct worker_group {
     const _Atomic uint64_t *heartbeats[BOOTSTRAP_WORKERS_MAX];
 };
 
-/* Opens the sockets and makes bootstrap->workers workers that own them; group->env is filled in but for
- * its workers. 0, or -errno with error (a sentence) saying what; worker_group_free() is due either way. */
+/* Opens the sockets and makes bootstrap->workers workers that own them; group->env is filled in but
+ * for its workers. 0, or -errno with error (a sentence) saying what; worker_group_free() is due
+ * either way. */
 int worker_group_open(struct worker_group *group, char *error, size_t error_cap);
-/* Lets all of them run. 0 or a libuv error: then those that run have been told to end. */
+/* Starts all workers. 0 or a libuv error: then those that run have been asked to end. */
 int worker_group_start(struct worker_group *group);
 
 void worker_group_offer(struct worker_group *group, const struct disc_snapshot *snapshot);

@@ -1,9 +1,9 @@
 /*
- * sidecar/shared/endpoint_state.h: what this host knows of one endpoint, for all workers.
+ * sidecar/shared/endpoint_state.h: the state of one endpoint on this host, for all workers.
  *
- * One per (service, cluster, address), found by the control thread when a snapshot is compiled (hook
- * endpoint_attach of discovery/store/store.h) and kept alive by a count: the snapshot's, and one of each
- * worker that still has connections or a target set with it.
+ * One per (service, cluster, address), found by the control thread when a snapshot is compiled
+ * (hook endpoint_attach of discovery/store/store.h) and kept alive by a count: the snapshot's, and
+ * one of each worker that still has connections or a target set with it.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_SIDECAR_SHARED_ENDPOINT_STATE_H
@@ -44,8 +44,8 @@ struct endpoint_state *endpoint_state_unref(struct endpoint_state *state); /* NU
 
 /* Peak EWMA of the latency in microseconds, as of its last sample; 0: never answered. */
 double endpoint_ewma_us(const struct endpoint_state *state);
-/* The same as balancing weighs it: faded by the time since that sample, so that who was barred is
- * tried again. */
+/* The same as balancing weighs it: faded by the time since that sample, so that a barred endpoint
+ * is tried again. */
 double endpoint_ewma_now_us(const struct endpoint_state *state, uint64_t now_ms);
 /* Records a sample (of a failure: what lb_failure_sample() made of it). Two workers that collide
  * lose one of the samples, never the value. */

@@ -2,7 +2,7 @@
  * sidecar/shared/permit.h: a strict upper bound shared by threads.
  *
  * Compare-and-swap, never add-then-subtract: that would refuse wrongly while another thread is
- * between the two. Whoever takes a permit gives it back to the same count.
+ * between the two. A permit goes back to the count that it was taken from.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_SIDECAR_SHARED_PERMIT_H
@@ -33,9 +33,10 @@ static inline void permit_give(struct permits *permits, uint64_t n)
     atomic_fetch_sub(&permits->taken, n);
 }
 
+/* Sequentially consistent: a worker counts itself as waiting first, and looks here then. */
 static inline uint64_t permit_taken(const struct permits *permits)
 {
-    return atomic_load(&permits->taken); /* in order: who waits looks here after it has said so */
+    return atomic_load(&permits->taken);
 }
 
 #endif

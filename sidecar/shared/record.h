@@ -1,5 +1,5 @@
 /*
- * sidecar/shared/record.h: what workers tell the control thread through their rings.
+ * sidecar/shared/record.h: what workers hand to the control thread through their rings.
  *
  * Plain bytes: a fixed head, then the strings one behind the other in the order of their lengths.
  * Formatting is the control thread's work (admin/access_log.c, log.c).

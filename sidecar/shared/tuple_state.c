@@ -160,8 +160,8 @@ static struct tuple_state *get_other(struct tuple_table *table)
 
 /*
  * The last permit can be with a worker that is about to lose the race for its tuple, or to publish
- * the very one that we want: then "_other" is handed out once too often, which only blurs the
- * labels of a table that is full anyway; no call is lost or counted twice.
+ * the very entry that is looked for: then "_other" is handed out once too often, which only blurs
+ * the labels of a table that is full anyway; no call is lost or counted twice.
  */
 struct tuple_state *tuple_table_get(struct tuple_table *table, const struct disc_tuple *tuple)
 {
@@ -317,7 +317,7 @@ static bool is_idle(const struct tuple_state *state, uint64_t now_ms, uint64_t i
     }
     for (uint32_t w = 0; w < state->workers; w++) {
         uint64_t last_ms = load(&state->counts[w].last_call_ms);
-        /* A worker's clock may be ahead of ours. */
+        /* A worker's clock may be ahead of the control thread's. */
         if (last_ms != 0 && (last_ms > now_ms || now_ms - last_ms < idle_ms)) {
             return false;
         }

@@ -3,11 +3,11 @@
  *
  * A bounded table that workers add to without a lock when a route is made, and that the control
  * thread reads (/metrics, routes, stats) and tidies: an entry that no route holds and that had no
- * call for an hour leaves. Beyond limits.metric_routes every tuple shares the entry whose five names
- * are "_other".
+ * call for an hour leaves. Beyond limits.metric_routes every tuple shares the entry whose five
+ * names are "_other".
  *
  *     worker: state = tuple_table_get(table, tuple)   reference taken; never NULL
- *             tuple_state_count(state, worker, reason, us)
+ *             tuple_counts_add(tuple_state_counts(state, worker), reason, us, now_ms)
  *             tuple_state_unref(state)
  *     control: tuple_table_each(); tuple_table_tidy() now and then
  * SPDX-License-Identifier: Apache-2.0
@@ -22,7 +22,7 @@
 #include <stdatomic.h>
 
 /* Upper bounds in microseconds of the duration histogram; the last bucket is +Inf. Each bucket
- * counts its own calls alone (Prometheus wants them cumulated). */
+ * counts its own calls alone; /metrics cumulates them. */
 #define TUPLE_BUCKETS 14
 extern const uint64_t tuple_bucket_us[TUPLE_BUCKETS - 1];
 
@@ -68,7 +68,7 @@ struct tuple_sums {
 };
 void tuple_state_sum(const struct tuple_state *state, struct tuple_sums *ret);
 
-/* Every entry, "_other" too once it was needed, until fn says false. */
+/* Every entry, "_other" too once it was needed, until fn returns false. */
 typedef bool (*tuple_fn)(void *arg, const struct tuple_state *state);
 void tuple_table_each(const struct tuple_table *table, tuple_fn fn, void *arg);
 
