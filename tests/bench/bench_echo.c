@@ -1,12 +1,13 @@
 /*
- * bench_echo.c: the callee of the benchmarks: answers each framed call with the text that it brought.
+ * bench_echo.c: the callee of the benchmarks: answers each framed call with the text that it
+ * brought.
  *
  *     bench_echo
  *
  * One epoll thread. A call is method(1: Request {1: text, ...}): the reply is {0: text} under the
- * same method and seqid. What else stands in the message is not looked at; something that is no such
- * call ends the program with 1, so that a proxy that spoils a frame is noticed. Prints its address;
- * serves until it is killed or its standard input ends.
+ * same method and seqid. What else stands in the message is not looked at; something that is no
+ * such call ends the program with 1, so that a proxy that spoils a frame is noticed. Prints its
+ * address; serves until it is killed or its standard input ends.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <arpa/inet.h>

@@ -4,11 +4,11 @@
  *     bench_load HOST:PORT [connections=64] [depth=1] [payload=1024] [ms=1000 | calls=N]
  *                [pid=PID] [base=1] [to=example.service] [caller=bench.caller] [method=Echo]
  *
- * One epoll thread. `depth` calls are in flight on each connection; each has a seqid of its own and a
- * text that begins with it: a reply must be a REPLY of that method with that seqid and must bring
+ * One epoll thread. `depth` calls are in flight on each connection; each has a seqid of its own and
+ * a text that begins with it: a reply must be a REPLY of that method with that seqid and must bring
  * back that text (bench_echo does), in order. The first wrong reply ends the run with exit code 1.
  * With pid=, that process's CPU time (all threads' schedstat) over exactly the measured window is
- * told, too. Prints one JSON object.
+ * printed, too. Prints one JSON object.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <arpa/inet.h>
@@ -166,7 +166,8 @@ static void write_base(struct writer *w, const struct options *options)
     write_bytes(w, "", 1);
 }
 
-/* A frame of `payload` bytes: method(1: Request {1: text, 255: Base}), the text taking what is left. */
+/* A frame of `payload` bytes: method(1: Request {1: text, 255: Base}), the text taking what is
+ * left. */
 static void request_build(struct load *load)
 {
     const struct options *options = &load->options;
@@ -222,7 +223,7 @@ static bool reply_right(const struct load *load, const uint8_t *body, size_t len
     return memcmp(field + 7, expected, 8) == 0 && field[7 + text_len] == 0;
 }
 
-/* ---- connections ------------------------------------------------------------------------------ */
+/* ---- connections ----------------------------------------------------------------------------- */
 
 static void watch(struct load *load, struct connection *c, int op, bool want_write)
 {

@@ -1,5 +1,5 @@
 /*
- * tests/codec/frame_test.c: lengths, and what strangers say first.
+ * tests/codec/frame_test.c: lengths, and the first bytes of other protocols.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <setjmp.h>
@@ -66,7 +66,7 @@ static const struct {
     const char *text; /* the bytes, as text or as hex */
     const char *hex;
     enum codec_protocol protocol;
-} strangers[] = {
+} foreign[] = {
     {"", NULL, CODEC_PROTOCOL_FRAMED},
     {NULL, "00", CODEC_PROTOCOL_FRAMED},
     {NULL, "000000", CODEC_PROTOCOL_FRAMED},
@@ -131,19 +131,18 @@ static const struct {
 
 static void test_sniff(void **state)
 {
-    for (size_t i = 0; i < sizeof strangers / sizeof strangers[0]; i++) {
+    for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++) {
         struct bytes b = {0};
-        if (strangers[i].hex) {
-            bytes_put_hex(&b, strangers[i].hex);
+        if (foreign[i].hex) {
+            bytes_put_hex(&b, foreign[i].hex);
         } else {
-            bytes_put(&b, strangers[i].text, strlen(strangers[i].text));
+            bytes_put(&b, foreign[i].text, strlen(foreign[i].text));
         }
         enum codec_protocol protocol =
             codec_protocol_sniff(guard_copy(&guard, b.p, b.len), b.len, MAX);
-        if (protocol != strangers[i].protocol) {
-            fail_msg("%s: %s instead of %s",
-                     strangers[i].hex ? strangers[i].hex : strangers[i].text,
-                     codec_protocol_str(protocol), codec_protocol_str(strangers[i].protocol));
+        if (protocol != foreign[i].protocol) {
+            fail_msg("%s: %s instead of %s", foreign[i].hex ? foreign[i].hex : foreign[i].text,
+                     codec_protocol_str(protocol), codec_protocol_str(foreign[i].protocol));
         }
         bytes_done(&b);
     }

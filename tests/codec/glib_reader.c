@@ -9,7 +9,7 @@
 #include <thrift/c_glib/protocol/thrift_binary_protocol.h>
 #include <thrift/c_glib/transport/thrift_transport.h>
 
-/* --- a transport over somebody else's memory --- */
+/* --- a transport over borrowed memory --- */
 
 typedef struct {
     ThriftTransport parent;

@@ -1,9 +1,9 @@
 /*
  * tests/codec/glib_reader.h: libthrift_c_glib as the authority on what bytes mean.
  *
- * For bytes that our scanner has accepted only: the library hangs or crashes on others. Reads
- * from the caller's memory through a transport of its own (no copy, no waiting for more bytes),
- * finds Base by the contract's rule with nothing but the library's reads and skips.
+ * For bytes that our scanner has accepted only: the library hangs or crashes on others. Reads from
+ * the caller's memory through a transport of its own (no copy, no waiting for more bytes), finds
+ * Base as docs/specification.md, section 1, has it, with nothing but the library's reads and skips.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_TESTS_CODEC_GLIB_READER_H

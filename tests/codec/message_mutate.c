@@ -172,8 +172,8 @@ static bool mutate_type(const struct message *m, struct bytes *out, enum mutatio
     return true;
 }
 
-/* A field that is levels deep, of structs and containers as they come. Each holds one value, so that
- * nothing but the structs' STOPs stands behind the innermost. */
+/* A field that is levels deep, of structs and containers as they come. Each holds one value, so
+ * that nothing but the structs' STOPs stands behind the innermost. */
 static void put_nested(struct bytes *b, struct random *random, int levels)
 {
     static const struct {

@@ -30,7 +30,7 @@ struct naive_result {
     struct wire_span field;
 
     int depth;        /* the deepest level */
-    bool beyond_glib; /* has types that libthrift_c_glib 0.17 does not know */
+    bool beyond_glib; /* has types that libthrift_c_glib 0.17 lacks */
 };
 
 struct naive_result naive_parse(const uint8_t *body, size_t len, bool is_request);

@@ -1,5 +1,5 @@
 /*
- * tests/codec/reply_build_test.c: every reply that we make, read by libthrift_c_glib.
+ * tests/codec/reply_build_test.c: every reply that tside makes, read by libthrift_c_glib.
  *
  * The bytes are compared with the specification's as well, so that a template that came out
  * differently is noticed here and not by a client.
@@ -92,7 +92,7 @@ static void test_bytes(void **state)
     }
 }
 
-/* What the scanner says of a reply that we made. */
+/* The scanner's verdict on a reply that was built. */
 static struct codec_message prove(const uint8_t *frame, size_t len)
 {
     struct codec_scan scan;

@@ -40,7 +40,7 @@ static unsigned not_for_glib;
 static unsigned with_base;
 static unsigned every_cut;
 
-/* The message under test, for whoever has to report it. */
+/* The message under test, for the report of a failure. */
 static struct {
     unsigned number;
     enum mutation mutation;

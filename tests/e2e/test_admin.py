@@ -1,4 +1,4 @@
-"""The admin port and socket: probes, metrics, info, errors; who may ask, and what may change."""
+"""The admin port and socket: probes, metrics, info, errors; which requests are answered, and which change something."""
 
 import json
 import os
@@ -193,7 +193,7 @@ def test_lines_of_the_log_are_whole(world):
 
 
 def test_every_failure_is_logged_or_counted(world):
-    """Failures are always logged, up to a rate; how many are over it is told."""
+    """Failures are always logged, up to a rate; how many are over it is logged."""
     tside = world.tside()
     link = world.link(tside, timeout=20)
     for _ in range(20):
@@ -211,7 +211,7 @@ def test_every_failure_is_logged_or_counted(world):
 
 
 def test_a_full_log_pipe_delays_no_call(world):
-    """Nobody reads standard error: lines are dropped and counted, calls go on."""
+    """Standard error is not read: lines are dropped and counted, calls go on."""
     callee = world.callee("a")
     tside = world.tside(default=[callee], rules={f"*/*/{SERVICE}/*/*/config": {"access_log": 1}})
     reader, writer = os.pipe()
@@ -263,7 +263,7 @@ def test_lists_go_on_behind_names_that_are_not_utf8(world, etcd, path):
 
 
 def test_names_that_look_alike_are_told_apart(world):
-    """What stands for a byte that cannot be shown may be somebody's name, too."""
+    """What stands for a byte that cannot be shown may be a name, too."""
     tside = world.tside(default=[world.callee("a")])
     names = [b"\xff", b"\\xFF", b"\\x5CxFF", b"\\", b"a\\b", b"\\x2D", b'"', b"\n", b"\\x0A"]
     link = world.link(tside)

@@ -160,7 +160,7 @@ def test_oneway_that_fails_is_not_answered_either(world):
 
 
 def test_answers_to_oneway_are_dropped(world):
-    """Official servers do answer ONEWAY on two-way methods; nobody may get such an answer."""
+    """Official servers do answer ONEWAY on two-way methods; no caller may get such an answer."""
     answered = []
 
     def answer(request):
@@ -354,7 +354,7 @@ def test_limits_connections_closes_what_is_too_much(world):
 
 
 def test_a_callee_that_never_was_is_no_hang(world):
-    """A callee named by nobody is answered at once."""
+    """A call that names no callee is answered at once."""
     tside = world.tside()
     reply = world.link(tside).call("Visit", to="unheard.of", seqid=77)
     assert (reply.reason, reply.seqid, reply.name) == ("no_endpoint", 77, b"Visit")

@@ -1,4 +1,4 @@
-"""Everybody misbehaves while rules and endpoints flap: each caller gets its own answers, and all sums add up."""
+"""Callers and callees misbehave while rules and endpoints flap: each caller gets its own answers, and all sums add up."""
 
 import asyncio
 import collections

@@ -98,7 +98,7 @@ BAD_BOOTSTRAPS = {
     "bad clock": (GOOD.replace("  - listen: 127.0.0.1:0", "  - {listen: \"127.0.0.1:0\", deadline: {clock: cuckoo}}"), "clock"),
     "bad level": (GOOD + "log: {level: loud}\n", "level"),
     "bad etcd address": (GOOD + "etcd: {endpoints: [\"ftp://x\"]}\n", "endpoints"),
-    # In the contract, but not in the product yet: refused with a clear error, never parsed and ignored.
+    # Specified, but not built yet: refused with a clear error, never parsed and ignored.
     "not yet: uids": (GOOD.replace("  - listen: 127.0.0.1:0", "  - {listen: \"unix:x.sock\", uids: {\"1\": [a]}}"), "not yet"),
     "not yet: accept unframed": (GOOD.replace("  - listen: 127.0.0.1:0",
                                              "  - {listen: \"127.0.0.1:0\", accept: [framed, unframed]}"), "not yet"),
@@ -138,7 +138,7 @@ def test_check_of_rules_alone(files, tmp_path):
 
 
 def test_every_key_of_the_contract_is_accepted(files):
-    """The bootstrap of the contract's section 6, without what is not there yet."""
+    """The bootstrap of the specification's section 6, without what is not there yet."""
     text = """\
 node: {name: host-17, zone: lf}
 workers: 2

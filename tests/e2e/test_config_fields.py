@@ -272,7 +272,7 @@ def test_access(world):
 
 
 def test_oneway_config(world):
-    """A T_CALL of an old client to a oneway method: nobody answers it, and nobody waits for it."""
+    """A T_CALL of an old client to a oneway method: it is not answered, and holds nothing."""
     callee = world.callee("a", silent)
 
     def answered(tside):
@@ -312,7 +312,7 @@ def test_access_log(world):
     link = world.link(tside)
 
     def logged(calls: int) -> int:
-        """How many of these calls stand in the log; the failure behind them tells that it is complete."""
+        """How many of these calls stand in the log; the failure behind them shows that it is complete."""
         before, marks = len(tside.events("call", reason="ok")), len(tside.events("call", reason="no_endpoint"))
         for _ in range(calls):
             assert link.call("Visit").server == "a"
@@ -387,7 +387,7 @@ def test_ranges_are_those_of_the_table(world, field):
 
 
 def test_timeouts_are_kept_on_the_wire(world):
-    """The limits of the others hold within the call's: what is left is told to the callee."""
+    """The limits of the others hold within the call's: the callee is sent what is left."""
     callee = world.callee("a")
     tside = world.tside(rules={KEY: {"timeout_ms": 4321}}, default=[callee])
     world.link(tside).call("Visit")

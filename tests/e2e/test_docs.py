@@ -154,7 +154,7 @@ def test_the_options_of_each_command():
     for verb in verbs:
         shown = cli(verb, "--help").stdout
         takes = re.findall(r"^  (-\w), --([\w-]+)", shown, flags=re.M)
-        short = {"-c", "-o"}  # those of the contract that have a letter
+        short = {"-c", "-o"}  # those of the specification that have a letter
         assert told[verb] == {letter if letter in short else f"--{name}" for letter, name in takes} - {"--help"}, verb
 
 

@@ -88,7 +88,7 @@ def test_an_idle_connection_ends_after_250_ms_without_a_byte(world):
 
 
 def test_a_call_within_those_250_ms_is_served(world):
-    """Thrift clients do not reconnect by themselves: who calls while tside drains is served once more."""
+    """Thrift clients do not reconnect by themselves: a caller that calls while tside drains is served once more."""
     tside = world.tside(default=[world.callee("a")])
     links = [world.link(tside) for _ in range(4)]
     for link in links:
@@ -220,7 +220,7 @@ def test_drain_wait_returns_when_it_is_over(world):
 
 
 UNSHARE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
-# Where a host gives no namespace to whom runs this, it is the same scene in one.
+# Where the host permits no namespaces, it is the same scene in one.
 NAMESPACE = UNSHARE if subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode == 0 else ()
 
 

@@ -70,7 +70,7 @@ def assert_map_is_etcds(tside: Tside, etcd, at_most: int = 60) -> None:
     for callee in callees:
         told = set()
         for cluster in {key.split("/")[4] for key in services if key.split("/")[3] == callee}:
-            # A caller that no traffic rule knows: the calls go to the cluster that they name.
+            # A caller that no traffic rule names: the calls go to the cluster that they name.
             targets = tside.explain(f"nobody.else/x/{callee}/{cluster}/no.such.method")["targets"]
             told |= set(ADDRESS.findall(json.dumps(targets)))
         assert told <= {key.split("/")[5] for key in services if key.split("/")[3] == callee}
@@ -240,7 +240,7 @@ def test_the_whole_scene(scene, world, etcd):
 
 
 def wait_for_all(calls, start: str) -> list[str]:
-    """Each worker may take a moment: the first round of calls that all tell the new rule."""
+    """Each worker may take a moment: the first round of calls that all obey the new rule."""
     def good():
         told = list(calls())
         return told if all(line.startswith(start) for line in told) else None

@@ -10,7 +10,7 @@ from support.tside import SERVICE, Tside
 from support.wait import PATIENCE, wait_until
 
 CONFIG = f"{RULES}/*/*/{SERVICE}/*/*/config"
-FOUND_S = 10  # a member that stops is found within (contract, section 4.3), and then a change acts at once
+FOUND_S = 10  # a member that stops is found within (docs/specification.md, section 4), and then a change acts at once
 
 
 @pytest.fixture(scope="module")

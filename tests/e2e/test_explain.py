@@ -56,7 +56,7 @@ def test_shadowed_and_rejected_candidates(world):
     assert shown["*/*/*/*/*/degrade"]["status"] == "shadowed"
     rejected = shown[f"app.feed/*/{SERVICE}/*/*/degrade"]
     assert rejected["status"] == "rejected" and "100" in json.dumps(rejected)
-    # Beside a last good value that is in force, `rejected` tells of the newer one.
+    # Beside a last good value that is in force, `rejected` shows the newer one.
     tside.change({f"{ANY}/degrade": -1})
     beside = {c["key"]: c for c in tside.explain(TUPLE)["steps"]["degrade"]["candidates"]}[f"/tside/rules/{ANY}/degrade"]
     assert beside["status"] == "matched" and beside["value"] == 5

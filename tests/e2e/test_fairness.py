@@ -1,4 +1,4 @@
-"""Callers that take more than their share harm nobody else, and memory stays within the limits."""
+"""Callers that take more than their share harm no other caller, and memory stays within the limits."""
 
 import signal
 import socket
@@ -34,7 +34,7 @@ class Others:
             begun = time.monotonic()
             try:
                 reply = link.call("Visit", caller="good.app")
-            except Exception as error:  # told by the test, not by the thread
+            except Exception as error:  # set by the test, not by the thread
                 self.wrong.append(error)
                 return
             self.took.append(time.monotonic() - begun)
@@ -80,7 +80,7 @@ def test_a_caller_with_1000_connections(world):
 
 
 def test_a_caller_that_pipelines_1000_calls_without_reading(world):
-    """Its replies are large: what it does not take is bounded, what others ask is answered."""
+    """Its replies are large: what it does not take is bounded, calls of others are answered."""
     echo = Echo()
     tside = world.tside(default=[echo])
     before = tside.memory_kib()
@@ -120,7 +120,7 @@ def test_pipelined_calls_pause_reading_at_their_limit(world):
 
 
 def test_refused_calls_hold_nothing(world):
-    """limits.calls bounds calls and their memory: one that is refused pauses its connection until it is told."""
+    """limits.calls bounds calls and their memory: one that is refused pauses its connection until it is answered."""
     callee = world.callee("a")
     callee.gate.clear()
     tside = world.tside(default=[callee], limits={"calls": 20},

@@ -2,7 +2,7 @@
 
 Each test or row bears the number that its input has in the catalogue (test_all_54 keeps the list
 whole). A framing or header that cannot be followed closes the connection without a word and reaches
-nobody; a body that is not exactly one well-formed message is `bad_request`, the connection kept; of
+no callee; a body that is not exactly one well-formed message is `bad_request`, the connection kept; of
 a callee's bytes the same proof makes `upstream_protocol`, and that upstream connection goes.
 """
 
@@ -108,7 +108,7 @@ def test_first_bytes_that_close(world, case):
 
 @pytest.mark.parametrize("case", CLOSED, ids=lambda c: c.replace(" ", "_"))
 def test_later_bytes_that_close(world, case):
-    """Behind good calls: those are answered, then the connection ends, and the cause is told."""
+    """Behind good calls: those are answered, then the connection ends, and the cause is counted."""
     data, cause = CLOSED[case]
     callee = world.callee("a")
     tside = world.tside(default=[callee])
@@ -248,7 +248,7 @@ def test_bad_bodies_are_answered_kept_and_forwarded_nowhere(world, case):
 
 @pytest.mark.parametrize("case", BAD_BODIES, ids=lambda c: c.replace(" ", "_"))
 def test_bad_bodies_of_replies_reach_no_caller(world, case):
-    """So that no callee can slip an answer to somebody else's call into a caller's stream."""
+    """So that no callee can slip an answer to another call into a caller's stream."""
     def script(link):
         if link.number > 0:
             return answer(link)
@@ -722,7 +722,7 @@ def test_47_a_reply_before_the_request_was_sent(world):
 
 
 def test_47_bytes_on_an_idle_connection(world):
-    """An answer that nobody asked for is nobody's: the connection goes, the next call takes another."""
+    """An answer to no call: the connection goes, the next call takes another."""
     go = threading.Event()
 
     def script(link):

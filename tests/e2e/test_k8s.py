@@ -1,4 +1,4 @@
-"""What is deployed: Kubernetes files against the real types and our own rules, the systemd unit by systemd."""
+"""What is deployed: Kubernetes files against the real types and rules of the project, the systemd unit by systemd."""
 
 import copy
 import re
@@ -192,7 +192,7 @@ def test_the_unit_is_hardened(tmp_path):
 
 
 def test_the_unit_is_started_again_for_ever():
-    """Five quick failures are systemd's default end: a port or a disk that somebody else holds for some seconds."""
+    """Five quick failures are systemd's default end: a port or a disk that is in use for some seconds."""
     unit = UNIT.read_text().split("[Service]")
     assert "\nStartLimitIntervalSec=0\n" in unit[0] and "\nRestart=always\n" in unit[1]
 

@@ -57,7 +57,7 @@ def test_every_metric_is_named_in_a_test():
 
 
 def open_fds_beyond(tside: Tside, proc: Path) -> float:
-    """How many descriptors are told beyond those that are open, in a moment when none comes or goes."""
+    """How many descriptors are counted beyond those that are open, in a moment when none comes or goes."""
     host, port = tside.admin_address.rsplit(":", 1)
     connection = http.client.HTTPConnection(host, int(port), timeout=10 * PATIENCE)
     try:
@@ -150,7 +150,7 @@ class Tap:
 
 
 def test_lines_that_standard_error_does_not_take(world):
-    """Every call's line is there or counted as dropped, and the next line tells how many were."""
+    """Every call's line is there or counted as dropped, and the next line carries how many were."""
     tside = world.tside(default=[world.callee("a")], rules={KEY: {"access_log": 1}}, start=False, wrapper=Tap.WRAPPER)
     tap = Tap(tside)
     tside.start()
@@ -323,7 +323,7 @@ def test_events_lists_and_revisions(world, etcd):
 
 
 def test_reconnects_and_an_etcd_that_forgot_everything(world, etcd_server, etcd):
-    """Its list has none of the keys that are held: counted, and not believed."""
+    """Its list has none of the keys that are held: counted, and not taken over."""
     etcd.endpoint(SERVICE, "default", world.callee("a").address)
     tside = on_etcd(world, etcd)
     wait_until(lambda: tside.metric("tside_etcd_watching") == 1)

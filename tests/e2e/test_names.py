@@ -1,4 +1,4 @@
-"""Who calls whom: every row of the contract's section 1, through real calls."""
+"""Who calls whom: every row of docs/specification.md, section 1, through real calls."""
 
 import json
 
@@ -19,7 +19,7 @@ def seen(tside: Tside) -> list[tuple]:
 
 
 def expect(tside: Tside, link: Link, frame: bytes, names: tuple, reason: str = "no_endpoint") -> wire.Message:
-    """This frame is a call of these names; nobody serves it, so that its own tuple tells."""
+    """This frame is a call of these names. No endpoint serves it, so that the answer names its tuple."""
     link.send(frame)
     reply = link.message()
     assert reply.reason == reason, reply
@@ -173,7 +173,7 @@ NO_BASE = {
 
 @pytest.mark.parametrize("case", NO_BASE, ids=lambda c: c.replace(" ", "_"))
 def test_a_base_that_is_absent_or_of_other_types_is_no_error(world, case):
-    """Nobody then says who the callee is; with a listener that does, the call goes on."""
+    """Then nothing names the callee; with a listener that does, the call goes on."""
     tside = world.tside(listeners=({}, *LISTENER))
     expect(tside, world.link(tside), NO_BASE[case], ("none", "default", "-", "default", "Visit"), "no_route")
     assert world.link(tside, 1).call("Visit", base_fields=None).reason == "no_endpoint"

@@ -90,7 +90,7 @@ def test_one_tuple_has_all_connections_after_a_change_too(world):
 
 
 def test_many_that_wait_reach_their_deadline_at_once(world):
-    """The process stands still past the deadline of them all: each is told, none inside another."""
+    """The process stands still past the deadline of them all: each is answered, none inside another."""
     waiting = 20_000
     callee = world.callee("a")
     callee.gate.clear()
@@ -154,7 +154,7 @@ def test_waiting_calls_are_served_in_turn(world):
 
 
 def test_a_waiting_call_gets_the_permit_of_a_connection_that_dies(world):
-    """The only connection ends under its call: who waits gets a new one, at once."""
+    """The only connection ends under its call: a waiting call gets a new one, at once."""
     def script(link):
         if link.number == 0:
             link.frame()

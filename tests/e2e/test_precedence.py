@@ -65,7 +65,7 @@ def test_precedence(world, case):
 
 
 def check_config(case: dict, reply: wire.Message, callee, shown: dict) -> None:
-    """The timeout as the callee is told it; every field as explain shows it, and from which key."""
+    """The timeout as the callee is sent it; every field as explain shows it, and from which key."""
     assert reply.server == "-"
     for path, (value, pattern) in case["expect"].items():
         told = shown["effective"][path]

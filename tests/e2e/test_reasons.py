@@ -19,7 +19,7 @@ LOG_FIELDS = ("ts", "log_id", "from", "from_cluster", "to", "to_cluster", "metho
 
 
 def assert_message(reply: wire.Message, reason: str, names: tuple = NAMES, kind: int = 6) -> str:
-    """The answer that tside makes itself, in the form of the contract; returns its text."""
+    """The answer that tside makes itself, as specified; returns its text."""
     assert reply.type == wire.EXCEPTION, reply
     told, said = reply.exception
     assert told == kind
@@ -267,7 +267,7 @@ def test_reason_bad_request(world):
     link = world.link(tside)
     link.send(wire.frame(wire.call("Visit", seqid=3)[4:] + b"behind"))
     reply = link.message()
-    # Names that stand in a body which is not well-formed are nobody's: only the header is known.
+    # Names that stand in a body which is not well-formed do not count: only the header is known.
     kind, said = reply.exception
     assert (kind, reply.seqid, reply.name) == (7, 3, b"Visit")
     assert said.startswith("[tside bad_request] ") and re.search(r" tside explain \S+/Visit$", said), said
@@ -278,7 +278,7 @@ def test_reason_bad_request(world):
 
 
 def test_reason_draining(world):
-    """What is still unanswered when drain_timeout_ms is over is told so before the end."""
+    """What is still unanswered when drain_timeout_ms is over is answered before the end."""
     callee = world.callee("a", silent)
     tside = world.tside(rules={KEY: {"timeout_ms": 60000}}, default=[callee], timeouts={"drain_timeout_ms": 600})
     link = world.link(tside)
@@ -310,14 +310,14 @@ def test_every_reason_and_field_has_its_test():
 
 
 def test_no_other_reason_is_ever_shown(world):
-    """The closed list of the contract, and the product's table, are the same."""
-    contract = ("ok app_exception app_failure degraded denied rate_limited concurrency_limit breaker_open no_route "
-                "no_endpoint pool_exhausted connect_failed connect_timeout send_timeout timeout upstream_reset "
-                "upstream_protocol downstream_gone bad_request frame_too_large draining internal").split()
-    assert [reason.text for reason in deftable.reasons()] == contract
+    """The closed list of the specification, and the product's table, are the same."""
+    listed = ("ok app_exception app_failure degraded denied rate_limited concurrency_limit breaker_open no_route "
+              "no_endpoint pool_exhausted connect_failed connect_timeout send_timeout timeout upstream_reset "
+              "upstream_protocol downstream_gone bad_request frame_too_large draining internal").split()
+    assert [reason.text for reason in deftable.reasons()] == listed
     tside = world.tside(default=[world.callee("a")])
     world.link(tside).call("Visit")
     tside.wait_calls(1, reason="ok")
     shown = {labels["reason"] for name, labels, _ in tside.metrics() if name == "tside_calls_total"}
-    assert shown <= set(contract)
+    assert shown <= set(listed)
 

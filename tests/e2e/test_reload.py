@@ -99,7 +99,7 @@ def test_every_finding_of_a_bad_file_is_told_and_nothing_changes(world):
 
 def test_log_level(world):
     tside = world.tside()
-    reload(tside, log={"level": "error"})  # and it is still told
+    reload(tside, log={"level": "error"})  # and it is still logged
     bad = {KEY: {"timeout_ms": 0}}
     tside.rules.update(bad)
     tside.write_rules()
@@ -163,7 +163,7 @@ def test_what_wants_a_restart_is_named(world):
 
 
 def test_rules_are_read_again(world):
-    """Also where the watched file did not change, and beside a good bootstrap its errors are told."""
+    """Also where the watched file did not change, and beside a good bootstrap its errors are logged."""
     callee = world.callee("a")
     tside = world.tside(default=[callee])
     tside.rules_path.write_text("rules: [\n")

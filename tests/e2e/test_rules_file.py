@@ -19,7 +19,7 @@ CONFIG = f"*/*/{SERVICE}/*/*/config"
 
 
 def served(links: list, n: int, **kwargs) -> collections.Counter:
-    """Who served n calls, made in turns over these connections; reasons of those not served."""
+    """Which callees served n calls, made in turns over these connections; reasons of those not served."""
     count: collections.Counter = collections.Counter()
     for i in range(n):
         reply = links[i % len(links)].call("Visit", **{"log_id": f"log-{i}", **kwargs})
@@ -121,7 +121,7 @@ def test_endpoint_weights_are_kept_by_round_robin(world):
 
 
 def test_endpoint_weights_are_kept_by_p2c(world):
-    """Of two that are equally fast; the access log says who served."""
+    """Of two that are equally fast; the access log names the one that served."""
     heavy, light = Echo(), Echo()
     try:
         tside = world.tside(rules={CONFIG: {"lb": "p2c", "access_log": 1}}, services={

@@ -96,7 +96,7 @@ def test_an_absurd_number_of_descriptors(world):
     ("state", "locked/admin.sock", "admin.socket {}/locked/admin.sock: Permission denied"),
 ))
 def test_permission_is_an_exit_code_of_its_own(tmp_path, state_dir, socket_path, told):
-    """The contract's 77. Root passes every mode: it is run without its capabilities."""
+    """Exit code 77. Root passes every mode: it is run without its capabilities."""
     (tmp_path / "locked").mkdir(mode=0)
     config = tmp_path / "tside.yaml"
     config.write_text(f"listeners: [{{listen: 127.0.0.1:0}}]\nrules_file: rules.yaml\nstate_dir: {state_dir}\n"
@@ -142,7 +142,7 @@ def test_a_stopping_tside_leaves_another_s_socket_alone(world):
 
 @pytest.mark.parametrize("closed", ("0<&-", "2>&-", "0<&- 1>&- 2>&-"))
 def test_started_with_closed_descriptors(world, closed):
-    """What opens first would be standard error otherwise: libuv's epoll, a state file, somebody's connection."""
+    """What opens first would be standard error otherwise: libuv's epoll, a state file, a caller's connection."""
     tside = world.tside(start=False, default=[world.callee("a")],
                         wrapper=("sh", "-c", f'exec "$@" {closed}', "sh"))
     Process.start(tside)  # there may be no log to wait for

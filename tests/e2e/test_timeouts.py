@@ -238,7 +238,7 @@ def test_what_is_left_is_written_back(world):
 
 
 def test_less_is_passed_on_after_waiting(world):
-    """What a call spent waiting for a connection is off what the callee is told."""
+    """What a call spent waiting for a connection is off what the callee is sent."""
     callee = world.callee("a")
     tside = world.tside(rules={KEY: {"timeout_ms": 20000, "pool": {"max_connections": 1, "wait_ms": 20000}}},
                         default=[callee])
@@ -400,7 +400,7 @@ def test_shared_clock_counts_the_time_since_the_stamp(world):
     reply, ms = timed(world.link(tside), "Visit", extra={REMAIN: "1000", STAMP: str(now_ms() - 850)})
     assert reply.reason == "timeout" and ms < 700 * PATIENCE
     assert 0 < int(callee.requests[0].extra[REMAIN]) <= 150
-    # A listener of its own clock knows nothing of stamps.
+    # A listener with its own clock reads no stamps.
     reply, ms = timed(world.link(tside, 1), "Visit", extra={REMAIN: "300", STAMP: str(now_ms() - 10_000)})
     assert reply.reason == "timeout" and ms >= 298
 

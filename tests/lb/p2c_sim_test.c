@@ -1,5 +1,6 @@
 /*
- * p2c_sim_test.c: what the score of lb/p2c.h promises, in a simulation of one client in virtual time.
+ * p2c_sim_test.c: what the score of lb/p2c.h promises, in a simulation of one client in virtual
+ * time.
  *
  * Calls arrive at random (Poisson) and take 2.5 ms plus an exponential 2.5 ms; endpoint 0 may be
  * slower, or fail in half a millisecond, for part of the run. No retries, no ejection: the score

@@ -255,7 +255,7 @@ static void test_failure_sample(void **state)
     assert_near(lb_failure_sample(500, 5000, 4000, 1000), 8000);     /* worse than it was */
     assert_near(lb_failure_sample(500, 1000000, 1000, 1000), 20000); /* the clamp */
     assert_near(lb_failure_sample(500, 5000, 90000, 0), 5000);
-    for (int i = 0; i < 5000; i++) { /* everyone fails: no doubling for ever */
+    for (int i = 0; i < 5000; i++) { /* all fail: no doubling for ever */
         ewma = lb_ewma_next(ewma, lb_failure_sample(500, 1000000, ewma, ewma), 1);
     }
     assert_near(ewma, LB_SAMPLE_MAX_US);

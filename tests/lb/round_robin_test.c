@@ -82,8 +82,8 @@ static void test_excluded_are_passed_over(void **state)
     assert_sequence(rr, "aabacaa"); /* nothing happened to it */
 }
 
-/* Over whole turns everyone gets exactly its weight, wherever the sequence starts give or take one,
- * and on the way nobody is far from its share. */
+/* Over whole turns each gets exactly its weight, wherever the sequence starts give or take one,
+ * and on the way none is far from its share. */
 static void check_turns(const uint32_t weights[], uint32_t n, uint64_t start, uint32_t slack)
 {
     struct lb_round_robin *rr = lb_round_robin_new(weights, n, start);

@@ -128,7 +128,7 @@ static void test_between_two_exactly_the_share_moves(void **state)
 
     (void)state;
     count_moves((uint32_t[]){10, 0, 90}, (uint32_t[]){20, 0, 80}, moved);
-    assert_int_equal(moved[0][2], 0); /* who was a canary stays one */
+    assert_int_equal(moved[0][2], 0); /* what went to canary still does */
     assert_in_range(moved[2][0], POINTS * 0.098, POINTS * 0.102);
     count_moves((uint32_t[]){20, 0, 80}, (uint32_t[]){10, 0, 90}, moved);
     assert_int_equal(moved[2][0], 0);

@@ -38,7 +38,7 @@ struct world {
 };
 
 /* libthrift_c_glib loses some bytes per object that it encodes (only the templates do, once per
- * process); a leak of ours never comes from g_malloc(). Read by the leak sanitizer alone. */
+ * process); tside's own code never calls g_malloc(). Read by the leak sanitizer alone. */
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {

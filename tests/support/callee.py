@@ -1,7 +1,7 @@
 """A callee as applications write them: python3-thrift, framed Binary, a thread a connection.
 
 Run as a program it serves until its standard input ends; it prints its address, and appends one
-JSON line per call to a file before it answers, so that whoever has the reply can read the record.
+JSON line per call to a file before it answers, so that the record is there when the reply is.
 """
 
 from __future__ import annotations

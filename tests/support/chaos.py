@@ -110,7 +110,7 @@ CALLEES = {answer: 70, answer_late: 6, answer_in_pieces: 6, answer_and_end: 2, a
            answer_another_method: 1, answer_garbage: 1, answer_an_absurd_length: 1}
 
 
-# ---- callers: they tell whether the connection goes on once it was answered -----------------------
+# ---- callers: each returns whether the connection goes on once it was answered --------------------
 
 
 async def send(_, writer, data: bytes) -> bool:
@@ -215,7 +215,7 @@ class Chaos:
                 for _ in range(self.rnd.randint(1, 6)):
                     await self.call(name, reader, writer)
             except (asyncio.IncompleteReadError, OSError, End):
-                pass  # refused, drained, idle: told by the sums
+                pass  # refused, drained, idle: the sums show it
             finally:
                 if writer:
                     writer.close()

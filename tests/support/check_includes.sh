@@ -35,7 +35,7 @@ admin=$(sources sidecar/admin)
 all=$(sources codec lb discovery sidecar)
 
 deny '(lb|discovery|sidecar)/|uv\.h|curl/|jansson|yaml|microhttpd|sys/socket|time\.h' \
-    'codec knows libc and Thrift alone, no socket and no clock' $codec
+    'codec uses libc and Thrift alone, no socket and no clock' $codec
 deny '(codec|discovery|sidecar)/|uv\.h|curl/|jansson|yaml|microhttpd|sys/socket|time\.h|thrift|glib' \
     'lb knows libc alone, no socket and no clock' $lb
 deny 'sidecar/|microhttpd|thrift|glib' 'discovery knows codec and lb, not the process' $discovery
@@ -67,7 +67,7 @@ deny 'uv\.h' 'in discovery libuv belongs to the I/O files' \
 deny 'sidecar/(data|admin|server|cli)/' 'shared is below data, admin, server and cli' $shared
 deny 'sidecar/(admin|server|cli)/' 'data is below admin, server and cli' $data
 deny 'sidecar/(server|cli)/' 'admin is below server and cli' $admin
-deny 'sidecar/(shared|data|admin|server|cli)/' 'base knows nobody else in the process' $base
+deny 'sidecar/(shared|data|admin|server|cli)/' 'base uses nothing else of the process' $base
 deny 'sidecar/data/session' 'admin never touches a session' $admin
 deny 'thrift/c_glib|glib' 'libthrift_c_glib and GLib live in codec/templates.c' \
     $(except "$all" codec/templates.c)

@@ -35,7 +35,7 @@ class Demo:
         self.calls = 0
 
     def one(self, method: str = "Visit", number: int = 0) -> str:
-        """Who answered, or why nobody did."""
+        """Which callee answered, or why none did."""
         self.calls += 1
         caller = self.callers[self.calls % len(self.callers)]
         try:

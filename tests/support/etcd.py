@@ -21,7 +21,7 @@ RULES, SERVICES = "/tside/rules", "/tside/services"
 
 
 def free_port() -> int:
-    """etcd cannot be told port 0 (it advertises what it was told): a port that was just free."""
+    """etcd does not take port 0 (it advertises what it was given): a port that was just free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -1,8 +1,8 @@
 /*
  * tests/support/etcd_process.h: a real etcd of one member, for tests, and blocking calls to it.
  *
- * Everything that goes wrong ends the test with a message: a missing etcd is a failure, no reason to
- * skip. The process dies with the test.
+ * Everything that goes wrong ends the test with a message: a missing etcd is a failure, no reason
+ * to skip. The process dies with the test.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_TESTS_SUPPORT_ETCD_PROCESS_H
@@ -29,10 +29,10 @@ void etcd_process_kill(struct etcd_process *etcd); /* -9, and reaped */
 void etcd_process_wipe(struct etcd_process *etcd); /* the data; while it is not running */
 void etcd_process_done(struct etcd_process *etcd);
 
-/* A port that nobody listens on, below the ephemeral range. */
+/* A port on which nothing listens, below the ephemeral range. */
 uint16_t free_port(void);
 
-/* POSTs and returns the body, which lives until the next call; NULL where nobody answers with 200. */
+/* POSTs and returns the body, which lives until the next call; NULL where the answer is not 200. */
 const char *etcd_call(const struct etcd_process *etcd, const char *path, const char *body);
 
 int64_t etcd_put(const struct etcd_process *etcd, const char *key, const char *value,

@@ -1,5 +1,6 @@
 /*
- * tests/support/fake_etcd.h: an HTTP server in the test's own loop that behaves as badly as told.
+ * tests/support/fake_etcd.h: an HTTP server in the test's own loop that misbehaves as the test sets
+ * it.
  *
  * One behaviour for all connections at a time. It reads a request to the end of its body, then
  * answers with `reply` the way the mode says. Not a gateway: replies are the test's bytes.
@@ -26,7 +27,7 @@ struct fake_etcd {
     uv_loop_t *loop;
     uv_tcp_t server;
     enum fake_mode mode;
-    const char *reply; /* all of it, head too, or a body with FAKE_OPEN (chunked by us) */
+    const char *reply; /* all of it, head too, or a body with FAKE_OPEN (chunked here) */
     char url[64];
     char request[8192];   /* the last one, head and body */
     uint32_t connections; /* so far */

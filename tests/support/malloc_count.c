@@ -1,10 +1,10 @@
 /*
  * malloc_count.c: an LD_PRELOAD library that counts allocations by thread, and refuses some.
  *
- * The counts stand in the file that TSIDE_MALLOC_COUNT names, mapped and shared: the test reads them
- * while the process runs. Slot i holds {thread id, number of allocations} as two 64-bit words of the
- * machine; the last slot holds {smallest, largest} size that malloc() refuses (0, 0: none), set by
- * the test. free() is not counted: what is never allocated is never freed.
+ * The counts stand in the file that TSIDE_MALLOC_COUNT names, mapped and shared: the test reads
+ * them while the process runs. Slot i holds {thread id, number of allocations} as two 64-bit words
+ * of the machine; the last slot holds {smallest, largest} size that malloc() refuses (0, 0: none),
+ * set by the test. free() is not counted: what is never allocated is never freed.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <errno.h>

@@ -261,7 +261,7 @@ class StuckListener:
 
 
 def closed_port() -> str:
-    """An address where nobody listens: a bound socket that never listens keeps it free of others."""
+    """An address where nothing listens: a bound socket that never listens keeps it free of others."""
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
     _KEPT.append(sock)

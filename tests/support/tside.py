@@ -226,7 +226,7 @@ class Tside(Process):
 
 
 def text_lines(text: str) -> list[str]:
-    """Ended by "\\n" alone: splitlines() knows eight more line ends, which a name may have in it."""
+    """Ended by "\\n" alone: splitlines() splits at eight more line ends, which a name may have in it."""
     return text.removesuffix("\n").split("\n") if text else []
 
 

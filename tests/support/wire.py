@@ -216,7 +216,7 @@ class Message:
 
     @property
     def reason(self) -> Optional[str]:
-        """X of a message "[tside X] ...", None where somebody else answered."""
+        """X of a message "[tside X] ...", None where tside did not answer itself."""
         if self.type != EXCEPTION:
             return None
         said = self.exception[1]
@@ -224,7 +224,7 @@ class Message:
 
     @property
     def server(self) -> Optional[str]:
-        """Who served: the callee's own name in Response field 1."""
+        """Which callee served: its own name in Response field 1."""
         name = self.args.get(0, 1) if self.type == REPLY else None
         return name.decode() if name is not None else None
 

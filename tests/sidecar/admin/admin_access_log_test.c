@@ -1,5 +1,5 @@
 /*
- * tests/sidecar/admin/admin_access_log_test.c: a finished call's line has the contract's fields.
+ * tests/sidecar/admin/admin_access_log_test.c: a finished call's line has the specified fields.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "tests/sidecar/world.h"

@@ -1,5 +1,5 @@
 /*
- * tests/sidecar/admin/admin_explain_test.c: explain tells which keys decide, and how it ends.
+ * tests/sidecar/admin/admin_explain_test.c: explain shows which keys decide, and how it ends.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "tests/sidecar/world.h"

@@ -1,5 +1,6 @@
 /*
- * tests/sidecar/admin/admin_http_test.c: admin over real sockets: the loop in a thread, raw clients here.
+ * tests/sidecar/admin/admin_http_test.c: admin over real sockets: the loop in a thread, raw clients
+ * here.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "tests/sidecar/admin/admin_world.h"
@@ -28,7 +29,7 @@ struct fixture {
     uv_async_t stop;
 };
 
-/* ---- the server's side -------------------------------------------------------------------------- */
+/* ---- the server's side ----------------------------------------------------------------------- */
 
 static void on_admin_closed(void *owner)
 {
@@ -124,7 +125,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* ---- the client's side -------------------------------------------------------------------------- */
+/* ---- the client's side ----------------------------------------------------------------------- */
 
 static int dial(const struct fixture *f, bool local)
 {
@@ -226,7 +227,7 @@ static void assert_error(int status, const char *code)
     json_decref(json);
 }
 
-/* ---- what it says -------------------------------------------------------------------------------- */
+/* ---- what it says ---------------------------------------------------------------------------- */
 
 static void test_probes(void **state)
 {
@@ -423,7 +424,7 @@ static void test_the_rest_answers(void **state)
     assert_error(501, "not_yet");
 }
 
-/* ---- who may ask --------------------------------------------------------------------------------- */
+/* ---- which requests are answered ------------------------------------------------------------- */
 
 static int get_as(const struct fixture *f, const char *host)
 {
@@ -443,7 +444,7 @@ static void test_host_check(void **state)
     assert_int_equal(get_as(f, "[::1]:9901"), 200);
     assert_int_equal(get_as(f, "tside.internal"), 200);
     assert_int_equal(ask(f, false, "GET /livez HTTP/1.0\r\n\r\n"), 403);
-    /* Whoever may open the unix socket needs no name. */
+    /* On the unix socket no Host is needed: its permissions decide. */
     assert_int_equal(ask(f, true, "GET /livez HTTP/1.1\r\nHost: anything\r\n\r\n"), 200);
 }
 
@@ -520,7 +521,7 @@ static void test_stale_socket_is_replaced_live_one_is_not(void **state)
     (void)state;
 }
 
-/* ---- connections --------------------------------------------------------------------------------- */
+/* ---- connections ----------------------------------------------------------------------------- */
 
 static void test_head_has_no_body(void **state)
 {
@@ -555,7 +556,7 @@ static void test_slow_client(void **state)
     for (const char *p = request; *p; p++) {
         assert_int_equal(send(fd, p, 1, MSG_NOSIGNAL), 1);
         if (p - request == 10) {
-            assert_int_equal(get(f, "/readyz"), 200); /* nobody waits for the slow one */
+            assert_int_equal(get(f, "/readyz"), 200); /* not held up by the slow one */
         }
     }
     receive(fd, false, &answer);
@@ -583,7 +584,7 @@ static void test_garbage(void **state)
     assert_int_equal(get(f, "/livez"), 200);
 }
 
-/* Whoever takes every connection, and more than the reserve, keeps no probe out. */
+/* A client that takes every connection, and more than the reserve, keeps no probe out. */
 static void test_probes_answer_when_all_is_taken(void **state)
 {
     struct fixture *f = *state;

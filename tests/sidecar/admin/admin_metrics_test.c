@@ -52,7 +52,7 @@ static void assert_line(const char *metrics, const char *line)
     }
 }
 
-/* ---- the format ---------------------------------------------------------------------------------- */
+/* ---- the format ------------------------------------------------------------------------------ */
 
 /* The end of the labels that begin at p ('{' or not); checks names, quotes and escapes. */
 static const char *skip_labels(const char *p)
@@ -164,7 +164,7 @@ static void test_format(void **state)
     tuple_state_unref(odd);
 }
 
-/* ---- the numbers --------------------------------------------------------------------------------- */
+/* ---- the numbers ----------------------------------------------------------------------------- */
 
 static void test_calls_and_durations(void **state)
 {

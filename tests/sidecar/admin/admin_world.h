@@ -1,5 +1,6 @@
 /*
- * tests/sidecar/admin/admin_world.h: a world with what admin looks at: workers' counters, tuples, a log.
+ * tests/sidecar/admin/admin_world.h: a world with what admin looks at: workers' counters, tuples, a
+ * log.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_TESTS_SIDECAR_ADMIN_ADMIN_WORLD_H

@@ -1,5 +1,5 @@
 /*
- * http_server_test.c: who is too slow for a whole request goes, whoever is in time stays.
+ * http_server_test.c: a client too slow for a whole request goes, one in time stays.
  *
  * Client and server share one loop; the client acts on a timer.
  * SPDX-License-Identifier: Apache-2.0

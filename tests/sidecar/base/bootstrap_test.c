@@ -328,7 +328,7 @@ static const struct {
      "2:47: etcd.rules_prefix must be a prefix that begins with / and does not end with it, is a\n"
      "2:67: etcd.services_prefix must be a prefix that begins with / and does not end with it, is "
      "/b/\n"},
-    /* in the contract, not built */
+    /* specified, not built */
     {LEAST "services: []\nconsul:\ntrace: {otlp: x}\n",
      "3:1: not yet: services (what this host registers)\n"
      "4:1: not yet: consul (endpoints from consul)\n"

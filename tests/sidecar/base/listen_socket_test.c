@@ -1,5 +1,5 @@
 /*
- * listen_socket_test.c: who gets an address, and whose file a unix socket is.
+ * listen_socket_test.c: which socket gets an address, and which process owns a unix socket's file.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/base/listen_socket.h"
@@ -173,7 +173,7 @@ static int dial(const char *path, int type)
     return connect(fd, &address.any, sizeof address.path) == 0 ? fd : (close(fd), -1);
 }
 
-/* Somebody listens there, even if so busy that no connection fits into its queue. */
+/* A process listens there, even if so busy that no connection fits into its queue. */
 static void test_a_live_one_is_left_alone(void **state)
 {
     const struct folder *folder = *state;

@@ -287,7 +287,7 @@ static void test_full_pipe_drops_and_tells(void **state)
     close_pipe(&f);
 }
 
-/* No SIGPIPE, no wait: nobody reads any more. */
+/* No SIGPIPE, no wait: the reader is gone. */
 static void test_reader_gone(void **state)
 {
     (void)state;

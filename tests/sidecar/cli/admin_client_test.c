@@ -1,5 +1,6 @@
 /*
- * tests/sidecar/cli/admin_client_test.c: answers in every form and every cut, against a scripted peer.
+ * tests/sidecar/cli/admin_client_test.c: answers in every form and every cut, against a scripted
+ * peer.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/cli/admin_client.h"
@@ -239,7 +240,7 @@ static void test_nobody_there(void **state)
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof addr;
     char text[64];
-    /* Bound, not listening: refused, and nobody else can take the port meanwhile. */
+    /* Bound, not listening: refused, and no other process can take the port meanwhile. */
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&addr, len), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &len), 0);

@@ -1,5 +1,6 @@
 /*
- * tests/sidecar/cli/cli_test.c: the program as people and probes call it: what it prints, how it ends.
+ * tests/sidecar/cli/cli_test.c: the program as people and probes call it: what it prints, how it
+ * ends.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <jansson.h>
@@ -305,7 +306,7 @@ static void test_drain(void **state)
     admin_start(&admin);
     assert_int_equal(tside("drain -c good.yaml"), 0);
     assert_int_equal(atomic_load(&admin.drains), 1);
-    /* It never goes: nobody drains in a test. */
+    /* It never goes: a test does not drain. */
     assert_int_equal(tside("drain --admin unix:admin.sock --wait 0"), 1);
     assert_string_equal(out, "tside: still running after 0 s\n");
     assert_int_equal(atomic_load(&admin.drains), 2);

@@ -1,5 +1,6 @@
 /*
- * tests/sidecar/shared/endpoint_state_test.c: addresses, counts, and an EWMA that is never half a value.
+ * tests/sidecar/shared/endpoint_state_test.c: addresses, counts, and an EWMA that is never half a
+ * value.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/shared/endpoint_state.h"

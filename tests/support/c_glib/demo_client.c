@@ -56,7 +56,7 @@ static int option_read(struct options *options, const char *arg)
     return -1;
 }
 
-/* Who calls whom stands in Base: the caller's own name, and in Extra the callee's. */
+/* Base says who calls whom: the caller's own name, and in Extra the callee's. */
 static DemoRequest *request_new(const struct options *options)
 {
     GHashTable *extra = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);

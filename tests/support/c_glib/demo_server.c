@@ -4,8 +4,8 @@
  *     demo_server NAME
  *
  * Prints the address that it listens on and serves until its standard input ends. The library's own
- * ThriftSimpleServer takes one connection at a time, and a caller through tside may come on several:
- * so a thread a connection.
+ * ThriftSimpleServer takes one connection at a time, and a caller through tside may come on
+ * several: so a thread a connection.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "demo_demo.h"
@@ -23,7 +23,7 @@
 
 static const char *server_name;
 
-/* ---- the service ------------------------------------------------------------------------------ */
+/* ---- the service ----------------------------------------------------------------------------- */
 
 typedef struct {
     DemoDemoHandler parent;
@@ -88,7 +88,7 @@ static void visit_handler_init(VisitHandler *self)
 {
 }
 
-/* ---- a connection a thread ---------------------------------------------------------------------- */
+/* ---- a connection a thread ------------------------------------------------------------------- */
 
 static gpointer serve(gpointer data)
 {
