@@ -34,7 +34,8 @@ void codec_base_read(const uint8_t *body, struct wire_span base, struct codec_ba
 
 /* The value of the LAST entry with this key. False (ret untouched) where there is none. */
 bool codec_extra_find(const uint8_t *body, const struct codec_extra *extra, const char *key,
-                      size_t key_len, struct wire_span *ret_value);
+                      size_t key_len, struct wire_span *ret_value)
+    __attribute__((warn_unused_result));
 
 /* Looks n keys up in one pass; values[i].off is 0 where keys[i] is absent (no value of a frame
  * begins at 0). */
@@ -50,6 +51,6 @@ void codec_extra_find_many(const uint8_t *body, const struct codec_extra *extra,
  * in result field 0. False where any of them is absent or of another type.
  */
 bool codec_base_resp_code(const uint8_t *body, const struct codec_message *message,
-                          int32_t *ret_code);
+                          int32_t *ret_code) __attribute__((warn_unused_result));
 
 #endif

@@ -21,7 +21,7 @@ enum codec_frame_status {
 
 /* Reads the length at p (avail bytes there). *ret_len is set for LENGTH alone. */
 enum codec_frame_status codec_frame_length(const uint8_t *p, size_t avail, uint32_t max_bytes,
-                                           uint32_t *ret_len);
+                                           uint32_t *ret_len) __attribute__((warn_unused_result));
 
 /* What a connection speaks; the names are the label values of tside_foreign_connections_total. */
 enum codec_protocol {

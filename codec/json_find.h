@@ -25,6 +25,7 @@ struct json_wanted {
 
 /* False, with every `found` false, where the text is not one well-formed JSON object. A wanted
  * member of another type than string is not found. */
-bool json_find(const uint8_t *text, size_t len, size_t n, struct json_wanted wanted[]);
+bool json_find(const uint8_t *text, size_t len, size_t n, struct json_wanted wanted[])
+    __attribute__((warn_unused_result));
 
 #endif

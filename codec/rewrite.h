@@ -89,6 +89,7 @@ void codec_rewrite_name_strip(struct codec_rewrite *rewrite, const struct codec_
 size_t codec_rewrite_finish(struct codec_rewrite *rewrite, uint8_t *frame,
                             const struct codec_message *message, const struct codec_base *base,
                             uint32_t body_len, int32_t seqid, uint32_t max_frame_bytes,
-                            struct iovec iov[CODEC_REWRITE_IOVS_MAX], size_t *ret_total);
+                            struct iovec iov[CODEC_REWRITE_IOVS_MAX], size_t *ret_total)
+    __attribute__((warn_unused_result));
 
 #endif

@@ -28,7 +28,7 @@ struct codec_templates {
 };
 
 /* NULL where libthrift_c_glib refused or memory ran out. Thread-safe to read afterwards. */
-struct codec_templates *codec_templates_new(void);
+struct codec_templates *codec_templates_new(void) __attribute__((warn_unused_result));
 struct codec_templates *codec_templates_free(struct codec_templates *templates);
 
 #endif

@@ -18,7 +18,8 @@ struct lb_round_robin;
 /* Copies the weights (at most 1,000,000 of at most 1,000,000). The sequence begins about where
  * `start` picks (any number) lead, so that hosts and workers that start together do not all begin
  * with the same endpoint. NULL when out of memory. */
-struct lb_round_robin *lb_round_robin_new(const uint32_t weights[], uint32_t n, uint64_t start);
+struct lb_round_robin *lb_round_robin_new(const uint32_t weights[], uint32_t n, uint64_t start)
+    __attribute__((warn_unused_result));
 struct lb_round_robin *lb_round_robin_free(struct lb_round_robin *rr);
 
 /* LB_NONE where nothing has weight or all that has is excluded. exclude may be NULL. */

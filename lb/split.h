@@ -36,7 +36,8 @@ struct lb_split {
 
 /* Keeps no name. Returns false, and leaves split alone, where n is 0 or above the limit, a weight
  * is above LB_WEIGHT_MAX, or the total is 0. Names must differ. */
-bool lb_split_init(struct lb_split *split, const struct lb_split_entry entries[], size_t n);
+bool lb_split_init(struct lb_split *split, const struct lb_split_entry entries[], size_t n)
+    __attribute__((warn_unused_result));
 
 /* The entry that owns the point, never one of weight 0; points are uniform 64-bit values. */
 uint32_t lb_split_pick(const struct lb_split *split, uint64_t point);

@@ -17,7 +17,8 @@ struct lb_draw;
 
 /* Copies the weights. NULL when out of memory; n may be 0 and all weights 0 (then nothing is ever
  * drawn). Weights are at most 1,000,000, n at most 1,000,000. */
-struct lb_draw *lb_draw_new(const uint32_t weights[], uint32_t n);
+struct lb_draw *lb_draw_new(const uint32_t weights[], uint32_t n)
+    __attribute__((warn_unused_result));
 struct lb_draw *lb_draw_free(struct lb_draw *draw);
 
 uint32_t lb_draw_count(const struct lb_draw *draw);

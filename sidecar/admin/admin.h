@@ -52,7 +52,7 @@ struct admin;
 /* Opens admin.listen and admin.socket of the bootstrap file. 0, or a negative errno with error
  * filled: "admin.socket /run/tside/admin.sock: Permission denied". */
 int admin_new(const struct admin_context *context, struct admin **ret, char *error,
-              size_t error_cap);
+              size_t error_cap) __attribute__((warn_unused_result));
 /* Address of the TCP listener as bound ("127.0.0.1:43121"), "" where none. */
 const char *admin_address(const struct admin *admin);
 /* admin.hosts from now on; borrowed until they are set again or admin is closed. */

@@ -71,7 +71,8 @@ struct api_page {
 };
 
 /* From `limit` and `cursor`; false where answered with an error. Else api_page_done() is due. */
-bool api_page(const struct http_request *request, struct http_reply *reply, struct api_page *ret);
+bool api_page(const struct http_request *request, struct http_reply *reply, struct api_page *ret)
+    __attribute__((warn_unused_result));
 void api_page_done(struct api_page *page);
 /* {"items": items, "next": the cursor behind that key, or null}; takes items. A cursor is the key
  * in hex: keys may have any bytes, and a cursor goes into a URL as it is. */

@@ -24,6 +24,6 @@ struct explain_input {
  * chance decides, `outcome` is what most of many simulated calls came to, with `certain` false and
  * `outcome.all` telling how many of `outcome.simulated` calls came to what.
  */
-json_t *explain_json(const struct explain_input *input);
+json_t *explain_json(const struct explain_input *input) __attribute__((warn_unused_result));
 
 #endif

@@ -63,7 +63,8 @@ struct http_options {
 struct http_server;
 
 /* NULL where libmicrohttpd or memory refused; then fd is still the caller's. */
-struct http_server *http_server_new(const struct http_options *options);
+struct http_server *http_server_new(const struct http_options *options)
+    __attribute__((warn_unused_result));
 /* Cuts all connections; the memory goes in a later turn of the loop, after closed(). */
 void http_server_close(struct http_server *server, void (*closed)(void *owner), void *owner);
 

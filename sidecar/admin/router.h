@@ -13,6 +13,7 @@
  * Anything else may be a page that a browser was lured to by a name of the attacker's (DNS
  * rebinding). NULL, no header, is refused too.
  */
-bool router_host_allowed(const char *host, char *const hosts[], size_t hosts_len);
+bool router_host_allowed(const char *host, char *const hosts[], size_t hosts_len)
+    __attribute__((warn_unused_result));
 
 #endif

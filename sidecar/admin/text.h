@@ -20,6 +20,6 @@ void text_add(struct text *text, const char *p, size_t len);
 void text_str(struct text *text, const char *s);
 void text_printf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The text, to be freed by the caller; NULL where broken. Empties *text. */
-char *text_take(struct text *text, size_t *ret_len);
+char *text_take(struct text *text, size_t *ret_len) __attribute__((warn_unused_result));
 
 #endif

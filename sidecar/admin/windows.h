@@ -19,7 +19,7 @@ struct window_rates {
     double avg;         /* since the tuple was first seen */
 };
 
-struct windows *windows_new(void);
+struct windows *windows_new(void) __attribute__((warn_unused_result));
 struct windows *windows_free(struct windows *windows);
 
 /* Takes a sample of every tuple of the table and forgets those that have left it. */

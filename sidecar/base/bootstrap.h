@@ -90,12 +90,13 @@ struct bootstrap {
 typedef void (*bootstrap_finding_fn)(void *arg, const char *finding);
 
 /* NULL where the file cannot be read or has a finding; each was reported. */
-struct bootstrap *bootstrap_load(const char *path, bootstrap_finding_fn report, void *arg);
+struct bootstrap *bootstrap_load(const char *path, bootstrap_finding_fn report, void *arg)
+    __attribute__((warn_unused_result));
 struct bootstrap *bootstrap_free(struct bootstrap *bootstrap);
 /* For `tside check` alone: what could be read is returned beside the findings, *ret_good is whether
  * there were none. NULL: out of memory. */
 struct bootstrap *bootstrap_read(const char *path, bootstrap_finding_fn report, void *arg,
-                                 bool *ret_good);
+                                 bool *ret_good) __attribute__((warn_unused_result));
 
 /* live: SIGHUP changes it. */
 typedef void (*bootstrap_diff_fn)(void *arg, const char *key, bool live);
@@ -109,7 +110,7 @@ void bootstrap_diff(const struct bootstrap *a, const struct bootstrap *b, bootst
  * where it is the default; where the file says it, or nothing fits, false, reported. Until it was
  * called, limits.upstream_connections is none. */
 bool bootstrap_fit(struct bootstrap *bootstrap, uint64_t files, bootstrap_finding_fn report,
-                   void *arg);
+                   void *arg) __attribute__((warn_unused_result));
 
 /* All keys as a Markdown table, for the manual. */
 void bootstrap_print_reference(FILE *out);

@@ -60,6 +60,6 @@ struct option_value {
 
 /* False with `why` filled: "must be 1..64, is 65". Lists: appends one item. What the member held
  * before is freed. Not for OPTION_LATER. */
-bool option_set(struct option_value *value);
+bool option_set(struct option_value *value) __attribute__((warn_unused_result));
 
 #endif

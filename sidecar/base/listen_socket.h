@@ -28,7 +28,7 @@ union socket_address {
 /* From an IP literal without brackets or, with is_unix, a path. Its length; 0: neither, or too
  * long. */
 socklen_t socket_address_of(const char *host, uint16_t port, bool is_unix,
-                            union socket_address *ret);
+                            union socket_address *ret) __attribute__((warn_unused_result));
 bool socket_address_equal(const union socket_address *a, const union socket_address *b);
 /* "127.0.0.1:9090", "[::1]:9090", "unix:/run/...". */
 void socket_address_print(const union socket_address *address, char *out, size_t cap);
@@ -43,7 +43,7 @@ enum listen_sharing {
 /* The descriptor; *address becomes what was bound (port 0: the kernel chooses). -EADDRINUSE where
  * another process listens there, be it with SO_REUSEPORT. */
 int listen_socket_tcp(union socket_address *address, socklen_t len, enum listen_sharing sharing,
-                      int backlog);
+                      int backlog) __attribute__((warn_unused_result));
 
 /* Whether an error of accept() is of one connection alone and the next may be asked for at once. EAGAIN
  * is not: there is none. Any other comes again at once: out of descriptors or memory, forbidden; the
@@ -58,7 +58,8 @@ struct socket_file {
 
 /* The descriptor. A file on which no process listens any more is replaced, one that is in use is
  * -EADDRINUSE; the last folder of the path is made where it is missing. mode 0: as umask has it. */
-int listen_socket_unix(const char *path, mode_t mode, int backlog, struct socket_file *ret);
+int listen_socket_unix(const char *path, mode_t mode, int backlog, struct socket_file *ret)
+    __attribute__((warn_unused_result));
 /* Removes it, but not one that another process has put in its place. */
 void socket_file_remove(const char *path, const struct socket_file *file);
 

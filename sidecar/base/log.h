@@ -37,7 +37,8 @@ struct log_line {
 
 /* node is copied; fd is borrowed; NULL when out of memory. text: "level component: message
  * key=value" for people instead of JSON. */
-struct log *log_new(int fd, enum log_level level, bool text, const char *node);
+struct log *log_new(int fd, enum log_level level, bool text, const char *node)
+    __attribute__((warn_unused_result));
 struct log *log_free(struct log *log);
 void log_set_level(struct log *log, enum log_level level);
 void log_set_text(struct log *log, bool text); /* between two lines */
@@ -45,7 +46,7 @@ uint64_t log_dropped(const struct log *log);
 
 /* False where the level is switched off. event is a stable id, message a sentence. */
 bool log_begin(struct log *log, struct log_line *line, enum log_level level, const char *component,
-               const char *event, const char *message);
+               const char *event, const char *message) __attribute__((warn_unused_result));
 /* A line whose "event" is "call": no level, component or message (the access log). */
 void log_begin_call(struct log *log, struct log_line *line, uint64_t ts_unix_us);
 void log_str(struct log_line *line, const char *key, const char *value);

@@ -22,7 +22,8 @@ struct admin_address {
 };
 
 /* "127.0.0.1:9901", "[::1]:9901", "unix:/run/tside/admin.sock" or a path with a leading '/'. */
-bool admin_address_parse(const char *text, struct admin_address *ret);
+bool admin_address_parse(const char *text, struct admin_address *ret)
+    __attribute__((warn_unused_result));
 
 struct admin_response {
     int status;
@@ -37,7 +38,7 @@ struct admin_response {
  */
 int admin_request(const struct admin_address *address, const char *method, const char *target,
                   const char *body, uint32_t timeout_ms, size_t body_max,
-                  struct admin_response *ret);
+                  struct admin_response *ret) __attribute__((warn_unused_result));
 
 /* The process that listens at a unix address, in this process's pid namespace. 0: unknown, because
  * the address is TCP, nothing listens, or the process is of another namespace. */

@@ -41,11 +41,13 @@ extern const struct argp cli_output_argp; /* -o */
 void cli_parse(const struct argp *argp, int argc, char **argv, void *input);
 
 /* The bootstrap file, findings on standard error. NULL: there were some. */
-struct bootstrap *cli_bootstrap(const struct cli_common *common);
+struct bootstrap *cli_bootstrap(const struct cli_common *common)
+    __attribute__((warn_unused_result));
 
 /* The address of a running tside: --admin, else the config's admin.socket or (with tcp, where it is
  * known) admin.listen. CLI_OK, or the exit code; reported on standard error. */
-int cli_admin_address(const struct cli_common *common, bool tcp, struct admin_address *ret);
+int cli_admin_address(const struct cli_common *common, bool tcp, struct admin_address *ret)
+    __attribute__((warn_unused_result));
 
 /* Appends s, percent-encoded but for unreserved characters, and a NUL; *out moves behind it. Room for
  * three bytes a character is the caller's to see to. */

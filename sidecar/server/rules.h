@@ -52,9 +52,10 @@ struct rules {
 };
 
 /* False: out of memory; rules_close() and rules_free() are due either way. */
-bool rules_init(struct rules *rules, const struct rules_options *options);
+bool rules_init(struct rules *rules, const struct rules_options *options)
+    __attribute__((warn_unused_result));
 /* Opens the sources. False: out of memory or descriptors. */
-bool rules_start(struct rules *rules);
+bool rules_start(struct rules *rules) __attribute__((warn_unused_result));
 
 /* The newest snapshot whose generation is `seen` at the most, and that stands for all sources;
  * NULL: nothing is known yet. */

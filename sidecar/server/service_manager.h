@@ -14,7 +14,7 @@
 
 /* The stream socket among LISTEN_FDS that is bound to this address; -1: none, or they are for
  * another process (LISTEN_PID). */
-int service_manager_socket(const union socket_address *address);
+int service_manager_socket(const union socket_address *address) __attribute__((warn_unused_result));
 
 /* Sends "READY=1", ... to the socket in NOTIFY_SOCKET; nothing where it names none. */
 void service_manager_notify(const char *state);

@@ -23,7 +23,7 @@ struct listen_sockets {
 
 /* Fills ret with one descriptor per worker. 0, or -errno with everything closed again. */
 int listen_sockets_open(const struct bootstrap_listener *listener, uint32_t workers,
-                        struct listen_sockets *ret);
+                        struct listen_sockets *ret) __attribute__((warn_unused_result));
 /* Those that were not handed out, and the file. */
 void listen_sockets_close(const struct bootstrap_listener *listener,
                           struct listen_sockets *sockets);

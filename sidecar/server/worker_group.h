@@ -22,9 +22,10 @@ struct worker_group {
 /* Opens the sockets and makes bootstrap->workers workers that own them; group->env is filled in but
  * for its workers. 0, or -errno with error (a sentence) saying what; worker_group_free() is due
  * either way. */
-int worker_group_open(struct worker_group *group, char *error, size_t error_cap);
+int worker_group_open(struct worker_group *group, char *error, size_t error_cap)
+    __attribute__((warn_unused_result));
 /* Starts all workers. 0 or a libuv error: then those that run have been asked to end. */
-int worker_group_start(struct worker_group *group);
+int worker_group_start(struct worker_group *group) __attribute__((warn_unused_result));
 
 void worker_group_offer(struct worker_group *group, const struct disc_snapshot *snapshot);
 void worker_group_want_phase(struct worker_group *group, enum worker_phase phase);

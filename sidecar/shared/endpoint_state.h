@@ -38,7 +38,7 @@ struct endpoint_state {
 
 /* host is an IP literal. NULL when out of memory or host is none. Counted 1. */
 struct endpoint_state *endpoint_state_new(const char *address, const char *host, uint16_t port,
-                                          uint32_t workers);
+                                          uint32_t workers) __attribute__((warn_unused_result));
 void endpoint_state_ref(struct endpoint_state *state);
 struct endpoint_state *endpoint_state_unref(struct endpoint_state *state); /* NULL */
 

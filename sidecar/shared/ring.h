@@ -23,17 +23,19 @@ struct ring {
     _Alignas(64) _Atomic uint32_t tail; /* the consumer's */
 };
 
-int ring_init(struct ring *ring, uint32_t size); /* 0 or -ENOMEM */
+/* 0 or -ENOMEM. */
+int ring_init(struct ring *ring, uint32_t size) __attribute__((warn_unused_result));
 void ring_done(struct ring *ring);
 
 /* Producer: room for one contiguous record of at most size/2 - RING_HEAD_BYTES bytes (such a one
  * always fits into an empty ring), 8-byte aligned; NULL where full. Nothing is seen by the consumer
  * before ring_commit(), which may shorten the record. A reservation may be abandoned. */
-void *ring_reserve(struct ring *ring, uint32_t len);
+void *ring_reserve(struct ring *ring, uint32_t len) __attribute__((warn_unused_result));
 void ring_commit(struct ring *ring, uint32_t len);
 
 /* Consumer: the oldest record, NULL where empty; valid until ring_next(). 8-byte aligned. */
-const void *ring_peek(const struct ring *ring, uint32_t *ret_len);
+const void *ring_peek(const struct ring *ring, uint32_t *ret_len)
+    __attribute__((warn_unused_result));
 void ring_next(struct ring *ring);
 
 #endif

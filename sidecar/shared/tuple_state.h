@@ -40,12 +40,14 @@ struct tuple_counts {
 struct tuple_state; /* names and one struct tuple_counts per worker */
 struct tuple_table;
 
-struct tuple_table *tuple_table_new(uint64_t limit, uint32_t workers);
+struct tuple_table *tuple_table_new(uint64_t limit, uint32_t workers)
+    __attribute__((warn_unused_result));
 struct tuple_table *tuple_table_free(struct tuple_table *table);
 
 /* Any worker. The entry of this tuple, made where it is missing; the "_other" entry where the table
  * is full or memory is short. Takes a reference. */
-struct tuple_state *tuple_table_get(struct tuple_table *table, const struct disc_tuple *tuple);
+struct tuple_state *tuple_table_get(struct tuple_table *table, const struct disc_tuple *tuple)
+    __attribute__((warn_unused_result));
 void tuple_state_unref(struct tuple_state *state);
 
 /* The worker's own counts. */
