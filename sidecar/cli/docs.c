@@ -119,18 +119,19 @@ static const char keys_head[] =
     "## config\n\n"
     "Every field is optional; `pool.max_idle` is written `{\"pool\": {\"max_idle\": 128}}`.\n\n";
 
-static const char keys_tail[] = "\n## Endpoints\n\n"
-                                "An endpoint is a key `Service/Cluster/IP:port`, in etcd below "
-                                "`etcd.services_prefix` or under\n"
-                                "`services` in the rules file. Its value may be empty:\n\n"
-                                "```json\n"
-                                "{\"weight\": 10, \"zone\": \"lf\", \"tags\": {}}\n"
-                                "```\n\n"
-                                "Weight 0 drains: no new call. (Kitex's own resolver reads a weight of 0 "
-                                "as 10.) Addresses that\n"
-                                "are no host's (`0.0.0.0`, `[::]`, multicast, broadcast, port 0) are "
-                                "refused and listed; a\n"
-                                "loopback address in etcd is warned about.\n";
+static const char keys_tail[] =
+    "\n## Endpoints\n\n"
+    "An endpoint is a key `Service/Cluster/IP:port`, in etcd below "
+    "`etcd.services_prefix` or under\n"
+    "`services` in the rules file. Its value may be empty:\n\n"
+    "```json\n"
+    "{\"weight\": 10, \"zone\": \"lf\", \"tags\": {}}\n"
+    "```\n\n"
+    "Weight 0 drains: no new call. (Kitex's own resolver reads a weight of 0 "
+    "as 10.) Addresses that\n"
+    "are no host's (`0.0.0.0`, `[::]`, multicast, broadcast, port 0) are "
+    "refused and listed; a\n"
+    "loopback address in etcd is warned about.\n";
 
 static const char bootstrap_head[] = "# The bootstrap file\n\n"
                                      "YAML, read at start. The least that says something:\n\n"
