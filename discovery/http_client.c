@@ -2,13 +2,13 @@
  * discovery/http_client.c: curl_multi_socket_action on a libuv loop.
  *
  * Traps that cost others days, each with its answer here:
- *  - No easy handle is added, removed or freed while libcurl is on the stack (in_curl): calls wait in
- *    the list as NEW or CANCELED and settle() sees to them afterwards.
+ *  - No easy handle is added, removed or freed while libcurl is on the stack (in_curl): calls wait
+ *    in the list as NEW or CANCELED and settle() sees to them afterwards.
  *  - A resolver thread is never joined (QUICK_EXIT): with dead DNS that froze the loop for 9 s.
  *  - An address that is cached for a minute is a dead one for a minute: nothing is cached.
  *  - The environment's http_proxy must not hijack the sidecar (NOPROXY "*").
- *  - Sockets are found by descriptor, not by what curl_multi_assign remembers, and closed through us,
- *    so that a poll handle never outlives its descriptor.
+ *  - Sockets are found by descriptor, not by what curl_multi_assign remembers, and closed through
+ *    us, so that a poll handle never outlives its descriptor.
  *  - curl_multi_cleanup still calls back: the loop lives on until every handle has closed.
  *  - LOW_SPEED limits kill idle watches: deadlines are the caller's.
  * SPDX-License-Identifier: Apache-2.0
@@ -205,9 +205,9 @@ static int on_new_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
 
 /* ---- calls -------------------------------------------------------------------------------- */
 
-static void call_unlink(struct http_call *call)
+static void call_unlink(struct http_client *client, const struct http_call *call)
 {
-    struct http_call **at = &call->client->calls;
+    struct http_call **at = &client->calls;
     while (*at != call) {
         at = &(*at)->next;
     }
@@ -215,13 +215,13 @@ static void call_unlink(struct http_call *call)
 }
 
 /* Not while libcurl is on the stack. */
-static void call_free(struct http_call *call)
+static void call_free(struct http_client *client, struct http_call *call)
 {
-    assert(call->magic == CALL_MAGIC && !call->client->in_curl);
-    call_unlink(call);
+    assert(call->magic == CALL_MAGIC && call->client == client && !client->in_curl);
+    call_unlink(client, call);
     call->magic = 0;
     /* Removing a handle that was never added is an error without consequence. */
-    (void)curl_multi_remove_handle(call->client->multi, call->easy);
+    (void)curl_multi_remove_handle(client->multi, call->easy);
     curl_easy_cleanup(call->easy);
     curl_slist_free_all(call->headers);
     curl_slist_free_all(call->connect_to);
@@ -256,7 +256,7 @@ static enum http_error error_of(CURLcode code)
     }
 }
 
-static void call_done(struct http_call *call, CURLcode code)
+static void call_done(struct http_client *client, struct http_call *call, CURLcode code)
 {
     long status = 0;
     char text[CURL_ERROR_SIZE];
@@ -265,7 +265,7 @@ static void call_done(struct http_call *call, CURLcode code)
     snprintf(text, sizeof text, "%s",
              call->error[0] != '\0' ? call->error : curl_easy_strerror(code));
     const struct http_result result = {error_of(code), (int)status, text};
-    call_free(call);
+    call_free(client, call);
     callbacks.on_done(callbacks.arg, &result);
 }
 
@@ -292,9 +292,9 @@ static void settle(struct http_client *client)
         (void)curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&call);
         assert(call->magic == CALL_MAGIC);
         if (call->state == CALL_CANCELED) {
-            call_free(call);
+            call_free(client, call);
         } else {
-            call_done(call, code);
+            call_done(client, call, code);
         }
     }
     if (client->want_close && !client->closing) {
@@ -303,11 +303,11 @@ static void settle(struct http_client *client)
     for (struct http_call *call = client->calls; call != NULL && !client->closing;) {
         struct http_call *next = call->next;
         if (call->state == CALL_CANCELED) {
-            call_free(call);
+            call_free(client, call);
         } else if (call->state == CALL_NEW) {
             call_start(call);
         } else if (call->state == CALL_BROKEN) {
-            call_done(call, CURLE_FAILED_INIT);
+            call_done(client, call, CURLE_FAILED_INIT);
             next = client->calls;
         }
         call = next;
@@ -318,7 +318,7 @@ static void drive(struct http_client *client, curl_socket_t fd, int flags)
 {
     int running;
     client->in_curl = true;
-    (void)curl_multi_socket_action(client->multi, fd, flags, &running); /* told per call */
+    (void)curl_multi_socket_action(client->multi, fd, flags, &running); /* errors come per call */
     client->in_curl = false;
     settle(client);
 }
@@ -446,7 +446,7 @@ void http_call_cancel(struct http_call *call)
     assert(call->magic == CALL_MAGIC && call->state != CALL_CANCELED);
     call->state = CALL_CANCELED;
     if (!call->client->in_curl) {
-        call_free(call);
+        call_free(call->client, call);
     }
 }
 
@@ -481,7 +481,7 @@ static void close_now(struct http_client *client)
 {
     client->closing = true;
     while (client->calls != NULL) {
-        call_free(client->calls);
+        call_free(client, client->calls);
     }
     /* Closes the kept connections, through on_close_socket. */
     (void)curl_multi_cleanup(client->multi); /* nothing is left to fail */

@@ -2,8 +2,8 @@
  * discovery/http_client.h: HTTP POST in a libuv loop: short calls and endless streams alike.
  *
  * The one home of libcurl. Everything happens on the loop's thread. Callbacks may post, cancel and
- * close, also from within on_bytes: what libcurl forbids inside its callbacks is put off until it has
- * returned.
+ * close, also from within on_bytes: what libcurl forbids inside its callbacks is put off until it
+ * has returned.
  *
  *     client = http_client_new(loop);
  *     call = http_client_post(client, &request, &callbacks);     on_bytes*, then on_done once
@@ -68,7 +68,8 @@ struct http_call *http_client_post(struct http_client *client, const struct http
                                    const struct http_callbacks *callbacks);
 void http_call_cancel(struct http_call *call);
 
-/* Cancels every call, frees the client; closed (may be NULL) comes from the loop when all is gone. */
+/* Cancels every call, frees the client; closed (may be NULL) comes from the loop when all is gone.
+ * */
 void http_client_close(struct http_client *client, void (*closed)(void *arg), void *arg);
 
 #endif

@@ -5,8 +5,8 @@
  *                \
  *     thread:     lookup_fn(host) -> answer -> uv_async_send, unless abandoned
  *
- * The block of a lookup is shared by the loop and its thread; the last one frees it. The mutex in it
- * keeps the thread from waking a resolver that is being closed.
+ * The block of a lookup is shared by the loop and its thread; the last one frees it. The mutex in
+ * it keeps the thread from waking a resolver that is being closed.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "discovery/resolver.h"
@@ -86,11 +86,16 @@ static void ask_libc(const char *host, struct resolver_answer *ret)
     freeaddrinfo(found);
 }
 
+static void lookup_free(struct lookup *lookup)
+{
+    (void)pthread_mutex_destroy(&lookup->lock); /* it is not locked any more */
+    free(lookup);
+}
+
 static void lookup_unref(struct lookup *lookup)
 {
     if (refcount_unref(&lookup->refs)) {
-        (void)pthread_mutex_destroy(&lookup->lock); /* nobody holds it */
-        free(lookup);
+        lookup_free(lookup);
     }
 }
 
@@ -183,8 +188,7 @@ bool resolver_ask(struct resolver *resolver, const char *host, resolver_done_fn 
     lookup->done = done;
     lookup->arg = arg;
     if (!start(lookup)) {
-        lookup_unref(lookup);
-        lookup_unref(lookup);
+        lookup_free(lookup); /* there is no thread: both references are held here */
         return false;
     }
     lookup->next = resolver->lookups;

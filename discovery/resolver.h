@@ -1,8 +1,8 @@
 /*
  * discovery/resolver.h: every address of a name, looked up off the loop.
  *
- * A thread a lookup, never joined: with dead DNS the C library takes ten seconds and more, and neither
- * the loop nor the end of the process may wait for it. Callbacks come on the loop's thread.
+ * A thread a lookup, never joined: with dead DNS the C library takes ten seconds and more, and
+ * neither the loop nor the end of the process may wait for it. Callbacks come on the loop's thread.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_RESOLVER_H
@@ -29,8 +29,8 @@ struct resolver;
 /* lookup NULL: the C library's. NULL where the loop has no handle left. */
 struct resolver *resolver_new(uv_loop_t *loop, resolver_lookup_fn lookup);
 
-/* done comes once, from the loop, never from within; the answer is borrowed for the call. False: too
- * many lookups at once, or no thread. */
+/* done comes once, from the loop, never from within; the answer is borrowed for the call. False:
+ * too many lookups at once, or no thread. */
 typedef void (*resolver_done_fn)(void *arg, const struct resolver_answer *answer);
 bool resolver_ask(struct resolver *resolver, const char *host, resolver_done_fn done, void *arg);
 

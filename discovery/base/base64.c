@@ -22,7 +22,7 @@ size_t base64_encode(const void *in, size_t len, char *out)
         uint32_t v = (uint32_t)p[0] << 16 | (len == 2 ? (uint32_t)p[1] << 8 : 0);
         *out++ = alphabet[v >> 18];
         *out++ = alphabet[(v >> 12) & 63];
-        *out++ = len == 2 ? alphabet[(v >> 6) & 63] : '=';
+        *out++ = (char)(len == 2 ? alphabet[(v >> 6) & 63] : '=');
         *out++ = '=';
     }
     return (size_t)(out - start);

@@ -1,5 +1,6 @@
 /*
- * discovery/base/json_value.h: strict reading of JSON values, with errors that name field and value.
+ * discovery/base/json_value.h: strict reading of JSON values, with errors that name field and
+ * value.
  *
  * Shared by the parsers of rules and of services. jansson's types stay within discovery.
  * SPDX-License-Identifier: Apache-2.0
@@ -14,7 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Any JSON value; duplicate names are refused. NULL with *error filled ("line 1, column 5: ..."). */
+/* Any JSON value; duplicate names are refused. NULL with *error filled ("line 1, column 5: ...").
+ * */
 json_t *json_value_load(const char *text, size_t len, struct disc_error *error);
 
 __attribute__((format(printf, 3, 4))) void

@@ -79,6 +79,7 @@ void key_index_insert(struct key_index *index, const char *key, void *value)
     int level = random_level(index);
     assert(after == NULL || strcmp(after->key, key) != 0);
     (void)after;
+    assert(level > 0); /* a node is always linked at level 0 */
     struct key_index_node *node = memory_alloc(sizeof *node + (size_t)level * sizeof node->next[0]);
     node->key = key;
     node->value = value;

@@ -1,5 +1,6 @@
 /*
- * discovery/base/refcount.h: an atomic reference count for immutable objects, and where they go to die.
+ * discovery/base/refcount.h: an atomic reference count for immutable objects, and where they go to
+ * die.
  *
  * The one place below sidecar/shared with atomics: views and rules are built by the control thread
  * and let go by whichever thread held them last (a worker's cached route outlives the snapshot that

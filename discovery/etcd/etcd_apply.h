@@ -1,10 +1,11 @@
 /*
  * discovery/etcd/etcd_apply.h: carries lists and changes into the store.
  *
- * Control thread, no I/O. The store keeps what is between begin and commit aside, so pages of a list
- * go straight in and half a list is forgotten by beginning anew.
+ * Control thread, no I/O. The store keeps what is between begin and commit aside, so pages of a
+ * list go straight in and half a list is forgotten by beginning anew.
  *
- * What a list lacks is deleted or, where the machine does not take its word, held (etcd_fsm_held.c).
+ * What a list lacks is deleted or, where the machine does not take its word, held
+ * (etcd_fsm_held.c).
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_ETCD_ETCD_APPLY_H
@@ -46,7 +47,8 @@ void etcd_apply_changes_drop(struct etcd_apply *apply);
 /* Nothing has changed up to this revision. */
 void etcd_apply_revision(struct etcd_apply *apply, int64_t revision, uint64_t now_ms);
 
-/* Puts a key as another process or another time saw it: the good text first, then the refused one. */
+/* Puts a key as another process or another time saw it: the good text first, then the refused one.
+ * */
 void etcd_apply_put_raw(struct etcd_apply *apply, const struct disc_raw *raw, uint64_t now_unix_ms);
 
 #endif

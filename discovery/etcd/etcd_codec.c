@@ -204,8 +204,8 @@ void etcd_kvs_done(struct etcd_kvs *kvs)
 
 /*
  * Four forms: {"error": TEXT, "message": TEXT, "code": N} and {"code": N, "message": TEXT} for one
- * reply; {"error": {"grpc_code": N, "message": TEXT, ...}} and {"error": {"code": N, "message": TEXT}}
- * within a stream.
+ * reply; {"error": {"grpc_code": N, "message": TEXT, ...}} and {"error": {"code": N, "message":
+ * TEXT}} within a stream.
  */
 static bool get_error(const json_t *root, struct etcd_error *ret)
 {

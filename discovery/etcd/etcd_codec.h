@@ -1,10 +1,11 @@
 /*
- * discovery/etcd/etcd_codec.h: etcd's JSON gateway: bodies of requests, replies, messages of a watch.
+ * discovery/etcd/etcd_codec.h: etcd's JSON gateway: bodies of requests, replies, messages of a
+ * watch.
  *
  * Pure. Understands grpc-gateway v1 (etcd 3.4, 3.5) and v2 (3.6): 64-bit integers as strings or
- * numbers, absent fields as zero, both forms of errors, fields that it does not know ignored. A reply
- * without a header is bad, whatever else it holds: `{}` from something in between must not pass for
- * an empty cluster.
+ * numbers, absent fields as zero, both forms of errors, fields that it does not know ignored. A
+ * reply without a header is bad, whatever else it holds: `{}` from something in between must not
+ * pass for an empty cluster.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_ETCD_ETCD_CODEC_H

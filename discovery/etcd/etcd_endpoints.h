@@ -1,12 +1,13 @@
 /*
- * discovery/etcd/etcd_endpoints.h: the addresses that etcd may be at: every one of every URL's host.
+ * discovery/etcd/etcd_endpoints.h: the addresses that etcd may be at: every one of every URL's
+ * host.
  *
- * A URL with an IP address is one endpoint. A name is as many as it has addresses, each tried, judged
- * and shown by itself; before they are known, the name as it stands is one. Endpoints have numbers that
- * stay theirs while they are here. Pure: etcd_io does the lookups.
+ * A URL with an IP address is one endpoint. A name is as many as it has addresses, each tried,
+ * judged and shown by itself; before they are known, the name as it stands is one. Endpoints have
+ * numbers that stay theirs while they are here. Pure: etcd_io does the lookups.
  *
- * An address that a name has no more stays while it answers (a DNS server may give a few of many) and
- * goes when it fails. An empty answer changes nothing.
+ * An address that a name has no more stays while it answers (a DNS server may give a few of many)
+ * and goes when it fails. An empty answer changes nothing.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_ETCD_ETCD_ENDPOINTS_H

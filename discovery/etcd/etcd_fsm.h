@@ -152,8 +152,8 @@ struct etcd_fsm_options {
     uint32_t page_limit; /* keys of a page at most */
 };
 
-/* Where etcd has no key of a space left and the deletes do not come: the stream is reopened after so
- * long at the soonest, and then after twice that. */
+/* Where etcd has no key of a space left and the deletes do not come: the stream is reopened after
+ * so long at the soonest, and then after twice that. */
 #define ETCD_REOPEN_MIN_MS 5000
 #define ETCD_REOPEN_MAX_MS 60000
 

@@ -1,19 +1,19 @@
 /*
- * discovery/etcd/etcd_fsm_audit.c: is the stream alive, and does it tell everything?
+ * discovery/etcd/etcd_fsm_audit.c: is the stream alive, and does it bring everything?
  *
  * A probe is one linearizable read of one key on another connection: it proves a process, a leader
  * and a quorum, and costs etcd the same with ten keys or a million. It is sent after every few
- * seconds of silence, and before an audit or a list that falls into such: whatever is under way when
- * a member stops, it is found within 10 s (contract, section 4.3). If the cluster's revision moved on
- * meanwhile, an audit follows.
+ * seconds of silence, and before an audit or a list that falls into such: whatever is under way
+ * when a member stops, it is found within 10 s (docs/specification.md, section 4). If the cluster's
+ * revision moved on meanwhile, an audit follows.
  *
  * An audit asks each range for its count and its newest key, which costs etcd a walk over the
  * range. It runs once a minute, and between probes at a pace that the number of keys sets. Where
  * its answer agrees with ours, everything up to the answer's revision has been seen, so the resume
  * point keeps ahead of compaction though nobody writes below our prefixes. Where it disagrees, the
  * changes may be under way: the same answer is compared once more a second later. Then the stream
- * is reopened (it may be stuck) or, where etcd's own word has a gap, everything is listed. Where etcd
- * has no key left, a list would come too early (etcd_fsm_held.c).
+ * is reopened (it may be stuck) or, where etcd's own word has a gap, everything is listed. Where
+ * etcd has no key left, a list would come too early (etcd_fsm_held.c).
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "discovery/etcd/etcd_fsm_internal.h"
@@ -78,7 +78,8 @@ static void probe_begin(struct etcd_fsm *fsm)
     fsm_send_range(fsm, &query, fsm->timing.probe_ms);
 }
 
-/* A request that may take its whole time, and the probe after it, would find a dead member too late. */
+/* A request that may take its whole time, and the probe after it, would find a dead member too
+ * late. */
 static bool is_quiet_for_long(const struct etcd_fsm *fsm)
 {
     uint64_t found_ms = fsm->now_ms + fsm->timing.page_ms + fsm->timing.probe_ms;
@@ -87,15 +88,15 @@ static bool is_quiet_for_long(const struct etcd_fsm *fsm)
 
 void fsm_watch_timer(struct etcd_fsm *fsm, const struct etcd_input *input)
 {
-    bool is_due = fsm->now_ms >= fsm->list_ms || fsm->now_ms >= fsm->audit_ms;
-    if (is_due && is_quiet_for_long(fsm)) {
-        probe_begin(fsm); /* its answer comes back here */
-    } else if (fsm->now_ms >= fsm->list_ms) {
+    bool list_is_due = fsm->now_ms >= fsm->list_ms;
+    bool audit_is_due = fsm->now_ms >= fsm->audit_ms;
+    bool is_quiet = is_quiet_for_long(fsm);
+    if (list_is_due && !is_quiet) {
         fsm_list_begin(fsm, ETCD_RELIST_HOURLY);
-    } else if (fsm->now_ms >= fsm->audit_ms) {
+    } else if (audit_is_due && !is_quiet) {
         audit_begin(fsm);
-    } else if (fsm->now_ms >= fsm->probe_ms) {
-        probe_begin(fsm);
+    } else if (list_is_due || audit_is_due || fsm->now_ms >= fsm->probe_ms) {
+        probe_begin(fsm); /* its answer comes back here, to what is due */
     }
 }
 
@@ -137,7 +138,8 @@ void fsm_probe_failed(struct etcd_fsm *fsm, const struct etcd_input *input)
 
 enum verdict { VERDICT_EQUAL = 0, VERDICT_UNKNOWN, VERDICT_BEHIND, VERDICT_GAP };
 
-/* What we know of a listed range at a revision: of all its spaces. False where that is forgotten. */
+/* What we know of a listed range at a revision: of all its spaces. False where that is forgotten.
+ * */
 static bool range_at(const struct etcd_fsm *fsm, uint32_t range, int64_t revision,
                      int64_t *ret_count, int64_t *ret_newest)
 {
@@ -199,7 +201,7 @@ static void doubt(struct etcd_fsm *fsm)
     fsm->wake_ms = fsm->now_ms + fsm->timing.doubt_ms;
 }
 
-/* All answers agree with ours, as far as can be told. */
+/* All answers agree with ours, as far as is known. */
 static void agree(struct etcd_fsm *fsm, enum verdict worst)
 {
     if (worst == VERDICT_EQUAL) {
@@ -210,7 +212,8 @@ static void agree(struct etcd_fsm *fsm, enum verdict worst)
     fsm_go(fsm, ETCD_STATE_WATCH);
 }
 
-/* Some range is behind: its changes may be under way, or the stream is stuck, or it was not that. */
+/* Some range is behind: its changes may be under way, or the stream is stuck, or it was not that.
+ * */
 static void catch_up(struct etcd_fsm *fsm, bool is_final, bool is_emptied)
 {
     if (!is_final) {

@@ -1,12 +1,12 @@
 /*
  * discovery/etcd/etcd_fsm_cluster.c: whose answers count: the known cluster's, by its id.
  *
- * A member that lost its data and was started as a cluster of its own answers at its old address, and
- * so does whatever took over an address. Its revisions and its silence about keys mean nothing. So an
- * address with another cluster's id is passed over like one that is down, for as long as any address
- * has the known cluster. Only where none had it for stranger_ms, with all of them tried, is the
- * stranger believed: it is listed, and what it lacks is held (etcd_fsm_held.c). If the known cluster
- * shows itself before that list is complete, the list is dropped.
+ * A member that lost its data and was started as a cluster of its own answers at its old address,
+ * and so does whatever took over an address. Its revisions and its silence about keys mean nothing.
+ * So an address with another cluster's id is passed over like one that is down, for as long as any
+ * address has the known cluster. Only where none had it for stranger_ms, with all of them tried, is
+ * the stranger believed: it is listed, and what it lacks is held (etcd_fsm_held.c). If the known
+ * cluster shows itself before that list is complete, the list is dropped.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "discovery/etcd/etcd_fsm_internal.h"

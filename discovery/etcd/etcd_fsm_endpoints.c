@@ -1,9 +1,9 @@
 /*
  * discovery/etcd/etcd_fsm_endpoints.c: which endpoint is tried next, while they come and go.
  *
- * The order is shuffled once, so that a fleet spreads. New endpoints come in at random places; those
- * that stay keep theirs. An endpoint that is gone is left at once where it is only being tried; a
- * stream's endpoint is not taken away while it answers (etcd_endpoints.h).
+ * The order is shuffled once, so that a fleet spreads. New endpoints come in at random places;
+ * those that stay keep theirs. An endpoint that is gone is left at once where it is only being
+ * tried; a stream's endpoint is not taken away while it answers (etcd_endpoints.h).
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <assert.h>

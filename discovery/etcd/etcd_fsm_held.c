@@ -1,20 +1,20 @@
 /*
  * discovery/etcd/etcd_fsm_held.c: what etcd has no more, though nobody deleted it as far as we saw.
  *
- * A list that lacks keys is an operator's word only where it is of the cluster that is known, and not
- * older than what was seen of it. A stranger's cluster, an etcd that was wiped or set back, or an
- * empty space (a rebuilt cluster answers just so) says nothing: what such a list lacks is held, key by
- * key, by the store, on disk too. From then on etcd's counts and the store's differ; the tallies are
- * etcd's word, so that audits compare like with like.
+ * A list that lacks keys is an operator's word only where it is of the cluster that is known, and
+ * not older than what was seen of it. A stranger's cluster, an etcd that was wiped or set back, or
+ * an empty space (a rebuilt cluster answers just so) says nothing: what such a list lacks is held,
+ * key by key, by the store, on disk too. From then on etcd's counts and the store's differ; the
+ * tallies are etcd's word, so that audits compare like with like.
  *
  * That a space is empty may also mean that its deletes are on their way. An operator deleted
  * everything, and etcd needs many seconds to send a revision of a hundred thousand keys. The audit
- * sees the count of 0 long before; a list now would be empty, hold everything, and move `seen` behind
- * the deletes, which would never come again. So the audit does not list: it reopens the stream, which
- * may be stuck, at most once in a delay that grows, since etcd begins such a revision anew for each
- * stream; and never while changes come in. Likewise a list that was made out of mere caution and finds
- * the space empty is forgotten. (etcd 3.4 can lose the deletes, too: those of the very revision that
- * was compacted. Then this lasts until a put shows it.)
+ * sees the count of 0 long before; a list now would be empty, hold everything, and move `seen`
+ * behind the deletes, which would never come again. So the audit does not list: it reopens the
+ * stream, which may be stuck, at most once in a delay that grows, since etcd begins such a revision
+ * anew for each stream; and never while changes come in. Likewise a list that was made out of mere
+ * caution and finds the space empty is forgotten. (etcd 3.4 can lose the deletes, too: those of the
+ * very revision that was compacted. Then this lasts until a put shows it.)
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "discovery/etcd/etcd_fsm_internal.h"

@@ -1,6 +1,7 @@
 /*
- * discovery/etcd/etcd_fsm_internal.h: the machine's parts among themselves: etcd_fsm.c (table, moves),
- * etcd_fsm_endpoints.c (which is next), etcd_fsm_cluster.c (whose answers count), etcd_fsm_list.c (pages), etcd_fsm_watch.c (stream), etcd_fsm_audit.c (probe and audit),
+ * discovery/etcd/etcd_fsm_internal.h: the machine's parts among themselves: etcd_fsm.c (table,
+ * moves), etcd_fsm_endpoints.c (which is next), etcd_fsm_cluster.c (whose answers count),
+ * etcd_fsm_list.c (pages), etcd_fsm_watch.c (stream), etcd_fsm_audit.c (probe and audit),
  * etcd_fsm_held.c (what etcd has no more).
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -100,8 +101,8 @@ struct etcd_action *fsm_do(struct etcd_fsm *fsm, enum etcd_do what);
 void fsm_send_range(struct etcd_fsm *fsm, const struct etcd_range_query *query,
                     uint32_t deadline_ms);
 
-/* The attempt at `want` (LIST or OPEN) failed: the next endpoint, at once while there is one that was
- * not tried in this round, else after a backoff. */
+/* The attempt at `want` (LIST or OPEN) failed: the next endpoint, at once while there is one that
+ * was not tried in this round, else after a backoff. */
 void fsm_fail(struct etcd_fsm *fsm, enum etcd_state want);
 void fsm_back_off(struct etcd_fsm *fsm, enum etcd_state want);
 void fsm_back_off_longest(struct etcd_fsm *fsm, enum etcd_state want); /* what trying won't mend */
@@ -121,8 +122,8 @@ void fsm_endpoints_change(struct etcd_fsm *fsm, const struct etcd_input *input);
 /* ---- etcd_fsm_cluster.c ------------------------------------------------------------------- */
 
 bool fsm_is_stranger(const struct etcd_fsm *fsm, uint64_t cluster_id);
-/* To be asked with the header of each answer. True: it is another cluster's, and the endpoint is being
- * left, or listed as the new cluster where the known one is gone for long. */
+/* To be asked with the header of each answer. True: it is another cluster's, and the endpoint is
+ * being left, or listed as the new cluster where the known one is gone for long. */
 bool fsm_leaves_stranger(struct etcd_fsm *fsm, uint64_t cluster_id);
 /* This cluster is the known one, here and now. */
 void fsm_cluster_known(struct etcd_fsm *fsm, uint64_t cluster_id);
@@ -168,8 +169,8 @@ void fsm_doubt_over(struct etcd_fsm *fsm, const struct etcd_input *input);
 
 /* The list that is complete would leave a space without a key whose deletes are under way. */
 bool fsm_held_forgets_list(const struct etcd_fsm *fsm);
-/* Of which spaces the list's silence about a key is not taken for a delete. Before cluster and tallies
- * become the list's. */
+/* Of which spaces the list's silence about a key is not taken for a delete. Before cluster and
+ * tallies become the list's. */
 void fsm_held_judge_list(struct etcd_fsm *fsm, bool ret_hold[DISC_SPACES]);
 /* What was applied brought the deletes that were awaited. */
 void fsm_held_after_changes(struct etcd_fsm *fsm);

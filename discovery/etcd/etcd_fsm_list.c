@@ -1,8 +1,9 @@
 /*
- * discovery/etcd/etcd_fsm_list.c: lists every range in pages, all at the revision of the first page.
+ * discovery/etcd/etcd_fsm_list.c: lists every range in pages, all at the revision of the first
+ * page.
  *
- * The pages are kept aside and take effect together. A failure goes on at the same page, at the next
- * endpoint: the revision and the cluster's id keep the pages consistent.
+ * The pages are kept aside and take effect together. A failure goes on at the same page, at the
+ * next endpoint: the revision and the cluster's id keep the pages consistent.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "discovery/base/memory.h"

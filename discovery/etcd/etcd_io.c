@@ -29,7 +29,7 @@ struct etcd_io {
     char *state_dir;
     struct etcd_names *names;
     struct etcd_endpoints *endpoints;     /* of names */
-    uint32_t numbers[ETCD_ENDPOINTS_MAX]; /* the endpoints that the machine knows */
+    uint32_t numbers[ETCD_ENDPOINTS_MAX]; /* the endpoints that the machine has */
     uint32_t numbers_n;
 
     struct etcd_ranges ranges;
@@ -140,7 +140,7 @@ static void watch_held(struct etcd_io *io)
     uv_timer_start(&io->held_timer, on_held_timer, HELD_LOOK_MS, HELD_LOOK_MS);
 }
 
-static void tell_held(struct etcd_io *io, const uint64_t now[DISC_SPACES])
+static void note_held(struct etcd_io *io, const uint64_t now[DISC_SPACES])
 {
     uint64_t rules = now[DISC_SPACE_RULES];
     uint64_t services = now[DISC_SPACE_SERVICES];
@@ -160,7 +160,7 @@ static void on_held_timer(uv_timer_t *timer)
 {
     struct etcd_io *io = timer->data;
     struct disc_store_stats stats;
-    /* While etcd is away nothing can be told to have come back. */
+    /* While etcd is away it is unknown what has come back. */
     bool may_release = etcd_fsm_is_watching(io->fsm);
     if (may_release && disc_store_release_returned(io->options.store, uv_now(io->options.loop),
                                                    io->held_release_ms) > 0) {
@@ -168,7 +168,7 @@ static void on_held_timer(uv_timer_t *timer)
         io->options.on_commit(io->options.owner);
     }
     disc_store_stats(io->options.store, &stats);
-    tell_held(io, stats.held);
+    note_held(io, stats.held);
     if (stats.held[DISC_SPACE_RULES] + stats.held[DISC_SPACE_SERVICES] == 0 &&
         disc_store_is_built(io->options.store)) {
         uv_timer_stop(timer);
@@ -264,7 +264,7 @@ static void arm(struct etcd_io *io)
     }
 }
 
-static void tell_moves(const struct etcd_io *io, bool was_watching,
+static void note_moves(const struct etcd_io *io, bool was_watching,
                        const struct etcd_fsm_stats *before)
 {
     const struct etcd_fsm_stats *now = etcd_fsm_stats(io->fsm);
@@ -296,7 +296,7 @@ static void step(struct etcd_io *io, struct etcd_input *input)
     if (input->event == ETCD_EVENT_TIMER && state == ETCD_STATE_OPEN && n > 0) {
         etcd_names_failed(io->names, endpoint, "timeout: the watch was not created in time");
     }
-    tell_moves(io, was_watching, &before);
+    note_moves(io, was_watching, &before);
     for (uint32_t i = 0; i < n; i++) {
         carry_out(io, &actions[i], input);
     }
@@ -304,7 +304,7 @@ static void step(struct etcd_io *io, struct etcd_input *input)
 }
 
 /* Endpoints come with lookups; those go that failed and that no name has any more. */
-static void tell_endpoints(struct etcd_io *io)
+static void update_endpoints(struct etcd_io *io)
 {
     uint32_t numbers[ETCD_ENDPOINTS_MAX];
     etcd_endpoints_prune(io->endpoints);
@@ -323,7 +323,7 @@ static void on_timer(uv_timer_t *timer)
 {
     struct etcd_input input = {.event = ETCD_EVENT_TIMER};
     step(timer->data, &input);
-    tell_endpoints(timer->data);
+    update_endpoints(timer->data);
 }
 
 static void on_event(void *arg, uint32_t endpoint, const struct etcd_input *input)
@@ -332,14 +332,14 @@ static void on_event(void *arg, uint32_t endpoint, const struct etcd_input *inpu
     struct etcd_input copy = *input;
     judge_endpoint(io, endpoint, input);
     step(io, &copy);
-    tell_endpoints(io);
+    update_endpoints(io);
 }
 
 static void begin(struct etcd_io *io)
 {
     struct etcd_input input = {.event = ETCD_EVENT_START};
     io->begun = true;
-    tell_endpoints(io);
+    update_endpoints(io);
     step(io, &input);
 }
 
@@ -352,7 +352,7 @@ static void on_names_answered(void *arg)
 {
     struct etcd_io *io = arg;
     if (io->begun) {
-        tell_endpoints(io);
+        update_endpoints(io);
     } else if (!etcd_names_is_pending(io->names)) {
         begin(io);
     }

@@ -1,5 +1,6 @@
 /*
- * discovery/etcd/etcd_io.h: etcd as a source of the store: list, watch, and the last good state on disk.
+ * discovery/etcd/etcd_io.h: etcd as a source of the store: list, watch, and the last good state on
+ * disk.
  *
  * Control thread. Drives the state machine (etcd_fsm) with http_client and a timer. start() loads
  * the state on disk into the store (origin DISK) before it returns, so that calls can be answered
@@ -10,10 +11,10 @@
  *     etcd_io_start(io);            on_commit from here on, the first one maybe at once
  *     etcd_io_close(io, closed, arg);
  *
- * on_commit tells that the store has something to build (disc_store_build, in slices). Saving the
- * state builds, too, so that the store may publish at any time. Keys appear and go exactly as etcd has
- * them, leases beside them; but what etcd lost without an operator's word (wiped, set back, another
- * cluster, an empty space) is held: see store.h.
+ * on_commit means that the store has something to build (disc_store_build, in slices). Saving the
+ * state builds, too, so that the store may publish at any time. Keys appear and go exactly as etcd
+ * has them, leases beside them; but what etcd lost without an operator's word (wiped, set back,
+ * another cluster, an empty space) is held: see store.h.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_ETCD_ETCD_IO_H
@@ -58,7 +59,8 @@ struct etcd_io_stats {
     uint64_t held[DISC_SPACES]; /* keys in force that etcd lost without a delete */
     bool loaded;                /* a state was found on disk */
     uint64_t loaded_keys;
-    uint64_t written_unix_ms; /* when the state on disk was, by whom ever; 0: there is none */
+    uint64_t
+        written_unix_ms; /* when the state on disk was, by this process or one before; 0: none */
     uint64_t state_writes;
     uint64_t state_failures;
     struct etcd_fsm_stats machine;

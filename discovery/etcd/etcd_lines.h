@@ -2,8 +2,8 @@
  * discovery/etcd/etcd_lines.h: cuts a stream of bytes into lines.
  *
  * A watch is one JSON object a line; a line arrives in any number of pieces, and the last one (an
- * error object) has no newline at all, so the end of the stream must be told, too. A line that lies
- * whole in one piece is handed over in place, without a copy.
+ * error object) has no newline at all, so the end of the stream must be passed on, too. A line that
+ * lies whole in one piece is handed over in place, without a copy.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_ETCD_ETCD_LINES_H
@@ -26,7 +26,7 @@ typedef bool (*etcd_line_fn)(void *arg, const char *line, size_t len);
 
 enum etcd_lines_result {
     ETCD_LINES_OK = 0,
-    ETCD_LINES_STOPPED, /* the callback said so */
+    ETCD_LINES_STOPPED, /* by the callback */
     ETCD_LINES_TOO_LONG
 };
 

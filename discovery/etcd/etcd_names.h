@@ -1,8 +1,8 @@
 /*
  * discovery/etcd/etcd_names.h: the endpoints: how they answer, and the names in etcd's URLs.
  *
- * Control thread. Names are looked up at the start and whenever one of their addresses fails, at most
- * once in ETCD_LOOKUP_PAUSE_MS each; not while all is well.
+ * Control thread. Names are looked up at the start and whenever one of their addresses fails, at
+ * most once in ETCD_LOOKUP_PAUSE_MS each; not while all is well.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_ETCD_ETCD_NAMES_H
@@ -34,8 +34,8 @@ struct etcd_endpoints *etcd_names_endpoints(struct etcd_names *names); /* borrow
 void etcd_names_start(struct etcd_names *names);
 /* A name was not answered even once, with addresses or without. */
 bool etcd_names_is_pending(const struct etcd_names *names);
-/* The endpoint answered, or failed, which is noted once per outage. Where it failed, its name, if it
- * has one, is looked up: it may have other addresses by now. */
+/* The endpoint answered, or failed, which is noted once per outage. Where it failed, its name, if
+ * it has one, is looked up: it may have other addresses by now. */
 void etcd_names_ok(struct etcd_names *names, uint32_t number);
 void etcd_names_failed(struct etcd_names *names, uint32_t number, const char *text);
 

@@ -6,9 +6,12 @@
 
 #include "discovery/base/memory.h"
 
+#include <assert.h>
+
 /* The range of a prefix: up to the prefix with its last byte raised. Ours end in '/', never 0xff. */
 static struct etcd_range range_of(const char *prefix, size_t len)
 {
+    assert(len > 0);
     struct etcd_range range = {memory_text(prefix, len), len, memory_text(prefix, len), len};
     range.end[len - 1]++;
     return range;

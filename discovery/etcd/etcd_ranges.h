@@ -1,15 +1,16 @@
 /*
- * discovery/etcd/etcd_ranges.h: which parts of etcd's key space are listed and watched, and whose a key is.
+ * discovery/etcd/etcd_ranges.h: which parts of etcd's key space are listed and watched, and whose a
+ * key is.
  *
  *     prefixes                               listed                     watched
  *     /tside/rules, /tside/services          both, one after the other  /tside/          one order
  *     "" (the whole tree), /tside/services   /                          /                one order
  *     /a/rules, /b/services                  both                       both             two orders
  *
- * One watch delivers revisions in order and each transaction whole, so keys that change together are
- * seen together. Two watches (on one stream) keep that promise for each prefix, not across the two:
- * only then, for prefixes with nothing but "/" in common, where one watch would bring a stranger's
- * whole cluster. Keys between the prefixes (audit records) are delivered and ignored.
+ * One watch delivers revisions in order and each transaction whole, so keys that change together
+ * are seen together. Two watches (on one stream) keep that promise for each prefix, not across the
+ * two: only then, for prefixes with nothing but "/" in common, where one watch would bring a
+ * stranger's whole cluster. Keys between the prefixes (audit records) are delivered and ignored.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_ETCD_ETCD_RANGES_H

@@ -1,10 +1,10 @@
 /*
- * discovery/etcd/etcd_tally.h: how many keys a space holds at which revision, by what etcd told us.
+ * discovery/etcd/etcd_tally.h: how many keys a space holds at which revision, by what etcd sent.
  *
- * The audit asks etcd for the count of a listed range and its newest mod_revision; the answer holds at some
- * revision that may lie behind or before what the watch has brought, so the tally remembers its last
- * revisions. Counting needs no key set: a put whose create_revision is its mod_revision adds a key,
- * a delete event removes one.
+ * The audit asks etcd for the count of a listed range and its newest mod_revision; the answer holds
+ * at some revision that may lie behind or before what the watch has brought, so the tally remembers
+ * its last revisions. Counting needs no key set: a put whose create_revision is its mod_revision
+ * adds a key, a delete event removes one.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_ETCD_ETCD_TALLY_H

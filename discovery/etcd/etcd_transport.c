@@ -57,7 +57,7 @@ static struct http_call *post(struct etcd_transport *transport, uint32_t endpoin
 {
     const struct etcd_endpoint *to = &transport->options.endpoints->endpoint[endpoint];
     const char *base = to->url;
-    assert(base != NULL); /* the machine knows the numbers in use alone */
+    assert(base != NULL); /* the machine has only numbers that are in use */
     size_t len = strlen(base) + strlen(path) + 1;
     char *url = memory_alloc(len);
     snprintf(url, len, "%s%s", base, path);
@@ -169,7 +169,7 @@ static void stream_free(struct stream *stream)
     free(stream);
 }
 
-/* The machine hears no more of it. */
+/* No event of it reaches the machine any more. */
 static void stream_leave(struct stream *stream)
 {
     stream->transport->stream = NULL;
@@ -189,13 +189,14 @@ static void stream_event(const struct stream *stream, const struct etcd_input *i
     options->event(options->arg, stream->endpoint, input);
 }
 
-/* It is over by itself; tells the machine and leaves. */
+/* It is over by itself: an event, and it is left. */
 static void stream_over(struct stream *stream, enum etcd_event event,
                         const struct etcd_error *error)
 {
     struct etcd_transport *transport = stream->transport;
     uint32_t endpoint = stream->endpoint;
     const struct etcd_input input = {.event = event, .error = error};
+    assert(stream->busy); /* callers look at the stream afterwards */
     if (event == ETCD_EVENT_ENDED) {
         stream_leave(stream);
     }
@@ -250,9 +251,9 @@ static void on_stream_done(void *arg, const struct http_result *result)
     stream->http = NULL;
     stream->busy = true;
     /* The last line (an error) has no newline. */
-    (void)etcd_lines_end(&stream->lines, on_line, stream); /* the machine has been told */
+    (void)etcd_lines_end(&stream->lines, on_line, stream); /* the line was an event already */
     if (stream->transport != NULL) {
-        /* Also a healthy end is an end: etcd closes streams so when it is told to stop. */
+        /* Also a healthy end is an end: etcd closes streams so when it is stopped. */
         set_error(&error, result->error == HTTP_OK ? "closed" : http_error_str(result->error),
                   result->text);
         stream_over(stream, ETCD_EVENT_ENDED, &error);

@@ -1,5 +1,6 @@
 /*
- * discovery/etcd/etcd_transport.h: requests to etcd over http_client, answers as the machine's events.
+ * discovery/etcd/etcd_transport.h: requests to etcd over http_client, answers as the machine's
+ * events.
  *
  * One range request and one watch stream at a time. Sends, collects, cuts into lines, parses;
  * decides nothing. Events come from the loop, never from within a call, never after a cancel.

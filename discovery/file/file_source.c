@@ -4,8 +4,8 @@
  *     folder event, poll --> look: other state than what was read? --> timer --> still? --> read
  *                                                                        ^________ no __|
  *
- * The small synchronous stat and read of a local file are quicker than a way through the thread pool
- * and back, and leave one state less.
+ * The small synchronous stat and read of a local file are quicker than a way through the thread
+ * pool and back, and leave one state less.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "discovery/file/file_source.h"
@@ -24,7 +24,7 @@
 #define HANDLES           3
 #define FRESH_MS          (FILE_SOURCE_STILL_MS / 2)
 
-/* What tells one state of a file from another. */
+/* By which one state of a file differs from another. */
 struct file_state {
     bool exists;
     dev_t dev;
@@ -87,8 +87,8 @@ static bool same_state(const struct file_state *a, const struct file_state *b)
            same_time(a->mtime, b->mtime) && same_time(a->ctime, b->ctime);
 }
 
-/* Time stamps come in ticks of some milliseconds: a file that was written just before it was read can
- * be written again without looking any different. */
+/* Time stamps come in ticks of some milliseconds: a file that was written just before it was read
+ * can be written again without looking any different. */
 static bool is_fresh(const struct file_state *state)
 {
     struct timespec now;
@@ -162,7 +162,7 @@ static void on_still(uv_timer_t *timer)
         wait_until_still(source, &state);
         return;
     }
-    (void)file_source_load_now(source); /* told and counted there */
+    (void)file_source_load_now(source); /* reports and counts an error itself */
 }
 
 static void watch(struct file_source *source);

@@ -48,8 +48,8 @@ int file_source_load_now(struct file_source *source);
 
 void file_source_stats(const struct file_source *source, struct file_source_stats *ret);
 
-/* Frees it once the loop has let go of its handles, then calls done (may be NULL). No hook is called
- * any more. */
+/* Frees it once the loop has let go of its handles, then calls done (may be NULL). No hook is
+ * called any more. */
 void file_source_close(struct file_source *source, void (*done)(void *owner));
 
 #endif

@@ -2,7 +2,7 @@
  * discovery/file/rules_file.c: see discovery/file/rules_file.h.
  *
  * Findings of single keys are made by parsing each value once more than the store does: the store
- * knows no lines and columns.
+ * has no lines and columns.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "discovery/file/rules_file.h"
@@ -48,7 +48,8 @@ static void find_in_yaml(void *arg, size_t line, size_t column, const char *mess
 
 /* ---- findings of one key --------------------------------------------------------------------- */
 
-/* Follows "pool.max_idle" down the value: the key at fault, or the value where that is not known. */
+/* Follows "pool.max_idle" down the value: the key at fault, or the value where that is not known.
+ * */
 static const struct disc_yaml_node *locate(const struct disc_yaml_node *value, const char *field)
 {
     const struct disc_yaml_node *at = value;
@@ -175,7 +176,7 @@ static int take_tree(const struct reading *reading, const struct disc_yaml_node 
     good = check_shape(reading, root) && good;
     if (!good) {
         if (!reading->report->whole_only) {
-            take_keys(reading, root, false); /* who checks wants every finding at once */
+            take_keys(reading, root, false); /* `check` prints every finding at once */
         }
         return -EINVAL;
     }
@@ -202,6 +203,6 @@ int rules_file_load(const char *path, struct disc_store *store, uint64_t now_uni
     struct disc_yaml_node *root = disc_yaml_read(text, len, find_in_yaml, &reading, &bad);
     free(text);
     error = root == NULL ? -EINVAL : take_tree(&reading, root, bad == 0, store_clock_ms);
-    root = disc_yaml_free(root);
+    (void)disc_yaml_free(root); /* NULL */
     return error;
 }

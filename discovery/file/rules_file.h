@@ -21,9 +21,9 @@ typedef void (*rules_file_finding_fn)(void *arg, const char *finding);
 struct rules_file_report {
     rules_file_finding_fn fn; /* may be NULL */
     void *arg;
-    bool
-        whole_only; /* only what spoils the whole file: bad keys and values are listed by the store */
-    size_t findings; /* out: how many were told */
+    /* Only what spoils the whole file: bad keys and values are listed by the store. */
+    bool whole_only;
+    size_t findings; /* out: how many there were */
 };
 
 /*
@@ -31,7 +31,7 @@ struct rules_file_report {
  * are bad: the store rejects those alone. A file that cannot be read or is no such file as a whole
  * (syntax, a key that stands twice, nothing in it) leaves the store as it was: a negative errno,
  * -EINVAL for its contents. An empty file is refused, too: editors and copies pass through that
- * state. Who means it writes `rules: {}`.
+ * state. No rules at all are written `rules: {}`.
  */
 int rules_file_load(const char *path, struct disc_store *store, uint64_t now_unix_ms,
                     uint64_t store_clock_ms, struct rules_file_report *report);

@@ -1,5 +1,6 @@
 /*
- * discovery/file/yaml_json.c: see discovery/file/yaml_json.h. Knows no libyaml: it works on our own tree.
+ * discovery/file/yaml_json.c: see discovery/file/yaml_json.h. Knows no libyaml: it works on our own
+ * tree.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "discovery/file/yaml_json.h"

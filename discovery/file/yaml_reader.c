@@ -6,6 +6,7 @@
  */
 #include "discovery/file/yaml_reader.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -35,7 +36,7 @@ __attribute__((format(printf, 3, 4))) static bool refuse(struct reader *reader, 
     return false;
 }
 
-/* Of bytes that are no text libyaml tells the offset alone. Columns count characters. */
+/* Of bytes that are no text libyaml gives the offset alone. Columns count characters. */
 static yaml_mark_t mark_at(const struct reader *reader, size_t offset)
 {
     yaml_mark_t mark = {.index = offset};
@@ -194,6 +195,7 @@ static bool read_children(struct reader *reader, struct disc_yaml_node *node, in
             return false;
         }
         size_t at = node->n - 1;
+        assert(node->values != NULL && (!is_map || node->keys != NULL));
         if (is_map) {
             if (event.type != YAML_SCALAR_EVENT && event.type != YAML_ALIAS_EVENT) {
                 ok = refuse(reader, event.start_mark, "a key must be a single value");

@@ -147,8 +147,8 @@ enum disc_key_verdict disc_rule_key_parse(const char *key, size_t len, struct di
     return DISC_KEY_OURS;
 }
 
-/* A listening address that was registered as it stands leads each caller to its own host, to whatever
- * listens on that port there. */
+/* A listening address that was registered as it stands leads each caller to its own host, to
+ * whatever listens on that port there. */
 static bool is_one_host(const struct address *address, struct disc_error *error)
 {
     switch (address_reach(address)) {

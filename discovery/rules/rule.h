@@ -2,9 +2,9 @@
  * discovery/rules/rule.h: one rule: a key's tuple pattern, its kind and its compiled value.
  *
  * Immutable once parsed, shared by views and by cached routes on any thread, counted. A rule is one
- * block of memory, cut to what its kind needs: never copy one by value. Parsing is strict: an unknown
- * field, a wrong type, a value out of range or a field of a later version rejects the whole key with an
- * error that names field, value and range.
+ * block of memory, cut to what its kind needs: never copy one by value. Parsing is strict: an
+ * unknown field, a wrong type, a value out of range or a field of a later version rejects the whole
+ * key with an error that names field, value and range.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_RULES_RULE_H
@@ -99,7 +99,7 @@ struct disc_traffic {
 };
 
 enum disc_reply_kind {
-    DISC_REPLY_DEFAULT = 0, /* no `reply`: an exception with the message of section 3 */
+    DISC_REPLY_DEFAULT = 0, /* no `reply`: an exception with the default message */
     DISC_REPLY_EXCEPTION,
     DISC_REPLY_BASE_RESP,
     DISC_REPLY_VOID,

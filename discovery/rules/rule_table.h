@@ -1,5 +1,6 @@
 /*
- * discovery/rules/rule_table.h: rule.def as a table, for rule.c and the parser. Private to discovery.
+ * discovery/rules/rule_table.h: rule.def as a table, for rule.c and the parser. Private to
+ * discovery.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_RULES_RULE_TABLE_H

@@ -150,11 +150,15 @@ static bool is_control_sequence(const unsigned char *p, size_t len)
            (len == 3 && p[0] == 0xe2 && p[1] == 0x80 && (p[2] == 0xa8 || p[2] == 0xa9));
 }
 
+static bool is_hex_digit(unsigned char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'F');
+}
+
 /* What is shown of some other byte, spelled out in the name itself. */
 static bool is_like_shown(const unsigned char *p, size_t left)
 {
-    return left >= 4 && p[0] == '\\' && p[1] == 'x' && memchr(hex_digits, p[2], 16) &&
-           memchr(hex_digits, p[3], 16);
+    return left >= 4 && p[0] == '\\' && p[1] == 'x' && is_hex_digit(p[2]) && is_hex_digit(p[3]);
 }
 
 size_t disc_name_display(struct disc_str name, char *out, size_t cap)

@@ -1,7 +1,7 @@
 /*
  * discovery/rules/tuple.h: the five names of a call, and how they are written.
  *
- * Everybody above discovery uses these types. Names are byte strings of 0..256 bytes, not
+ * Everything above discovery uses these types. Names are byte strings of 0..256 bytes, not
  * NUL-terminated; a name that is absent has length 0.
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -52,8 +52,8 @@ static inline struct disc_str disc_str_of_z(const char *z)
 
 bool disc_str_eq(struct disc_str a, struct disc_str b);
 
-/* Of n names in a row: ("ab", "c") hashes otherwise than ("a", "bc"). The seed must be unpredictable
- * to those who choose the names. */
+/* Of n names in a row: ("ab", "c") hashes otherwise than ("a", "bc"). The seed must not be
+ * known where the names are chosen. */
 uint64_t disc_names_hash(uint64_t seed, const struct disc_str names[], size_t n);
 /* Bytes that disc_names_copy() takes at `to`. */
 size_t disc_names_bytes(const struct disc_str names[], size_t n);
@@ -69,15 +69,15 @@ bool disc_tuple_eq(const struct disc_tuple *a, const struct disc_tuple *b);
 size_t disc_name_encode(struct disc_str name, char *out, size_t cap);
 
 /*
- * The tuple "From/FromCluster/To/ToCluster/Method", encoded, NUL-terminated within cap (cut where it
- * does not fit; DISC_TUPLE_ENCODED_MAX_BYTES always fits). Returns the length written.
+ * The tuple "From/FromCluster/To/ToCluster/Method", encoded, NUL-terminated within cap (cut where
+ * it does not fit; DISC_TUPLE_ENCODED_MAX_BYTES always fits). Returns the length written.
  */
 size_t disc_tuple_encode(const struct disc_tuple *tuple, char *out, size_t cap);
 
 /*
- * A name as people are shown it: bytes outside UTF-8, control characters and the separators U+2028 and
- * U+2029 as \xHH, byte by byte, and so the backslash of a name that has such a thing in it: no two names
- * are shown alike. NUL-terminated, cut at cap. Returns the length written.
+ * A name as people are shown it: bytes outside UTF-8, control characters and the separators U+2028
+ * and U+2029 as \xHH, byte by byte, and so the backslash of a name that has such a thing in it: no
+ * two names are shown alike. NUL-terminated, cut at cap. Returns the length written.
  */
 size_t disc_name_display(struct disc_str name, char *out, size_t cap);
 

@@ -117,8 +117,8 @@ static void finish(struct state_file *file, int status)
         file->fd = -1;
     }
     if (status != 0 && file->step > STEP_OPEN && file->step <= STEP_CLOSE) {
-        /* Not whole: of use to nobody, and where the disk is full its room is. Later it is whole, and
-         * perhaps the only newest one. */
+        /* Not whole: of use to nobody, and where the disk is full its room is. Later it is whole,
+         * and perhaps the only newest one. */
         (void)uv_fs_unlink(NULL, &req, file->path[GENERATION_TMP], NULL); /* the next try cuts it */
     }
     free(file->bytes);

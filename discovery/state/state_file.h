@@ -1,6 +1,6 @@
 /*
- * discovery/state/state_file.h: replaces the state on disk atomically, without blocking the loop; reads it
- * at start.
+ * discovery/state/state_file.h: replaces the state on disk atomically, without blocking the loop;
+ * reads it at start.
  *
  *     state_dir/etcd.state        the newest generation
  *     state_dir/etcd.state.1      the one before
@@ -21,8 +21,9 @@
 typedef void (*state_report_fn)(void *arg, const char *path, const char *text);
 
 /*
- * Blocking: before the loop runs. fn gets every key of the newest whole generation; true then. Files
- * that are not there are not reported, unreadable ones are passed over. Never fails the start.
+ * Blocking: before the loop runs. fn gets every key of the newest whole generation; true then.
+ * Files that are not there are not reported, unreadable ones are passed over. Never fails the
+ * start.
  */
 bool state_file_load(const char *dir, const char *const prefix[DISC_SPACES], state_key_fn fn,
                      state_report_fn report, void *arg, struct state_meta *ret_meta);

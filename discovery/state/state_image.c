@@ -111,7 +111,8 @@ struct state_writer *state_writer_free(struct state_writer *writer)
     return NULL;
 }
 
-/* The digest keeps up with the writing, so that finishing costs nothing, however big the state is. */
+/* The digest keeps up with the writing, so that finishing costs nothing, however big the state is.
+ * */
 static void hash_new(struct state_writer *writer)
 {
     (void)XXH3_128bits_update(writer->digest, writer->bytes + writer->hashed,

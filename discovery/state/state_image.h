@@ -10,8 +10,9 @@
  *         (i64), key, text, good text                                   little-endian, once per key
  *     'E' keys (u64) digest (16 bytes)
  *
- * Values are bytes that did not parse as often as not: no JSON for them. A key whose newest value was
- * refused has two texts, the one in force ("good") and the refused one. A flag marks what is held.
+ * Values are bytes that did not parse as often as not: no JSON for them. A key whose newest value
+ * was refused has two texts, the one in force ("good") and the refused one. A flag marks what is
+ * held.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_STATE_STATE_IMAGE_H
@@ -35,10 +36,10 @@ void state_writer_finish(struct state_writer *writer, char **ret_bytes, size_t *
 struct state_writer *state_writer_free(struct state_writer *writer); /* NULL */
 
 /*
- * Checks everything before the first record is handed out: fn sees all keys or none. NULL, or what is
- * wrong (static text). Texts handed to fn are borrowed for the call and NUL-terminated nowhere but
- * key. ret_meta->prefix is not filled: it is compared with `prefix`, a state of other prefixes is
- * refused. fn NULL: check only.
+ * Checks everything before the first record is handed out: fn sees all keys or none. NULL, or what
+ * is wrong (static text). Texts handed to fn are borrowed for the call and NUL-terminated nowhere
+ * but key. ret_meta->prefix is not filled: it is compared with `prefix`, a state of other prefixes
+ * is refused. fn NULL: check only.
  */
 typedef void (*state_key_fn)(void *arg, const struct disc_raw *raw);
 const char *state_image_read(const char *bytes, size_t len, const char *const prefix[DISC_SPACES],

@@ -1,5 +1,6 @@
 /*
- * discovery/state/state_resume.h: what a later process needs to go on watching where this one stopped.
+ * discovery/state/state_resume.h: what a later process needs to go on watching where this one
+ * stopped.
  *
  * Plain numbers: the state file keeps them beside the keys, the etcd machine makes and takes them.
  * SPDX-License-Identifier: Apache-2.0

@@ -135,7 +135,7 @@ static bool take_slice(struct state_saver *saver, bool whole)
     }
     whole = whole || saver->restarts >= RESTARTS_MAX;
     saver->slice_end_ns = whole ? UINT64_MAX : uv_hrtime() + SLICE_US * 1000ull;
-    saver->slice_keys = 1; /* 0 tells that the walk was broken off */
+    saver->slice_keys = 1; /* 0 means that the walk was broken off */
     disc_store_each_raw(saver->options.store, DISC_LAYER_ETCD, saver->cursor, save_key, saver);
     return saver->slice_keys != 0;
 }

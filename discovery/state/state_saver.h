@@ -1,9 +1,9 @@
 /*
  * discovery/state/state_saver.h: when and how the store's etcd layer gets to disk.
  *
- * At most once in a period after changes, once more at the end. The image is taken in slices of a few
- * milliseconds while the store stands still; a commit in between starts it over, so that the image is
- * of one revision, whole transactions and all.
+ * At most once in a period after changes, once more at the end. The image is taken in slices of a
+ * few milliseconds while the store stands still; a commit in between starts it over, so that the
+ * image is of one revision, whole transactions and all.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_STATE_STATE_SAVER_H
@@ -35,7 +35,8 @@ struct state_saver_stats {
 struct state_saver;
 
 struct state_saver *state_saver_new(const struct state_saver_options *options);
-/* A commit has been made and `resume` belongs to it. Changes of nothing but the revision can wait. */
+/* A commit has been made and `resume` belongs to it. Changes of nothing but the revision can wait.
+ * */
 void state_saver_changed(struct state_saver *saver, const struct state_resume *resume,
                          bool only_revision);
 const struct state_saver_stats *state_saver_stats(const struct state_saver *saver);

@@ -1,5 +1,5 @@
 /*
- * discovery/store/rule_merge.c: which rule wins (contract, section 2).
+ * discovery/store/rule_merge.c: which rule wins (docs/specification.md, section 2).
  *
  * Patterns in ascending order are keys in order of precedence: From is the highest bit, and a name
  * (0) comes before "*" (1). So one walk from 0 to 31 meets the winners first. Real calls and

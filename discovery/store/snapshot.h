@@ -1,9 +1,9 @@
 /*
  * discovery/store/snapshot.h: what is in force at one instant, for all threads.
  *
- * Immutable. Built by the control thread's store (discovery/store/store.h), handed to the workers by one
- * pointer, freed by the control thread after every worker has acknowledged a newer one. Snapshots
- * share what did not change.
+ * Immutable. Built by the control thread's store (discovery/store/store.h), handed to the workers
+ * by one pointer, freed by the control thread after every worker has acknowledged a newer one.
+ * Snapshots share what did not change.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_STORE_SNAPSHOT_H

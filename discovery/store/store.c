@@ -130,6 +130,7 @@ void store_txn_add(struct store_txn *txn, const struct store_op *head, const cha
                    const char *text)
 {
     assert((unsigned)head->space < DISC_SPACES);
+    assert((key != NULL || head->key_len == 0) && (text != NULL || head->text_len == 0));
     size_t size = store_op_size(head);
     if (txn->last == NULL || txn->last->cap - txn->last->used < size) {
         size_t cap = size > BLOCK_BYTES ? size : txn->first == NULL ? 4 * size : BLOCK_BYTES;
@@ -146,12 +147,14 @@ void store_txn_add(struct store_txn *txn, const struct store_op *head, const cha
     }
     struct store_op *op = store_txn_op(txn->last, txn->last->used);
     *op = *head;
-    memcpy(op->bytes, key, op->key_len);
-    op->bytes[op->key_len] = '\0';
-    if (op->text_len > 0) {
-        memcpy(op->bytes + op->key_len + 1, text, op->text_len);
+    if (head->key_len > 0) {
+        memcpy(op->bytes, key, head->key_len);
     }
-    op->bytes[op->key_len + 1 + op->text_len] = '\0';
+    op->bytes[head->key_len] = '\0';
+    if (head->text_len > 0) {
+        memcpy(op->bytes + head->key_len + 1, text, head->text_len);
+    }
+    op->bytes[head->key_len + 1 + head->text_len] = '\0';
     txn->last->used += size;
 }
 
@@ -202,7 +205,7 @@ void disc_store_put(struct disc_store *store, enum disc_layer layer, enum disc_s
                                 .space = space,
                                 .key_len = (uint32_t)key_len,
                                 .text_len = (uint32_t)kept,
-                                .told_len = text_len,
+                                .source_len = text_len,
                                 .mod_revision = mod_revision,
                                 .lease = lease,
                                 .now_unix_ms = now_unix_ms};

@@ -1,5 +1,6 @@
 /*
- * discovery/store/store.h: the keys as they stand in each source, and the snapshots compiled from them.
+ * discovery/store/store.h: the keys as they stand in each source, and the snapshots compiled from
+ * them.
  *
  * Control thread only. Sources (file_source, etcd_io, state_file) report a full list or changes
  * between begin and commit; build() compiles what changed, in slices, and publishes one snapshot: a
@@ -53,7 +54,7 @@ struct disc_store_options {
     void (*loopback)(void *owner, const char *key);
     void *owner;
 
-    uint64_t hash_seed; /* unpredictable to those who call; any value will do */
+    uint64_t hash_seed; /* must not be foreseeable from outside; any value will do */
     size_t keys_max;    /* 0: DISC_KEYS_MAX */
 };
 
@@ -62,14 +63,14 @@ struct disc_store;
 struct disc_store *disc_store_new(const struct disc_store_options *options);
 struct disc_store *disc_store_free(struct disc_store *store); /* snapshots must be freed before */
 
-/* Each layer may have one begun list of changes. Begun anew without a commit, what was reported since
- * is forgotten: a source that fails halfway starts over. */
+/* Each layer may have one begun list of changes. Begun anew without a commit, what was reported
+ * since is forgotten: a source that fails halfway starts over. */
 void disc_store_begin(struct disc_store *store, enum disc_layer layer, bool full);
 
-/* key is the part behind "<prefix>/" (behind "/" where the prefix is empty). Keys, values and errors are
- * copied; they are looked at by build. Keys that have not our form are counted and left alone. text is
- * the value as the source has it; where the source's own format is bad (a YAML value that is no
- * JSON) disc_store_reject() lists it instead. */
+/* key is the part behind "<prefix>/" (behind "/" where the prefix is empty). Keys, values and
+ * errors are copied; they are looked at by build. Keys that have not our form are counted and left
+ * alone. text is the value as the source has it; where the source's own format is bad (a YAML value
+ * that is no JSON) disc_store_reject() lists it instead. */
 void disc_store_put(struct disc_store *store, enum disc_layer layer, enum disc_space space,
                     const char *key, size_t key_len, const char *text, size_t text_len,
                     int64_t mod_revision, int64_t lease, uint64_t now_unix_ms);
@@ -84,8 +85,8 @@ void disc_store_commit(struct disc_store *store, enum disc_layer layer, int64_t 
                        enum disc_origin origin, uint64_t now_ms);
 
 /* Compiles for about budget_us; true when all commits so far are published (at once where nothing
- * changed but the revision: then a snapshot with the new revision is published too; where nothing at all
- * changed there is none). */
+ * changed but the revision: then a snapshot with the new revision is published too; where nothing
+ * at all changed there is none). */
 bool disc_store_build(struct disc_store *store, uint64_t budget_us);
 
 /* Nothing is left to build. */
@@ -94,8 +95,8 @@ bool disc_store_is_built(const struct disc_store *store);
 /* Frees what readers have let go since: build does the same, this is for quiet times. */
 void disc_store_reap(struct disc_store *store);
 
-/* What would become of a key and its value, for findings with line and column; text NULL: of the key
- * alone. *ret_error is filled where the answer is not GOOD. */
+/* What would become of a key and its value, for findings with line and column; text NULL: of the
+ * key alone. *ret_error is filled where the answer is not GOOD. */
 enum disc_check { DISC_CHECK_GOOD = 0, DISC_CHECK_BAD_KEY, DISC_CHECK_BAD_VALUE };
 enum disc_check disc_store_check(const struct disc_store *store, enum disc_space space,
                                  const char *key, size_t key_len, const char *text,
@@ -118,9 +119,10 @@ void disc_store_hold(struct disc_store *store, enum disc_space space, const char
  * list of changes: one may be open meanwhile. */
 bool disc_store_release(struct disc_store *store, const char *whole_key);
 
-/* Lets the held endpoints of each cluster go of which at least half of all endpoints have been etcd's
- * own at every look since release_ms ago; to be called every second or so. Visits a bounded number
- * of keys and goes on from there the next time. Returns the number let go: then build is due. */
+/* Lets the held endpoints of each cluster go of which at least half of all endpoints have been
+ * etcd's own at every look since release_ms ago; to be called every second or so. Visits a bounded
+ * number of keys and goes on from there the next time. Returns the number let go: then build is
+ * due. */
 size_t disc_store_release_returned(struct disc_store *store, uint64_t now_ms, uint64_t release_ms);
 
 /* Visits held keys in bytewise order from the first one > after (NULL: all) until fn says false. */
@@ -128,7 +130,7 @@ typedef bool (*disc_held_fn)(void *arg, const char *whole_key);
 void disc_store_each_held(const struct disc_store *store, const char *after, disc_held_fn fn,
                           void *arg);
 
-/* ---- looking inside (admin, state file, tests): as far as build has come ------------------------ */
+/* ---- looking inside (admin, state file, tests): as far as build has come -------------------- */
 
 struct disc_store_stats {
     uint64_t keys[DISC_LAYERS][DISC_SPACES]; /* held now, rejected ones included */
@@ -148,8 +150,8 @@ typedef bool (*disc_rejection_fn)(void *arg, const struct disc_rejection *reject
 void disc_store_each_rejection(const struct disc_store *store, const char *after,
                                disc_rejection_fn fn, void *arg);
 
-/* One key of one layer as the source has it, foreign ones excepted; `text` is the last value seen, `good_*` the one in force
- * where that one was rejected (NULL: none, or the same). */
+/* One key of one layer as the source has it, foreign ones excepted; `text` is the last value seen,
+ * `good_*` the one in force where that one was rejected (NULL: none, or the same). */
 struct disc_raw {
     enum disc_space space;
     const char *key; /* behind the prefix */
@@ -167,8 +169,8 @@ typedef bool (*disc_raw_fn)(void *arg, const struct disc_raw *raw);
 void disc_store_each_raw(const struct disc_store *store, enum disc_layer layer,
                          const char *after_whole_key, disc_raw_fn fn, void *arg);
 
-/* The lease a key of the etcd layer is known to have (0: none or no such key); knows of what was put
- * but not built yet, too. */
+/* The lease a key of the etcd layer is known to have (0: none or no such key); knows of what was
+ * put but not built yet, too. */
 int64_t disc_store_lease(const struct disc_store *store, enum disc_space space, const char *key,
                          size_t key_len);
 

@@ -210,9 +210,9 @@ static void reject(struct disc_store *store, struct store_record *record, enum d
         store_callee_dirty(store, record->callee); /* explain shows it */
     }
     if (store->options.rejected != NULL && rejected_side(record) == side) {
-        struct disc_rejection told;
-        store_record_rejection(record, &told);
-        store->options.rejected(store->options.owner, &told);
+        struct disc_rejection rejection;
+        store_record_rejection(record, &rejection);
+        store->options.rejected(store->options.owner, &rejection);
     }
 }
 
@@ -231,8 +231,8 @@ static void accept_value(struct disc_store *store, struct store_record *record,
     store_callee_dirty(store, record->callee);
 }
 
-/* This and put_service(): where the text was cut (told_len), the parser refuses its length and does not
- * read it. */
+/* This and put_service(): where the text was cut (source_len), the parser refuses its length and
+ * does not read it. */
 static void put_rule(struct disc_store *store, struct store_record *record, enum disc_layer layer,
                      const struct store_op *op)
 {
@@ -240,7 +240,7 @@ static void put_rule(struct disc_store *store, struct store_record *record, enum
     struct disc_error error;
     (void)disc_rule_key_parse(op->bytes, op->key_len, &key, &error); /* OURS, as before */
     struct disc_rule *rule =
-        disc_rule_parse(key.kind, record->key, op->bytes + op->key_len + 1, op->told_len,
+        disc_rule_parse(key.kind, record->key, op->bytes + op->key_len + 1, op->source_len,
                         op->mod_revision, store->options.templates, &error);
     if (rule == NULL) {
         reject(store, record, layer, op, &error, false);
@@ -275,7 +275,7 @@ static void put_service(struct disc_store *store, struct store_record *record,
                                            .text = op->bytes + op->key_len + 1,
                                            .text_len = op->text_len};
     (void)disc_service_key_parse(op->bytes, op->key_len, &key, &error); /* OURS, as before */
-    if (!service_value_parse(source.text, op->told_len, &value, &error)) {
+    if (!service_value_parse(source.text, op->source_len, &value, &error)) {
         reject(store, record, layer, op, &error, false);
         return;
     }

@@ -19,7 +19,7 @@ static uint64_t now_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-/* ---- phases: one step each, false where the phase is over --------------------------------------- */
+/* ---- phases: one step each, false where the phase is over ------------------------------------ */
 
 static void txn_done(struct disc_store *store)
 {
@@ -131,8 +131,8 @@ static void compile_begin(struct disc_store *store, const struct store_callee *c
 static void services_begin(struct disc_store *store, const struct store_callee *callee)
 {
     char encoded[DISC_NAME_ENCODED_MAX_BYTES + 1];
-    size_t len = disc_name_encode(disc_str_of(callee->name, callee->name_len), encoded,
-                                  DISC_NAME_ENCODED_MAX_BYTES);
+    size_t len =
+        disc_name_encode(disc_str_of(callee->name, callee->name_len), encoded, sizeof encoded - 1);
     encoded[len++] = '/';
     const char *prefix = store_whole_key(store, DISC_SPACE_SERVICES, encoded, len);
     store->compile_services = memory_text(prefix, strlen(prefix));
@@ -211,6 +211,7 @@ static bool step_bucket(struct disc_store *store)
     struct snapshot_bucket *bucket = callees->n > 0 ? snapshot_bucket_new(callees->n) : NULL;
     for (uint32_t i = 0; i < callees->n; i++) {
         struct store_callee *callee = callees->items[i];
+        assert(bucket != NULL);
         bucket->item[bucket->n].hash = callee->hash;
         bucket->item[bucket->n].view = disc_view_ref(callee->view);
         bucket->n++;

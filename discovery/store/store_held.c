@@ -2,8 +2,8 @@
  * discovery/store/store_held.c: keys that etcd lost without anybody's word, until they may go.
  *
  * A held key is its record's side of the etcd layer as it was last good, marked. Endpoints go when
- * half of their cluster is etcd's own again and stays so for a while: then the cluster has come back
- * with other members. The time is kept in each held side; looking is a walk over the cluster's
+ * half of their cluster is etcd's own again and stays so for a while: then the cluster has come
+ * back with other members. The time is kept in each held side; looking is a walk over the cluster's
  * records, which are neighbours in the index. Rules have no such sign: they wait for a word.
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -13,7 +13,8 @@
 #include <assert.h>
 #include <string.h>
 
-/* Of one call: tens of thousands of keys are a few milliseconds. A cluster is always looked at whole. */
+/* Of one call: tens of thousands of keys are a few milliseconds. A cluster is always looked at
+ * whole. */
 #define VISITS_MAX 20000
 
 void store_set_held(struct disc_store *store, struct store_record *record, bool held)

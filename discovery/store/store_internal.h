@@ -2,7 +2,7 @@
  * discovery/store/store_internal.h: the store's insides, for the store_*.c files alone.
  *
  *     put, delete --> open[layer] --commit--> queue --APPLY--> records --COMPILE--> views
- *                                                                        --BUCKETS, PUBLISH--> snapshot
+ *                                                              --BUCKETS, PUBLISH--> snapshot
  *
  * What a source reports is only written down (struct store_txn) until its commit, and looked at by
  * build alone, in slices. Records change in APPLY only; COMPILE reads them, and commits that arrive
@@ -35,7 +35,7 @@ struct store_op {
     enum disc_space space;
     uint32_t key_len;
     uint32_t text_len; /* of REJECT: sizeof(struct disc_error) */
-    size_t told_len;   /* PUT: what the source has; text is cut where that is over the limit */
+    size_t source_len; /* PUT: what the source has; text is cut where that is over the limit */
     int64_t mod_revision;
     int64_t lease;
     uint64_t now_unix_ms;
@@ -156,7 +156,7 @@ struct disc_store {
     struct store_callee *star; /* `To = *`, never removed */
     struct store_callee *dirty;
     bool changed;               /* something was dirty since the last snapshot */
-    int64_t published_revision; /* what the last snapshot said; likewise origin */
+    int64_t published_revision; /* of the last snapshot; likewise origin */
     enum disc_origin published_origin;
 
     struct graveyard graveyard;
@@ -199,7 +199,7 @@ void store_sweep(struct disc_store *store, const struct store_txn *txn,
 void store_record_free(struct disc_store *store, struct store_record *record);
 /* The layer whose value is in force; DISC_LAYERS: none. */
 enum disc_layer store_record_layer(const struct store_record *record);
-/* What the list says about a rejected record; *ret is borrowed from it. */
+/* A rejected record as the list shows it; *ret is borrowed from it. */
 void store_record_rejection(const struct store_record *record, struct disc_rejection *ret);
 
 /* store_callee.c */

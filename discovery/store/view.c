@@ -247,6 +247,7 @@ void view_add_endpoint(struct disc_view *view, struct disc_str cluster,
             view->clusters_cap = 2 * view->clusters_cap + 2;
             view->groups = memory_resize(view->groups, view->clusters_cap, sizeof view->groups[0]);
         }
+        assert(view->groups != NULL);
         group = &view->groups[view->clusters_len++];
         group->bytes_off = add_bytes(view, cluster);
         group->name_len = cluster.len;

@@ -1,9 +1,9 @@
 /*
  * discovery/store/view.h: everything known of one callee: its rules and its endpoints.
  *
- * There is one view per named callee and one for `To = *`. A view is immutable, counted, and replaced
- * as a whole when a key below it changes: one changed key costs one view. A worker's cached route is
- * valid while its two views are the snapshot's.
+ * There is one view per named callee and one for `To = *`. A view is immutable, counted, and
+ * replaced as a whole when a key below it changes: one changed key costs one view. A worker's
+ * cached route is valid while its two views are the snapshot's.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_DISCOVERY_STORE_VIEW_H
@@ -47,7 +47,8 @@ struct disc_cluster {
 
 /* ---- lookup ------------------------------------------------------------------------------- */
 
-/* What is known of one key; `rule` is in force, `rejected_*` tells of a newer value that is not. */
+/* What is known of one key; `rule` is in force, `rejected_*` describes a newer value that is not.
+ * */
 struct disc_slot {
     struct disc_rule *rule;      /* NULL: none */
     char *key;                   /* NULL: no such key */
@@ -74,7 +75,7 @@ const struct disc_entry *disc_view_find(const struct disc_view *view,
 /* NULL where the callee has no such cluster. The cluster lives as long as the view. */
 const struct disc_cluster *disc_view_cluster(const struct disc_view *view, struct disc_str name);
 
-/* ---- which rule wins (contract, section 2) -------------------------------------------------- */
+/* ---- which rule wins (docs/specification.md, section 2) ------------------------------------ */
 
 struct disc_candidate {
     uint32_t pattern;
@@ -92,8 +93,8 @@ struct disc_resolution {
 };
 
 /*
- * At most 32 exact probes, 16 in each view; either view may be NULL. What *ret points to is borrowed
- * from the views.
+ * At most 32 exact probes, 16 in each view; either view may be NULL. What *ret points to is
+ * borrowed from the views.
  */
 void disc_resolve(const struct disc_view *callee, const struct disc_view *star,
                   const struct disc_tuple *tuple, struct disc_resolution *ret);

@@ -7,6 +7,7 @@
 #ifndef TSIDE_SIDECAR_BASE_LIST_H
 #define TSIDE_SIDECAR_BASE_LIST_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -64,6 +65,7 @@ static inline void list_take_all(struct list *from, struct list *to)
 {
     list_init(to);
     if (!list_empty(from)) {
+        assert(from->next && from->prev); /* initialised: a ring has no end */
         to->next = from->next;
         to->prev = from->prev;
         to->next->prev = to;
