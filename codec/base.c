@@ -70,6 +70,13 @@ void codec_base_read(const uint8_t *body, struct wire_span base, struct codec_ba
     read_extra(body, ret->types, values, &ret->extra);
 }
 
+/* The last byte first: keys of one length mostly differ there. */
+static inline bool key_equals(const struct codec_key *key, const uint8_t *p, uint32_t len)
+{
+    return key->len == len && (len == 0 || (uint8_t)key->name[len - 1] == p[len - 1]) &&
+           memcmp(key->name, p, len) == 0;
+}
+
 void codec_extra_find_many(const uint8_t *body, const struct codec_extra *extra, size_t n,
                            const struct codec_key keys[], struct wire_span ret_values[])
 {
@@ -80,7 +87,7 @@ void codec_extra_find_many(const uint8_t *body, const struct codec_extra *extra,
         struct wire_span key = proved_string(body, off);
         struct wire_span value = proved_string(body, key.off + key.len);
         for (size_t k = 0; k < n; k++) {
-            if (keys[k].len == key.len && memcmp(keys[k].name, body + key.off, key.len) == 0) {
+            if (key_equals(&keys[k], body + key.off, key.len)) {
                 ret_values[k] = value;
             }
         }

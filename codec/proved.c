@@ -13,12 +13,10 @@ static uint32_t fixed_width(uint8_t type)
     return is_nested ? 0 : wire_type_min_bytes(type);
 }
 
-static uint32_t skip_any(const uint8_t *body, uint32_t off, uint8_t type);
-
 /* Strings, which Base consists of, without a call. */
 static inline uint32_t skip_value(const uint8_t *body, uint32_t off, uint8_t type)
 {
-    return type == WIRE_STRING ? off + 4 + wire_get32(body + off) : skip_any(body, off, type);
+    return type == WIRE_STRING ? off + 4 + wire_get32(body + off) : proved_skip(body, off, type);
 }
 
 static uint32_t skip_fields(const uint8_t *body, uint32_t off)
@@ -45,8 +43,7 @@ static uint32_t skip_elements(const uint8_t *body, uint32_t off, uint32_t n, uin
     return off;
 }
 
-/* The offset behind the value of this type at off. */
-static uint32_t skip_any(const uint8_t *body, uint32_t off, uint8_t type)
+uint32_t proved_skip(const uint8_t *body, uint32_t off, uint8_t type)
 {
     switch (type) {
     case WIRE_STRING:
@@ -62,19 +59,4 @@ static uint32_t skip_any(const uint8_t *body, uint32_t off, uint8_t type)
         assert(fixed_width(type) > 0);
         return off + fixed_width(type);
     }
-}
-
-bool proved_walk_next(struct proved_walk *walk, struct proved_field *ret)
-{
-    const uint8_t *p = walk->body + walk->pos;
-
-    assert(walk->pos < walk->end);
-    if (p[0] == WIRE_STOP) {
-        return false;
-    }
-    uint32_t off = walk->pos + 3;
-    uint32_t end = skip_value(walk->body, off, p[0]);
-    *ret = (struct proved_field){(int16_t)wire_get16(p + 1), p[0], {off, end - off}};
-    walk->pos = end;
-    return true;
 }

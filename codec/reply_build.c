@@ -55,22 +55,19 @@ static size_t echoed(size_t name_len)
 
 size_t codec_reply_header_size(size_t name_len)
 {
-    return WIRE_FRAME_LEN_BYTES + WIRE_MESSAGE_MIN_BYTES + echoed(name_len);
+    return WIRE_MESSAGE_MIN_BYTES + echoed(name_len);
 }
 
 size_t codec_reply_header_write(uint8_t *out, enum wire_message_type type, const uint8_t *name,
-                                size_t name_len, int32_t seqid, size_t body_len)
+                                size_t name_len, int32_t seqid)
 {
-    size_t size = codec_reply_header_size(name_len);
     size_t cut_len = echoed(name_len);
 
-    assert(body_len <= INT32_MAX - size);
-    wire_put32(out, (uint32_t)(size - WIRE_FRAME_LEN_BYTES + body_len));
-    wire_put32(out + 4, WIRE_VERSION_1 | type);
-    wire_put32(out + 8, (uint32_t)cut_len);
+    wire_put32(out, WIRE_VERSION_1 | type);
+    wire_put32(out + 4, (uint32_t)cut_len);
     if (cut_len > 0) {
-        memcpy(out + 12, name, cut_len);
+        memcpy(out + 8, name, cut_len);
     }
-    wire_put32(out + 12 + cut_len, (uint32_t)seqid);
-    return size;
+    wire_put32(out + 8 + cut_len, (uint32_t)seqid);
+    return codec_reply_header_size(name_len);
 }

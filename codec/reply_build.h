@@ -1,9 +1,9 @@
 /*
  * codec/reply_build.h: replies that tside makes itself, from templates.
  *
- * A reply is a frame: length, header (type, bare method name, the caller's seqid), body. Bodies
- * that never change (configured degrade replies) are built once per rule;
- * codec_reply_header_write() puts the header in front. An exception's text is made per call.
+ * A reply is a message: header (type, bare method name, the caller's seqid), body. What a framing puts in
+ * front of it is not made here. Bodies that never change (configured degrade replies) are built once per
+ * rule; codec_reply_header_write() puts the header in front. An exception's text is made per call.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_CODEC_REPLY_BUILD_H
@@ -25,12 +25,12 @@ size_t codec_body_base_resp(const struct codec_templates *templates, int32_t cod
                             size_t text_len, uint8_t *out, size_t cap);
 size_t codec_body_void(const struct codec_templates *templates, uint8_t *out, size_t cap);
 
-/* The whole frame in front of a body of body_len bytes: 4 + 12 + name (cut at the limit above). */
+/* The header in front of a body: 12 bytes and the name (cut at the limit above). */
 size_t codec_reply_header_size(size_t name_len);
 
-/* Writes length, type, name and seqid; out has codec_reply_header_size(name_len) bytes. Returns
- * the number written; the body's bytes follow directly. */
+/* Writes type, name and seqid; out has codec_reply_header_size(name_len) bytes. Returns the number written;
+ * the body's bytes follow directly. */
 size_t codec_reply_header_write(uint8_t *out, enum wire_message_type type, const uint8_t *name,
-                                size_t name_len, int32_t seqid, size_t body_len);
+                                size_t name_len, int32_t seqid);
 
 #endif

@@ -1,15 +1,11 @@
 /*
  * codec/rewrite.c: edits as a list of splices, kept in the order of their offsets.
  *
- * Nothing is written to the frame before codec_rewrite_finish(): only there is known whether all
- * edits together fit into the frame's limit. A splice that drops as many bytes as it inserts is
- * an edit in place.
+ *     body     [ name seqid ... log id ... Extra: types count | entries ... STOP ... ]
+ *     splices                    ^4+len           ^6 and new    ^value     ^new fields
  *
- *     body     [ ... log id ... Extra: types count entries ... STOP ... ]
- *     splices       ^4+len              ^      ^in place  ^end         ^new fields
- *
- * Within one offset the order is: entries of Extra, the added Extra, the added LogID; Extra may
- * be the last field of Base, so that its end is where new fields go.
+ * Within one offset the order is: the added Extra, the added LogID. The message's header is copied
+ * into the scratch where it fits: head, header and seqid then are one vector.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "codec/rewrite.h"
@@ -26,7 +22,6 @@ void codec_rewrite_begin(struct codec_rewrite *rewrite)
     rewrite->splices_len = 0;
     rewrite->scratch_len = 0;
     rewrite->dropped = false;
-    rewrite->name_prefix_len = 0;
     rewrite->extra_added = 0;
     rewrite->extra_added_id = 0;
     rewrite->extra_count_off = 0;
@@ -37,7 +32,7 @@ void codec_rewrite_begin(struct codec_rewrite *rewrite)
 /* Room for len more bytes, or the edit is dropped. */
 static bool scratch_has(struct codec_rewrite *rewrite, size_t len)
 {
-    if (len > (size_t)(CODEC_REWRITE_SCRATCH_BYTES - rewrite->scratch_len)) {
+    if (rewrite->scratch_len + len > CODEC_REWRITE_EDITS_BYTES) {
         rewrite->dropped = true;
         return false;
     }
@@ -70,6 +65,13 @@ static void put_field(struct codec_rewrite *rewrite, uint8_t type, uint8_t id)
 
 /* --- splices --- */
 
+/* What a splice puts in: the order at one offset, and what may grow, hang on it. */
+enum splice_kind {
+    SPLICE_VALUE = 0,
+    SPLICE_ADDITION, /* entries of Extra */
+    SPLICE_LOG_ID
+};
+
 /* The splice that replaces what is at off already, or NULL. */
 static struct codec_splice *replacement_at(struct codec_rewrite *rewrite, uint32_t off)
 {
@@ -93,7 +95,7 @@ static bool splices_have_room(struct codec_rewrite *rewrite)
 
 /* Takes what the scratch got since ins_off. Behind its equals, but before an added LogID. */
 static void add_splice(struct codec_rewrite *rewrite, uint32_t off, uint32_t drop_len,
-                       uint16_t ins_off, bool is_log_id)
+                       uint16_t ins_off, enum splice_kind kind)
 {
     size_t at = rewrite->splices_len;
 
@@ -110,8 +112,9 @@ static void add_splice(struct codec_rewrite *rewrite, uint32_t off, uint32_t dro
         .off = off,
         .drop_len = drop_len,
         .ins_off = ins_off,
-        .ins_len = (uint16_t)(rewrite->scratch_len - ins_off),
-        .is_log_id = is_log_id,
+        .ins_len = (rewrite->scratch_len - ins_off) & 0x3fff,
+        .is_log_id = kind == SPLICE_LOG_ID,
+        .is_addition = kind == SPLICE_ADDITION,
     };
     rewrite->splices_len++;
 }
@@ -129,9 +132,9 @@ static void replace_string(struct codec_rewrite *rewrite, uint32_t off, uint32_t
     put_string(rewrite, text, len);
     if (earlier) {
         earlier->ins_off = ins_off;
-        earlier->ins_len = (uint16_t)(rewrite->scratch_len - ins_off);
+        earlier->ins_len = (rewrite->scratch_len - ins_off) & 0x3fff;
     } else {
-        add_splice(rewrite, off, LENGTH_BYTES + old_len, ins_off, false);
+        add_splice(rewrite, off, LENGTH_BYTES + old_len, ins_off, SPLICE_VALUE);
     }
 }
 
@@ -168,78 +171,84 @@ static bool extra_id_is_free(const struct codec_rewrite *rewrite, const struct c
     return is_extra_id(id) && base->types[id] == 0 && !(id == 1 && adds_log_id(rewrite));
 }
 
-static uint32_t extra_end(const struct codec_base *base)
+/* New entries go in front of the others, side by side with the count that goes up with them; those of a new
+ * Extra, with its header, to the end of Base. */
+static uint32_t addition_off(const struct codec_base *base)
 {
-    return base->extra.present ? base->extra.entries.off + base->extra.entries.len : base->stop_off;
+    return base->extra.present ? base->extra.types_off : base->stop_off;
 }
 
 /* The splice that adds to Extra, if its bytes are the scratch's last and so may grow. */
-static struct codec_splice *growing_addition(struct codec_rewrite *rewrite,
-                                             const struct codec_base *base)
+static struct codec_splice *growing_addition(struct codec_rewrite *rewrite)
 {
     for (size_t i = 0; i < rewrite->splices_len; i++) {
         struct codec_splice *splice = &rewrite->splices[i];
-        if (splice->off == extra_end(base) && splice->drop_len == 0 && !splice->is_log_id &&
-            splice->ins_off + splice->ins_len == rewrite->scratch_len) {
+        if (splice->is_addition && splice->ins_off + splice->ins_len == rewrite->scratch_len) {
             return splice;
         }
     }
     return NULL;
 }
 
-/* The field's header and an empty map, whose count is raised by every entry. */
-static void put_extra_header(struct codec_rewrite *rewrite, uint8_t id)
+/* What stands in front of the first entry that is added: the header of a new Extra, and the map's types and
+ * count; the types become strings' where the map was empty. */
+static void put_map_header(struct codec_rewrite *rewrite, const struct codec_base *base, int id)
 {
-    static const uint8_t empty_map[MAP_HEADER_BYTES] = {WIRE_STRING, WIRE_STRING};
+    static const uint8_t map[MAP_HEADER_BYTES] = {WIRE_STRING, WIRE_STRING};
 
-    put_field(rewrite, WIRE_MAP, id);
-    rewrite->extra_added_id = id;
+    if (!base->extra.present) {
+        put_field(rewrite, WIRE_MAP, (uint8_t)id);
+        rewrite->extra_added_id = (uint8_t)id;
+    }
     rewrite->extra_count_off = (uint16_t)(rewrite->scratch_len + 2);
-    put(rewrite, empty_map, sizeof empty_map);
+    put(rewrite, map, sizeof map);
 }
 
 static void add_entry(struct codec_rewrite *rewrite, const struct codec_base *base, int extra_id,
-                      const char *key, size_t key_len, const char *value, size_t value_len)
+                      const struct codec_entry *entry)
 {
-    bool adds_extra = !base->extra.present && rewrite->extra_added == 0;
-    size_t header = adds_extra ? FIELD_HEADER_BYTES + MAP_HEADER_BYTES : 0;
-    struct codec_splice *growing = adds_extra ? NULL : growing_addition(rewrite, base);
+    bool is_first = rewrite->extra_added == 0;
+    size_t header = is_first ? FIELD_HEADER_BYTES + MAP_HEADER_BYTES : 0;
+    struct codec_splice *growing = is_first ? NULL : growing_addition(rewrite);
     uint16_t ins_off = rewrite->scratch_len;
+    uint32_t drop_len = base->extra.present ? MAP_HEADER_BYTES : 0;
 
-    if (!scratch_has(rewrite, header + (size_t)2 * LENGTH_BYTES + key_len + value_len) ||
+    if (!scratch_has(rewrite,
+                     header + (size_t)2 * LENGTH_BYTES + entry->key_len + entry->value_len) ||
         (!growing && !splices_have_room(rewrite))) {
         return;
     }
-    if (adds_extra) {
-        put_extra_header(rewrite, (uint8_t)extra_id);
+    if (is_first) {
+        put_map_header(rewrite, base, extra_id);
     }
-    put_string(rewrite, key, key_len);
-    put_string(rewrite, value, value_len);
+    put_string(rewrite, entry->key, entry->key_len);
+    put_string(rewrite, entry->value, entry->value_len);
     if (growing) {
-        growing->ins_len = (uint16_t)(rewrite->scratch_len - growing->ins_off);
+        growing->ins_len = (rewrite->scratch_len - growing->ins_off) & 0x3fff;
+    } else if (is_first) {
+        add_splice(rewrite, addition_off(base), drop_len, ins_off, SPLICE_ADDITION);
     } else {
-        add_splice(rewrite, extra_end(base), 0, ins_off, false);
+        add_splice(rewrite, addition_off(base) + drop_len, 0, ins_off, SPLICE_ADDITION);
     }
     rewrite->extra_added++;
-    if (!base->extra.present) {
-        wire_put32(rewrite->scratch + rewrite->extra_count_off, rewrite->extra_added);
-    }
+    wire_put32(rewrite->scratch + rewrite->extra_count_off,
+               (base->extra.present ? base->extra.count : 0) + rewrite->extra_added);
 }
 
-void codec_rewrite_extra_set(struct codec_rewrite *rewrite, const uint8_t *body,
-                             const struct codec_base *base, int extra_id, const char *key,
-                             size_t key_len, const char *value, size_t value_len)
+void codec_rewrite_extra_set(struct codec_rewrite *rewrite, const struct codec_base *base,
+                             int extra_id, const struct codec_entry *entry)
 {
-    struct wire_span old;
     int id = choose_extra_id(base, extra_id);
 
-    /* Refused here, so that no sum below can wrap. The scratch has no room for them anyway. */
-    if (key_len > CODEC_REWRITE_SCRATCH_BYTES || value_len > CODEC_REWRITE_SCRATCH_BYTES) {
+    /* So long that no sum below can wrap; the scratch would refuse them anyway. */
+    if (entry->key_len > CODEC_REWRITE_SCRATCH_BYTES ||
+        entry->value_len > CODEC_REWRITE_SCRATCH_BYTES) {
         rewrite->dropped = true;
-    } else if (base->extra.present && codec_extra_find(body, &base->extra, key, key_len, &old)) {
-        replace_string(rewrite, old.off - LENGTH_BYTES, old.len, value, value_len);
+    } else if (base->extra.present && entry->old.off > 0) {
+        replace_string(rewrite, entry->old.off - LENGTH_BYTES, entry->old.len, entry->value,
+                       entry->value_len);
     } else if (base->extra.present || extra_id_is_free(rewrite, base, id)) {
-        add_entry(rewrite, base, id, key, key_len, value, value_len);
+        add_entry(rewrite, base, id, entry);
     }
 }
 
@@ -257,40 +266,11 @@ void codec_rewrite_log_id_set(struct codec_rewrite *rewrite, const struct codec_
                splices_have_room(rewrite)) {
         put_field(rewrite, WIRE_STRING, 1);
         put_string(rewrite, log_id, len);
-        add_splice(rewrite, base->stop_off, 0, ins_off, true);
+        add_splice(rewrite, base->stop_off, 0, ins_off, SPLICE_LOG_ID);
     }
-}
-
-/* --- the name --- */
-
-void codec_rewrite_name_strip(struct codec_rewrite *rewrite, const struct codec_message *message,
-                              uint32_t prefix_len)
-{
-    uint8_t wire[LENGTH_BYTES];
-    uint16_t ins_off = rewrite->scratch_len;
-
-    assert(prefix_len <= message->name.len && rewrite->name_prefix_len == 0);
-    if (prefix_len == 0 || !scratch_has(rewrite, sizeof wire) || !splices_have_room(rewrite)) {
-        return;
-    }
-    rewrite->name_prefix_len = prefix_len;
-    wire_put32(wire, message->name.len - prefix_len);
-    put(rewrite, wire, sizeof wire);
-    add_splice(rewrite, message->name.off - LENGTH_BYTES, LENGTH_BYTES + prefix_len, ins_off,
-               false);
 }
 
 /* --- laying out --- */
-
-/* All but the name's. */
-static void drop_edits(struct codec_rewrite *rewrite, const struct codec_message *message)
-{
-    uint32_t prefix_len = rewrite->name_prefix_len;
-
-    codec_rewrite_begin(rewrite);
-    codec_rewrite_name_strip(rewrite, message, prefix_len);
-    rewrite->dropped = true;
-}
 
 /* The body's length with all edits. */
 static uint64_t edited_len(const struct codec_rewrite *rewrite, uint32_t body_len)
@@ -304,86 +284,74 @@ static uint64_t edited_len(const struct codec_rewrite *rewrite, uint32_t body_le
     return len;
 }
 
-static bool is_in_place(const struct codec_splice *splice)
-{
-    return splice->drop_len == splice->ins_len;
-}
-
-static void replace_in_place(const struct codec_rewrite *rewrite, uint8_t *body)
-{
-    for (size_t i = 0; i < rewrite->splices_len; i++) {
-        const struct codec_splice *splice = &rewrite->splices[i];
-        if (is_in_place(splice)) {
-            memcpy(body + splice->off, rewrite->scratch + splice->ins_off, splice->ins_len);
-        }
-    }
-}
-
-/* The count in any case: an earlier attempt may have added more. The types matter where the map was
- * empty: they may have been 0/0. */
-static void patch_extra(const struct codec_rewrite *rewrite, uint8_t *body,
-                        const struct codec_base *base)
-{
-    uint8_t *types = body + base->extra.types_off;
-
-    if (rewrite->extra_added > 0) {
-        types[0] = types[1] = WIRE_STRING;
-    }
-    wire_put32(types + 2, base->extra.count + rewrite->extra_added);
-}
-
-static size_t put_iov(struct iovec *iov, size_t n, uint8_t *p, size_t len)
+static size_t put_iov(struct iovec *iov, size_t n, const uint8_t *p, size_t len)
 {
     if (len == 0) {
         return n;
     }
-    /* What lies side by side in the scratch goes out as one. */
-    if (n > 0 && (uint8_t *)iov[n - 1].iov_base + iov[n - 1].iov_len == p) {
+    /* What lies side by side goes out as one. */
+    if (n > 0 && (const uint8_t *)iov[n - 1].iov_base + iov[n - 1].iov_len == p) {
         iov[n - 1].iov_len += len;
         return n;
     }
-    iov[n] = (struct iovec){p, len};
+    /* writev(2) only reads; its type cannot say so. */
+    iov[n] = (struct iovec){(void *)(uintptr_t)p, len};
     return n + 1;
 }
 
-static size_t lay_out(struct codec_rewrite *rewrite, uint8_t *frame, uint32_t body_len,
-                      struct iovec iov[CODEC_REWRITE_IOVS_MAX])
+/* Head, message header and seqid; *ret_from is where the body goes on. A name that is too long for the scratch
+ * goes out from where it lies. */
+static size_t lay_out_header(struct codec_rewrite *rewrite, const uint8_t *body,
+                             const struct codec_message *message, const struct codec_rewrite_to *to,
+                             struct iovec *iov, uint32_t *ret_from)
 {
-    uint8_t *body = frame + WIRE_FRAME_LEN_BYTES;
-    uint8_t *from = frame; /* the length goes with the body's first bytes */
-    size_t n = 0;
+    uint8_t *start = rewrite->scratch + rewrite->scratch_len;
+    uint8_t *out = start + to->head_bytes;
+    const uint8_t *name = body + message->name.off + to->name_skip;
+    uint32_t name_len = message->name.len - to->name_skip;
+    size_t room = CODEC_REWRITE_SCRATCH_BYTES - rewrite->scratch_len;
+    bool fits = name_len <= room - to->head_bytes - WIRE_MESSAGE_MIN_BYTES;
 
-    for (size_t i = 0; i < rewrite->splices_len; i++) {
-        const struct codec_splice *splice = &rewrite->splices[i];
-        if (is_in_place(splice)) {
-            continue;
-        }
-        assert(from <= body + splice->off);
-        n = put_iov(iov, n, from, (size_t)(body + splice->off - from));
-        n = put_iov(iov, n, rewrite->scratch + splice->ins_off, splice->ins_len);
-        from = body + splice->off + splice->drop_len;
+    memcpy(out, body, LENGTH_BYTES); /* version and type */
+    wire_put32(out + LENGTH_BYTES, name_len);
+    out += (size_t)2 * LENGTH_BYTES;
+    if (fits && name_len > 0) {
+        memcpy(out, name, name_len);
+        out += name_len;
     }
-    return put_iov(iov, n, from, (size_t)(body + body_len - from));
+    wire_put32(out, (uint32_t)to->seqid);
+    *ret_from = message->seqid_off + WIRE_SEQID_BYTES;
+    if (fits) {
+        return put_iov(iov, 0, start, (size_t)(out - start) + WIRE_SEQID_BYTES);
+    }
+    size_t n = put_iov(iov, 0, start, (size_t)(out - start));
+    n = put_iov(iov, n, name, name_len);
+    return put_iov(iov, n, out, WIRE_SEQID_BYTES);
 }
 
-size_t codec_rewrite_finish(struct codec_rewrite *rewrite, uint8_t *frame,
-                            const struct codec_message *message, const struct codec_base *base,
-                            uint32_t body_len, int32_t seqid, uint32_t max_frame_bytes,
-                            struct iovec iov[CODEC_REWRITE_IOVS_MAX], size_t *ret_total)
+size_t codec_rewrite_finish(struct codec_rewrite *rewrite, const uint8_t *body, uint32_t body_len,
+                            const struct codec_message *message, const struct codec_rewrite_to *to,
+                            struct iovec iov[CODEC_REWRITE_IOVS_MAX], uint32_t *ret_len)
 {
-    uint8_t *body = frame + WIRE_FRAME_LEN_BYTES;
-    uint64_t len = edited_len(rewrite, body_len);
+    uint32_t stripped_len = body_len - to->name_skip;
+    uint64_t len = edited_len(rewrite, stripped_len);
+    uint32_t from;
 
-    if (rewrite->splices_len > 0 && len > max_frame_bytes) {
-        drop_edits(rewrite, message);
-        len = edited_len(rewrite, body_len);
+    assert(to->name_skip <= message->name.len);
+
+    if (rewrite->splices_len > 0 && len > to->max_bytes) {
+        codec_rewrite_begin(rewrite);
+        rewrite->dropped = true;
+        len = stripped_len;
     }
-    replace_in_place(rewrite, body);
-    if (base && base->extra.present) {
-        patch_extra(rewrite, body, base);
+    *ret_len = (uint32_t)len;
+    size_t n = lay_out_header(rewrite, body, message, to, iov, &from);
+    for (size_t i = 0; i < rewrite->splices_len; i++) {
+        const struct codec_splice *splice = &rewrite->splices[i];
+        assert(from <= splice->off);
+        n = put_iov(iov, n, body + from, splice->off - from);
+        n = put_iov(iov, n, rewrite->scratch + splice->ins_off, splice->ins_len);
+        from = splice->off + splice->drop_len;
     }
-    wire_put32(frame, (uint32_t)len);
-    wire_put32(body + message->seqid_off, (uint32_t)seqid);
-    *ret_total = WIRE_FRAME_LEN_BYTES + (size_t)len;
-    return lay_out(rewrite, frame, body_len, iov);
+    return put_iov(iov, n, body + from, body_len - from);
 }

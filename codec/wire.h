@@ -54,6 +54,7 @@ enum wire_message_type {
 
 /* TApplicationException's types that tside uses itself. */
 enum wire_exception_type {
+    WIRE_EXCEPTION_UNKNOWN_METHOD = 1,
     WIRE_EXCEPTION_INTERNAL_ERROR = 6,
     WIRE_EXCEPTION_PROTOCOL_ERROR = 7,
 };
@@ -61,6 +62,7 @@ enum wire_exception_type {
 #define WIRE_VERSION_1           0x80010000u
 #define WIRE_VERSION_MASK        0xffff0000u
 #define WIRE_FRAME_LEN_BYTES     4
+#define WIRE_SEQID_BYTES         4
 #define WIRE_MESSAGE_MIN_BYTES   12  /* version and type, name length, seqid */
 #define WIRE_DEPTH_MAX           64  /* the arguments struct is depth 1 */
 #define WIRE_NAME_MAX_BYTES      256 /* each of the five names */

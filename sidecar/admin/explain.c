@@ -257,7 +257,7 @@ static bool simulate(const struct explain_input *input, struct outcomes *all)
     };
     for (int i = 0; i < CALLS_SIMULATED; i++) {
         ctx.cluster = disc_str_of("", 0);
-        bool forwarded = stages_run(&ctx) == STAGE_GO_ON;
+        bool forwarded = stages_decide(&ctx) == STAGE_GO_ON;
         tally(all, forwarded ? REASON_OK : ctx.reason, ctx.cluster);
     }
     /* The clusters' names live as long as the snapshot and the tuple, not as the route. */

@@ -2,23 +2,18 @@
  * sidecar/base/fsm.h: a state machine as a table of (state, event) -> (next state, action).
  *
  * FSM_DECLARE and FSM_DEFINE make from three X-macro lists (STATES, EVENTS, ACTIONS) the enums, their
- * names and the lookup. Every pair must be in the table: FSM_GO(next, action), FSM_STAY(action) or
- * FSM_IMPOSSIBLE; a pair that is absent fails the test that walks the table, and looking it up dies.
+ * names and the lookup. The table lists what is legal; any other pair is excluded by our own invariants,
+ * and looking it up dies: that beats mixing up two callers. `fsm_test -p` prints the whole matrix.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_SIDECAR_BASE_FSM_H
 #define TSIDE_SIDECAR_BASE_FSM_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-enum fsm_kind {
-    FSM_KIND_ABSENT = 0, /* never written down: a bug */
-    FSM_KIND_GO,
-    FSM_KIND_IMPOSSIBLE /* our own invariants exclude it: dying beats mixing up two callers */
-};
-
 struct fsm_step {
-    uint8_t kind;
+    bool legal;
     uint8_t next;
     uint8_t action;
 };
@@ -39,6 +34,9 @@ _Noreturn void fsm_die(const char *machine, const char *state, const char *event
 #define FSM_STATE_CALL_(n)      CALL_STATE_##n,
 #define FSM_EVENT_CALL_(n)      CALL_EVENT_##n,
 #define FSM_ACTION_CALL_(n)     CALL_ACTION_##n,
+#define FSM_STATE_ATTEMPT_(n)   ATTEMPT_STATE_##n,
+#define FSM_EVENT_ATTEMPT_(n)   ATTEMPT_EVENT_##n,
+#define FSM_ACTION_ATTEMPT_(n)  ATTEMPT_ACTION_##n,
 #define FSM_STATE_SESSION_(n)   SESSION_STATE_##n,
 #define FSM_EVENT_SESSION_(n)   SESSION_EVENT_##n,
 #define FSM_ACTION_SESSION_(n)  SESSION_ACTION_##n,
@@ -72,7 +70,7 @@ _Noreturn void fsm_die(const char *machine, const char *state, const char *event
     struct fsm_step name##_fsm_step(enum name##_state state, enum name##_event event)              \
     {                                                                                              \
         struct fsm_step step = table[state][event];                                                \
-        if (step.kind != FSM_KIND_GO) {                                                            \
+        if (!step.legal) {                                                                         \
             fsm_die(#name, name##_state_str(state), name##_event_str(event));                      \
         }                                                                                          \
         return step;                                                                               \

@@ -1,5 +1,6 @@
 /*
- * sidecar/cli/held.c: tside held: what is in force though etcd lost it, and the word that lets it go.
+ * sidecar/cli/held.c: tside held: what is in force though etcd lost it, and the word that lets it
+ * go.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/cli/cli.h"

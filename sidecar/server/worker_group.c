@@ -6,6 +6,10 @@
 
 #include "sidecar/admin/admin.h"
 #include "sidecar/base/random_seed.h"
+#include "sidecar/data/io/transport_uv.h"
+#include "sidecar/data/loop/uv_driver.h"
+#include "sidecar/data/plane.h"
+#include "sidecar/data/session/listener.h"
 #include "sidecar/shared/record.h"
 
 #include <errno.h>
@@ -29,7 +33,11 @@ static int open_sockets(struct worker_group *group, char *error, size_t error_ca
 static bool make_workers(struct worker_group *group)
 {
     for (uint32_t i = 0; i < group->env.workers_len; i++) {
-        struct worker *worker = worker_new(&group->env, i, random_seed());
+        struct worker *worker =
+            plane_new(&group->env, i, random_seed(), &uv_worker_driver, &transport_tcp);
+        if (worker && uv_driver_open(worker)) {
+            worker = plane_free(worker);
+        }
         if (!worker) {
             group->env.workers_len = i;
             return false;
@@ -48,7 +56,7 @@ static int hand_out_sockets(struct worker_group *group)
         struct listen_sockets *sockets = &group->sockets[i];
         while (sockets->n > 0) {
             uint32_t w = --sockets->n;
-            int r = worker_listen(group->env.workers[w], &group->env.bootstrap->listeners[i],
+            int r = listener_open(group->env.workers[w], &group->env.bootstrap->listeners[i],
                                   sockets->fds[w]);
             if (r) {
                 return r;
@@ -80,7 +88,7 @@ int worker_group_open(struct worker_group *group, char *error, size_t error_cap)
 int worker_group_start(struct worker_group *group)
 {
     for (uint32_t i = 0; i < group->env.workers_len; i++) {
-        int r = worker_start(group->env.workers[i]);
+        int r = uv_driver_start(group->env.workers[i]);
         if (r) {
             worker_group_want_phase(group, WORKER_ENDING);
             return r;
@@ -151,10 +159,11 @@ void worker_group_free(struct worker_group *group)
 {
     /* Join all before freeing any: until they end, workers wake each other. */
     for (uint32_t i = 0; i < group->env.workers_len; i++) {
-        worker_join(group->env.workers[i]);
+        uv_driver_join(group->env.workers[i]);
     }
     for (uint32_t i = 0; i < group->env.workers_len; i++) {
-        group->env.workers[i] = worker_free(group->env.workers[i]);
+        uv_driver_close(group->env.workers[i]);
+        group->env.workers[i] = plane_free(group->env.workers[i]);
     }
     for (size_t i = 0; i < group->env.bootstrap->listeners_len; i++) {
         listen_sockets_close(&group->env.bootstrap->listeners[i], &group->sockets[i]);

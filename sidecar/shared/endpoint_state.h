@@ -28,6 +28,8 @@ struct endpoint_state {
     struct permits idle;              /* kept idle, over all workers */
     struct permits waiting;           /* calls that wait for a connection, over all workers */
     _Atomic uint64_t waiting_workers; /* bit per worker that has such calls */
+    _Atomic uint32_t answered;        /* open connections that have brought a reply */
+    _Atomic bool has_answered;        /* any connection has, ever */
     _Atomic uint32_t inflight;        /* calls sent or about to be, over all workers */
     _Atomic uint64_t ewma;            /* packed: see endpoint_ewma_* */
 

@@ -31,6 +31,7 @@ const uint64_t tuple_bucket_us[TUPLE_BUCKETS - 1] = {
 struct tuple_state {
     _Atomic uint32_t refs; /* REFS_DEAD: on its way out */
     uint32_t workers;
+    _Atomic bool hinted;
     uint64_t hash;
     struct tuple_state *_Atomic next; /* in the bucket; written by control once published */
     struct tuple_state *next_retired;
@@ -212,6 +213,12 @@ struct tuple_counts *tuple_state_counts(struct tuple_state *state, uint32_t work
 const struct disc_tuple *tuple_state_names(const struct tuple_state *state)
 {
     return &state->names;
+}
+
+bool tuple_state_first_hint(struct tuple_state *state)
+{
+    return !atomic_load_explicit(&state->hinted, memory_order_relaxed) &&
+           !atomic_exchange(&state->hinted, true);
 }
 
 void tuple_counts_add(struct tuple_counts *counts, enum reason reason, uint64_t us, uint64_t now_ms)

@@ -53,6 +53,8 @@ void tuple_state_unref(struct tuple_state *state);
 /* The worker's own counts. */
 struct tuple_counts *tuple_state_counts(struct tuple_state *state, uint32_t worker);
 const struct disc_tuple *tuple_state_names(const struct tuple_state *state);
+/* True for the first who asks, of all workers: for what is said of a tuple once in the process's life. */
+bool tuple_state_first_hint(struct tuple_state *state);
 
 /* Counts one finished call. now_ms is the worker's loop time. inflight is left to the caller. */
 void tuple_counts_add(struct tuple_counts *counts, enum reason reason, uint64_t us,

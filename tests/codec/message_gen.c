@@ -8,7 +8,7 @@
 
 /* A message under way; fuel bounds its size. */
 struct gen {
-    struct message *message;
+    struct generated *message;
     struct bytes *out;
     struct random *random;
     int fuel;
@@ -20,7 +20,7 @@ static const uint8_t all_types[] = {WIRE_BOOL, WIRE_I8,     WIRE_DOUBLE, WIRE_I1
 
 static void note(struct gen *g, enum site_kind kind)
 {
-    struct message *m = g->message;
+    struct generated *m = g->message;
 
     if (m->sites_len[kind] < SITES_MAX) {
         m->sites[kind][m->sites_len[kind]++] = (uint32_t)g->out->len;
@@ -298,7 +298,7 @@ static const char *pick_name(struct gen *g)
     return long_name;
 }
 
-void message_generate(struct message *message, struct random *random, bool is_request)
+void message_generate(struct generated *message, struct random *random, bool is_request)
 {
     struct gen g = {message, &message->body, random, 4 + (int)random_below(random, 60)};
     bool is_exception = !is_request && random_one_in(random, 5);
@@ -323,7 +323,7 @@ void message_generate(struct message *message, struct random *random, bool is_re
     put_stop(&g);
 }
 
-void message_done(struct message *message)
+void generated_done(struct generated *message)
 {
     bytes_done(&message->body);
 }

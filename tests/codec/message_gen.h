@@ -23,7 +23,7 @@ enum site_kind {
 
 #define SITES_MAX 512 /* of each kind; further ones are not noted */
 
-struct message {
+struct generated {
     bool is_request;
     struct bytes body;
     size_t args_off;
@@ -33,8 +33,8 @@ struct message {
     uint32_t sites[SITE_MAX][SITES_MAX];
 };
 
-void message_generate(struct message *message, struct random *random, bool is_request);
-void message_done(struct message *message);
+void message_generate(struct generated *message, struct random *random, bool is_request);
+void generated_done(struct generated *message);
 
 enum fate {
     NEVER = 0,
@@ -87,7 +87,7 @@ const char *mutation_str(enum mutation mutation);
 
 /* Puts the damaged message into ret (which it clears). False where this message has no place for
  * such damage. */
-bool message_mutate(const struct message *message, enum mutation mutation, struct random *random,
+bool message_mutate(const struct generated *message, enum mutation mutation, struct random *random,
                     struct bytes *ret);
 
 #endif

@@ -19,7 +19,7 @@ const char *mutation_str(enum mutation mutation)
 }
 
 /* A site of this kind, or NULL. */
-static uint8_t *pick_site(const struct message *m, enum site_kind kind, struct random *random,
+static uint8_t *pick_site(const struct generated *m, enum site_kind kind, struct random *random,
                           struct bytes *out)
 {
     if (m->sites_len[kind] == 0) {
@@ -106,7 +106,7 @@ static uint32_t wrapping_count(struct random *random)
     return counts[random_below(random, 5)];
 }
 
-static bool mutate_number(const struct message *m, struct bytes *out, enum mutation mutation,
+static bool mutate_number(const struct generated *m, struct bytes *out, enum mutation mutation,
                           struct random *random)
 {
     bool is_count = mutation >= MUTATION_COUNT_NEGATIVE;
@@ -137,7 +137,7 @@ static bool mutate_number(const struct message *m, struct bytes *out, enum mutat
     return true;
 }
 
-static bool mutate_type(const struct message *m, struct bytes *out, enum mutation mutation,
+static bool mutate_type(const struct generated *m, struct bytes *out, enum mutation mutation,
                         struct random *random)
 {
     enum site_kind kind = mutation == MUTATION_EMPTY_TYPE_ANY  ? SITE_EMPTY_TYPE
@@ -212,7 +212,7 @@ static void put_nested(struct bytes *b, struct random *random, int levels)
     }
 }
 
-static bool mutate_depth(const struct message *m, struct bytes *out, enum mutation mutation,
+static bool mutate_depth(const struct generated *m, struct bytes *out, enum mutation mutation,
                          struct random *random)
 {
     struct bytes field = {0};
@@ -226,7 +226,7 @@ static bool mutate_depth(const struct message *m, struct bytes *out, enum mutati
 }
 
 /* Another field 255, in front of or behind all others, as a struct or as something else. */
-static bool mutate_base_twice(const struct message *m, struct bytes *out, struct random *random)
+static bool mutate_base_twice(const struct generated *m, struct bytes *out, struct random *random)
 {
     struct bytes field = {0};
     bool is_inside = m->argument_off > 0 && random_one_in(random, 2);
@@ -246,7 +246,8 @@ static bool mutate_base_twice(const struct message *m, struct bytes *out, struct
 }
 
 /* An argument with a low id once more: another struct with Base, or no struct at all. */
-static bool mutate_argument_twice(const struct message *m, struct bytes *out, struct random *random)
+static bool mutate_argument_twice(const struct generated *m, struct bytes *out,
+                                  struct random *random)
 {
     struct bytes field = {0};
     int16_t id = (int16_t)random_below(random, 4);
@@ -267,7 +268,7 @@ static bool mutate_argument_twice(const struct message *m, struct bytes *out, st
 }
 
 /* In front of Base's fields one more, of an id and type that may matter. */
-static bool mutate_base_field(const struct message *m, struct bytes *out, struct random *random)
+static bool mutate_base_field(const struct generated *m, struct bytes *out, struct random *random)
 {
     struct bytes field = {0};
     int16_t id = (int16_t)random_below(random, 8);
@@ -295,7 +296,7 @@ static bool mutate_base_field(const struct message *m, struct bytes *out, struct
     return true;
 }
 
-bool message_mutate(const struct message *m, enum mutation mutation, struct random *random,
+bool message_mutate(const struct generated *m, enum mutation mutation, struct random *random,
                     struct bytes *ret)
 {
     ret->len = 0;

@@ -48,16 +48,18 @@ static uint8_t *build(enum body_kind kind, const char *name, size_t name_len, in
 {
     size_t body_len = write_body(kind, code, text, text_len, NULL, 0);
     size_t header_len = codec_reply_header_size(name_len);
-    uint8_t *frame = guard_room(&guard, header_len + body_len);
+    size_t total = WIRE_FRAME_LEN_BYTES + header_len + body_len;
+    uint8_t *frame = guard_room(&guard, total);
+    uint8_t *message = frame + WIRE_FRAME_LEN_BYTES;
     enum wire_message_type type = kind == BODY_EXCEPTION ? WIRE_EXCEPTION : WIRE_REPLY;
 
+    wire_put32(frame, (uint32_t)(header_len + body_len));
     assert_int_equal(
-        codec_reply_header_write(frame, type, (const uint8_t *)name, name_len, seqid, body_len),
+        codec_reply_header_write(message, type, (const uint8_t *)name, name_len, seqid),
         header_len);
-    assert_int_equal(write_body(kind, code, text, text_len, frame + header_len, body_len),
+    assert_int_equal(write_body(kind, code, text, text_len, message + header_len, body_len),
                      body_len);
-    assert_int_equal(wire_get32(frame), header_len + body_len - WIRE_FRAME_LEN_BYTES);
-    *ret_len = header_len + body_len;
+    *ret_len = total;
     return frame;
 }
 

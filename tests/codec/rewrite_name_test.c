@@ -15,7 +15,7 @@
 
 #define SEQID_BEFORE 7
 #define SEQID_AFTER  99
-#define PREFIX       ((uint32_t)strlen("Service:"))
+#define PREFIX       ((uint16_t)strlen("Service:"))
 
 static struct guard guard;
 
@@ -62,23 +62,28 @@ static void subject_init(struct subject *s, const char *name)
 
 static void set_k(struct subject *s, const char *value)
 {
-    codec_rewrite_extra_set(&s->rewrite, s->frame + WIRE_FRAME_LEN_BYTES, &s->base,
-                            CODEC_EXTRA_ID_AUTO, "k", 1, value, strlen(value));
+    struct codec_entry entry = {"k", 1, value, strlen(value), {0, 0}};
+    assert_true(
+        codec_extra_find(s->frame + WIRE_FRAME_LEN_BYTES, &s->base.extra, "k", 1, &entry.old));
+    codec_rewrite_extra_set(&s->rewrite, &s->base, CODEC_EXTRA_ID_AUTO, &entry);
 }
 
-/* What goes out is that frame. */
-static void check(struct subject *s, uint32_t max_bytes, const char *name, const char *value)
+/* What goes out without the name's first bytes is that frame. */
+static void check(struct subject *s, uint16_t name_skip, uint32_t max_bytes, const char *name,
+                  const char *value)
 {
     struct iovec iov[CODEC_REWRITE_IOVS_MAX];
     struct bytes out = {0}, wanted = {0};
-    size_t total = 0;
-    size_t n = codec_rewrite_finish(&s->rewrite, s->frame, &s->scan.message, &s->base, s->body_len,
-                                    SEQID_AFTER, max_bytes, iov, &total);
+    const struct codec_rewrite_to to = {SEQID_AFTER, max_bytes, name_skip, WIRE_FRAME_LEN_BYTES};
+    uint32_t len = 0;
+    size_t n = codec_rewrite_finish(&s->rewrite, s->frame + WIRE_FRAME_LEN_BYTES, s->body_len,
+                                    &s->scan.message, &to, iov, &len);
+    wire_put32(iov[0].iov_base, len);
     for (size_t i = 0; i < n; i++) {
         bytes_put(&out, iov[i].iov_base, iov[i].iov_len);
     }
     put_frame(&wanted, name, value, SEQID_AFTER);
-    assert_int_equal(out.len, total);
+    assert_int_equal(out.len, WIRE_FRAME_LEN_BYTES + len);
     assert_int_equal(out.len, wanted.len);
     assert_memory_equal(out.p, wanted.p, wanted.len);
     bytes_done(&out);
@@ -92,8 +97,7 @@ static void test_the_name_alone(void **state)
     subject_init(&s, "Service:Visit");
     for (int attempt = 0; attempt < 2; attempt++) {
         codec_rewrite_begin(&s.rewrite);
-        codec_rewrite_name_strip(&s.rewrite, &s.scan.message, PREFIX);
-        check(&s, s.body_len, "Visit", "1");
+        check(&s, PREFIX, s.body_len, "Visit", "1");
         assert_false(s.rewrite.dropped);
     }
 }
@@ -104,8 +108,7 @@ static void test_an_empty_prefix_has_its_colon(void **state)
     struct subject s;
     subject_init(&s, ":Visit");
     codec_rewrite_begin(&s.rewrite);
-    codec_rewrite_name_strip(&s.rewrite, &s.scan.message, 1);
-    check(&s, s.body_len, "Visit", "1");
+    check(&s, 1, s.body_len, "Visit", "1");
 }
 
 static void test_no_prefix_is_no_edit(void **state)
@@ -114,9 +117,7 @@ static void test_no_prefix_is_no_edit(void **state)
     struct subject s;
     subject_init(&s, "Visit");
     codec_rewrite_begin(&s.rewrite);
-    codec_rewrite_name_strip(&s.rewrite, &s.scan.message, 0);
-    assert_int_equal(s.rewrite.splices_len, 0);
-    check(&s, s.body_len, "Visit", "1");
+    check(&s, 0, s.body_len, "Visit", "1");
 }
 
 /* Longer than the scratch: only its length is written anew. */
@@ -128,24 +129,21 @@ static void test_a_long_name(void **state)
     memset(name + PREFIX, 'v', WIRE_NAME_MAX_BYTES);
     subject_init(&s, name);
     codec_rewrite_begin(&s.rewrite);
-    codec_rewrite_name_strip(&s.rewrite, &s.scan.message, PREFIX);
-    check(&s, s.body_len, name + PREFIX, "1");
+    check(&s, PREFIX, s.body_len, name + PREFIX, "1");
 }
 
-/* In either order, and again for a second attempt. */
+/* And again for a second attempt. */
 static void test_beside_other_edits(void **state)
 {
     (void)state;
     struct subject s;
     subject_init(&s, "Service:Visit");
     codec_rewrite_begin(&s.rewrite);
-    codec_rewrite_name_strip(&s.rewrite, &s.scan.message, PREFIX);
     set_k(&s, "longer");
-    check(&s, s.body_len, "Visit", "longer");
+    check(&s, PREFIX, s.body_len, "Visit", "longer");
     codec_rewrite_begin(&s.rewrite);
     set_k(&s, "2");
-    codec_rewrite_name_strip(&s.rewrite, &s.scan.message, PREFIX);
-    check(&s, s.body_len, "Visit", "2");
+    check(&s, PREFIX, s.body_len, "Visit", "2");
 }
 
 /* The callee would not know the method otherwise. */
@@ -155,9 +153,8 @@ static void test_it_stays_where_others_are_dropped(void **state)
     struct subject s;
     subject_init(&s, "Service:Visit");
     codec_rewrite_begin(&s.rewrite);
-    codec_rewrite_name_strip(&s.rewrite, &s.scan.message, PREFIX);
     set_k(&s, "much longer than what the name has lost");
-    check(&s, s.body_len, "Visit", "1");
+    check(&s, PREFIX, s.body_len, "Visit", "1");
     assert_true(s.rewrite.dropped);
 }
 

@@ -100,9 +100,13 @@ static void subject_done(struct subject *s)
 static void subject_edit(struct subject *s, const struct edit *edit)
 {
     if (edit->kind == EDIT_EXTRA) {
-        codec_rewrite_extra_set(&s->rewrite, s->frame + WIRE_FRAME_LEN_BYTES, &s->base,
-                                edit->extra_id, edit->key, strlen(edit->key), edit->value,
-                                strlen(edit->value));
+        struct codec_entry entry = {
+            edit->key, strlen(edit->key), edit->value, strlen(edit->value), {0, 0}};
+        if (!codec_extra_find(s->frame + WIRE_FRAME_LEN_BYTES, &s->base.extra, entry.key,
+                              entry.key_len, &entry.old)) {
+            assert_int_equal(entry.old.off, 0); /* an entry that is new */
+        }
+        codec_rewrite_extra_set(&s->rewrite, &s->base, edit->extra_id, &entry);
     } else if (edit->kind == EDIT_LOG_ID) {
         codec_rewrite_log_id_set(&s->rewrite, &s->base, edit->value, strlen(edit->value));
     }
@@ -116,22 +120,26 @@ static void subject_edits(struct subject *s, const struct edit *edits, size_t n)
     }
 }
 
-/* Lays out and gathers; says how many vectors that took. */
+/* Lays out, puts the frame's length in front and gathers; says how many vectors that took. The bytes that
+ * came are another attempt's, too: nothing is written there. */
 static size_t subject_finish(struct subject *s, uint32_t max_frame_bytes)
 {
     struct iovec iov[CODEC_REWRITE_IOVS_MAX];
-    size_t total = 0;
-    size_t n = codec_rewrite_finish(&s->rewrite, s->frame, &s->scan.message, &s->base,
-                                    (uint32_t)s->came.len - WIRE_FRAME_LEN_BYTES, SEQID_AFTER,
-                                    max_frame_bytes, iov, &total);
+    const struct codec_rewrite_to to = {SEQID_AFTER, max_frame_bytes, 0, WIRE_FRAME_LEN_BYTES};
+    uint32_t len = 0;
+    size_t n = codec_rewrite_finish(&s->rewrite, s->frame + WIRE_FRAME_LEN_BYTES,
+                                    (uint32_t)s->came.len - WIRE_FRAME_LEN_BYTES, &s->scan.message,
+                                    &to, iov, &len);
 
     assert_in_range(n, 1, CODEC_REWRITE_IOVS_MAX);
+    wire_put32(iov[0].iov_base, len);
     s->out.len = 0;
     for (size_t i = 0; i < n; i++) {
         assert_true(iov[i].iov_len > 0);
         bytes_put(&s->out, iov[i].iov_base, iov[i].iov_len);
     }
-    assert_int_equal(s->out.len, total);
+    assert_int_equal(s->out.len, WIRE_FRAME_LEN_BYTES + len);
+    assert_memory_equal(s->frame, s->came.p, s->came.len);
     return n;
 }
 
@@ -199,121 +207,121 @@ static const struct row {
     struct edit edits[4];
     size_t iovs;
 } rows[] = {
-    {"no edit", LOG CALLER, LOG CALLER, {{0}}, 1},
+    {"no edit", LOG CALLER, LOG CALLER, {{0}}, 2},
     {"a value of the same width",
      LOG "0d0006 0b0b 00000001" K1,
      LOG "0d0006 0b0b 00000001" K2,
      {EXTRA("k", "2")},
-     1},
+     4},
     {"a longer value",
      LOG "0d0006 0b0b 00000002" K1 J5,
      LOG "0d0006 0b0b 00000002" K22 J5,
      {EXTRA("k", "22")},
-     3},
+     4},
     {"a shorter value",
      LOG "0d0006 0b0b 00000002" K22 J5,
      LOG "0d0006 0b0b 00000002" K2 J5,
      {EXTRA("k", "2")},
-     3},
+     4},
     {"an empty value",
      "0d0006 0b0b 00000001" K1,
      "0d0006 0b0b 00000001 00000001 6b 00000000",
      {EXTRA("k", "")},
-     3},
+     4},
     {"the last duplicate",
      "0d0006 0b0b 00000003" K1 K1 J5,
      "0d0006 0b0b 00000003" K1 K22 J5,
      {EXTRA("k", "22")},
-     3},
+     4},
     {"a new entry",
      LOG "0d0003 0b0b 00000001" K1 CALLER,
-     LOG "0d0003 0b0b 00000002" K1 J5 CALLER,
+     LOG "0d0003 0b0b 00000002" J5 K1 CALLER,
      {EXTRA("j", "5")},
-     3},
+     4},
     {"two new entries share a count and a vector",
      "0d0003 0b0b 00000001" K1,
-     "0d0003 0b0b 00000003" K1 J5 "00000001 6d 00000001 36",
+     "0d0003 0b0b 00000003" J5 "00000001 6d 00000001 36" K1,
      {EXTRA("j", "5"), EXTRA("m", "6")},
-     3},
+     4},
     {"an entry into 11/11",
      "0d0003 0b0b 00000000",
      "0d0003 0b0b 00000001" J5,
      {EXTRA("j", "5")},
-     3},
+     4},
     {"an entry into 0/0",
      "0d0003 0000 00000000" CALLER,
      "0d0003 0b0b 00000001" J5 CALLER,
      {EXTRA("j", "5")},
-     3},
+     4},
     {"0/0 stays where nothing is added",
      NO_LOG "0d0003 0000 00000000",
      LOG "0d0003 0000 00000000",
      {LOG_ID("L1")},
-     3},
+     4},
     {"a new Extra: the talk's",
      LOG CALLER,
      LOG CALLER "0d0003 0b0b 00000001" J5,
      {EXTRA("j", "5")},
-     3},
+     4},
     {"a new Extra: the canonical, by field 4",
      LOG "0b0004 00000000",
      LOG "0b0004 00000000 0d0006 0b0b 00000001" J5,
      {EXTRA("j", "5")},
-     3},
+     4},
     {"a new Extra: the canonical, by a string in 3",
      LOG "0b0003 00000000",
      LOG "0b0003 00000000 0d0006 0b0b 00000001" J5,
      {EXTRA("j", "5")},
-     3},
+     4},
     {"two entries of a new Extra",
      "",
      "0d0003 0b0b 00000002" K1 J5,
      {EXTRA("k", "1"), EXTRA("j", "5")},
-     3},
-    {"under a given id", LOG, LOG "0d0005 0b0b 00000001" J5, {EXTRA_IN(5, "j", "5")}, 3},
-    {"the given id is taken", "080006 00000000", "080006 00000000", {EXTRA_IN(6, "j", "5")}, 1},
-    {"the automatic id is taken", "080003 00000000", "080003 00000000", {EXTRA("j", "5")}, 1},
+     4},
+    {"under a given id", LOG, LOG "0d0005 0b0b 00000001" J5, {EXTRA_IN(5, "j", "5")}, 4},
+    {"the given id is taken", "080006 00000000", "080006 00000000", {EXTRA_IN(6, "j", "5")}, 2},
+    {"the automatic id is taken", "080003 00000000", "080003 00000000", {EXTRA("j", "5")}, 2},
     {"6 is taken",
      "0b0004 00000000 0b0006 00000000",
      "0b0004 00000000 0b0006 00000000",
      {EXTRA("j", "5")},
-     1},
-    {"no id of Extra", LOG, LOG, {EXTRA_IN(7, "j", "5"), EXTRA_IN(2, "j", "5")}, 1},
+     2},
+    {"no id of Extra", LOG, LOG, {EXTRA_IN(7, "j", "5"), EXTRA_IN(2, "j", "5")}, 2},
     {"a present Extra wins over a given id",
      "0d0003 0b0b 00000001" K1,
-     "0d0003 0b0b 00000002" K1 J5,
+     "0d0003 0b0b 00000002" J5 K1,
      {EXTRA_IN(6, "j", "5")},
-     3},
-    {"an empty LogID", NO_LOG CALLER, LOG CALLER, {LOG_ID("L1")}, 3},
-    {"an absent LogID", CALLER, CALLER LOG, {LOG_ID("L1")}, 3},
-    {"a LogID is kept", LOG, LOG, {LOG_ID("other")}, 1},
-    {"field 1 is taken", "080001 00000000", "080001 00000000", {LOG_ID("L1")}, 1},
+     4},
+    {"an empty LogID", NO_LOG CALLER, LOG CALLER, {LOG_ID("L1")}, 4},
+    {"an absent LogID", CALLER, CALLER LOG, {LOG_ID("L1")}, 4},
+    {"a LogID is kept", LOG, LOG, {LOG_ID("other")}, 2},
+    {"field 1 is taken", "080001 00000000", "080001 00000000", {LOG_ID("L1")}, 2},
     {"a new LogID goes behind Extra, whatever comes first",
      CALLER,
      CALLER "0d0003 0b0b 00000002" K1 J5 LOG,
      {EXTRA("k", "1"), LOG_ID("L1"), EXTRA("j", "5")},
-     5},
+     6},
     {"a new LogID goes behind the entries of the last field",
      "0d0003 0b0b 00000001" K1,
-     "0d0003 0b0b 00000002" K1 J5 LOG,
+     "0d0003 0b0b 00000002" J5 K1 LOG,
      {LOG_ID("L1"), EXTRA("j", "5")},
-     4},
+     6},
     {"only one of Extra and LogID can be field 1",
      "",
      "0d0001 0b0b 00000001" J5,
      {EXTRA_IN(1, "j", "5"), LOG_ID("L1")},
-     3},
-    {"... the first", "", LOG, {LOG_ID("L1"), EXTRA_IN(1, "j", "5")}, 3},
+     4},
+    {"... the first", "", LOG, {LOG_ID("L1"), EXTRA_IN(1, "j", "5")}, 4},
     {"one entry replaced twice",
      "0d0003 0b0b 00000001" K1,
      "0d0003 0b0b 00000001" K22,
      {EXTRA("k", "333"), EXTRA("k", "22")},
-     3},
+     4},
     {"a value replaced and an entry added",
      NO_LOG "0d0003 0b0b 00000001" K1,
-     LOG "0d0003 0b0b 00000002" K22 J5,
+     LOG "0d0003 0b0b 00000002" J5 K22,
      {EXTRA("j", "5"), EXTRA("k", "22"), LOG_ID("L1")},
-     6},
+     8},
 };
 
 static void test_rows(void **state)
@@ -361,15 +369,14 @@ static void test_scratch_is_full(void **state)
     struct bytes base = {0};
     struct bytes after = {0};
     struct subject s;
-    char value[CODEC_REWRITE_SCRATCH_BYTES + 2];
+    char value[CODEC_REWRITE_EDITS_BYTES + 2];
 
     memset(value, 'v', sizeof value);
     put_alphabet(&base, "1", 2);
-    put_alphabet(&after, "1", 2);
-    wire_put32(after.p + 5, 3);
-    bytes_put_text(&after, "fits");
-    bytes_put_text(&after, "in");
-    for (size_t len = CODEC_REWRITE_SCRATCH_BYTES - 3; len < sizeof value; len++) {
+    bytes_put_hex(&after,
+                  "0d0006 0b0b 00000003 00000004 66697473 00000002 696e"); /* "fits", "in" */
+    bytes_put_hex(&after, "00000001 61 00000001 31 00000001 62 00000001 31");
+    for (size_t len = CODEC_REWRITE_EDITS_BYTES - 3; len < sizeof value; len++) {
         char text[sizeof value];
         memcpy(text, value, sizeof text);
         text[len] = '\0';
@@ -405,7 +412,7 @@ static void test_splices_are_used_up(void **state)
     subject_edit(&s, &(struct edit)EXTRA("i", "22"));
     subject_edit(&s, &(struct edit)LOG_ID("L"));
     size_t n = subject_finish(&s, WIRE_FRAME_BYTES_DEFAULT);
-    assert_int_equal(n, CODEC_REWRITE_IOVS_MAX);
+    assert_int_equal(n, 2 * CODEC_REWRITE_SPLICES_MAX + 2); /* header, and what is between them */
     assert_true(s.rewrite.dropped);
     check_out("eight of nine", &s, &after);
     subject_done(&s);
@@ -443,7 +450,7 @@ static void test_a_second_attempt_without_room(void **state)
     struct subject s;
 
     bytes_put_hex(&base, NO_LOG "0d0006 0b0b 00000001" K1);
-    bytes_put_hex(&after, NO_LOG "0d0006 0b0b 00000002" K2 J5);
+    bytes_put_hex(&after, NO_LOG "0d0006 0b0b 00000002" J5 K2);
     subject_init(&s, &base);
     subject_edit(&s, &(struct edit)EXTRA("k", "2"));
     subject_edit(&s, &(struct edit)EXTRA("j", "5"));
@@ -454,9 +461,7 @@ static void test_a_second_attempt_without_room(void **state)
     subject_edit(&s, &(struct edit)EXTRA("j", "much longer"));
     (void)subject_finish(&s, (uint32_t)s.came.len + 10);
     assert_true(s.rewrite.dropped);
-    after.len = 0;
-    bytes_put_hex(&after, NO_LOG "0d0006 0b0b 00000001" K2);
-    check_out("the second", &s, &after);
+    check_out("the second", &s, &base); /* as it came: the first attempt has left no trace */
     subject_done(&s);
     bytes_done(&base);
     bytes_done(&after);
@@ -468,19 +473,50 @@ static void test_without_base(void **state)
     struct codec_scan scan;
     struct codec_rewrite rewrite;
     struct iovec iov[CODEC_REWRITE_IOVS_MAX];
-    size_t total;
+    const struct codec_rewrite_to to = {99, 14, 0, 6};
+    uint32_t len;
 
-    bytes_put32(&b, 14);
     bytes_put_header(&b, WIRE_CALL, "f", 1);
     bytes_put8(&b, WIRE_STOP);
     codec_scan_begin(&scan, CODEC_SCAN_REQUEST, 14);
-    assert_int_equal(codec_scan_run(&scan, b.p + 4, 14, 14), CODEC_SCAN_DONE);
+    assert_int_equal(codec_scan_run(&scan, b.p, 14, 14), CODEC_SCAN_DONE);
     codec_rewrite_begin(&rewrite);
-    assert_int_equal(
-        codec_rewrite_finish(&rewrite, b.p, &scan.message, NULL, 14, 99, 14, iov, &total), 1);
-    assert_int_equal(total, 18);
-    assert_ptr_equal(iov[0].iov_base, b.p);
-    assert_int_equal(wire_get32(b.p + 4 + scan.message.seqid_off), 99);
+    assert_int_equal(codec_rewrite_finish(&rewrite, b.p, 14, &scan.message, &to, iov, &len), 2);
+    assert_int_equal(len, 14);
+    assert_int_equal(iov[0].iov_len, 6 + 13); /* head, header and seqid */
+    uint8_t *header = (uint8_t *)iov[0].iov_base + 6;
+    assert_memory_equal(header, b.p, 9);
+    assert_int_equal(wire_get32(header + 9), 99);
+    assert_ptr_equal(iov[1].iov_base, b.p + 13);
+    bytes_done(&b);
+}
+
+/* A header that is too long for the scratch goes out from where it lies. */
+static void test_a_long_name(void **state)
+{
+    char name[512];
+    struct bytes b = {0};
+    struct codec_scan scan;
+    struct codec_rewrite rewrite;
+    struct iovec iov[CODEC_REWRITE_IOVS_MAX];
+    const struct codec_rewrite_to to = {99, 1000, 0, CODEC_REWRITE_HEAD_MAX};
+    uint32_t len;
+
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    bytes_put_header(&b, WIRE_CALL, name, 1);
+    bytes_put8(&b, WIRE_STOP);
+    codec_scan_begin(&scan, CODEC_SCAN_REQUEST, (uint32_t)b.len);
+    assert_int_equal(codec_scan_run(&scan, b.p, b.len, b.len), CODEC_SCAN_DONE);
+    codec_rewrite_begin(&rewrite);
+    size_t n = codec_rewrite_finish(&rewrite, b.p, (uint32_t)b.len, &scan.message, &to, iov, &len);
+    assert_int_equal(n, 4);
+    assert_int_equal(len, b.len);
+    assert_int_equal(iov[0].iov_len, CODEC_REWRITE_HEAD_MAX + 8);
+    assert_ptr_equal(iov[1].iov_base, b.p + 8);
+    assert_int_equal(iov[1].iov_len, sizeof name - 1);
+    assert_int_equal(wire_get32(iov[2].iov_base), 99);
+    assert_int_equal(iov[3].iov_len, 1);
     bytes_done(&b);
 }
 
@@ -495,6 +531,7 @@ struct model_field {
     char text[16];
     uint8_t key_type; /* value types are the same */
     uint32_t entries_len;
+    uint32_t added; /* of them, by edits */
     char entries[MODEL_ENTRIES_MAX][2][16];
 };
 
@@ -577,11 +614,16 @@ static struct model_field *model_extra(struct model *model)
     return NULL;
 }
 
+/* New entries go in front of those that were there, in the order in which they are added. */
 static void model_add_entry(struct model_field *field, const struct edit *edit)
 {
+    uint32_t at = field->added++;
+
     field->key_type = WIRE_STRING;
-    strcpy(field->entries[field->entries_len][0], edit->key);
-    strcpy(field->entries[field->entries_len][1], edit->value);
+    memmove(field->entries[at + 1], field->entries[at],
+            (field->entries_len - at) * sizeof field->entries[0]);
+    strcpy(field->entries[at][0], edit->key);
+    strcpy(field->entries[at][1], edit->value);
     field->entries_len++;
 }
 
@@ -624,7 +666,7 @@ static void model_set_log_id(struct model *model, const struct edit *edit)
 }
 
 /* One attempt with random values; some of n edits may not be possible. */
-static bool attempt_random(struct subject *s, struct model model, size_t n, int extra_id,
+static void attempt_random(struct subject *s, struct model model, size_t n, int extra_id,
                            struct random *random)
 {
     struct edit edits[] = {
@@ -645,20 +687,18 @@ static bool attempt_random(struct subject *s, struct model model, size_t n, int 
     }
     model_put(&model, &after);
     subject_edits(s, edits, n);
-    bool in_place = subject_finish(s, WIRE_FRAME_BYTES_DEFAULT) == 1;
+    (void)subject_finish(s, WIRE_FRAME_BYTES_DEFAULT);
     assert_false(s->rewrite.dropped);
     check_out("random edits", s, &after);
     for (size_t k = 0; k < n; k++) {
         check_callee_sees(s, &edits[k], possible[k]);
     }
     bytes_done(&after);
-    return in_place;
 }
 
 static void test_random_edits(void **state)
 {
     struct random random = {99};
-    unsigned in_one_vector = 0;
 
     for (unsigned i = 0; i < RANDOM_EDITS; i++) {
         struct model model;
@@ -669,14 +709,12 @@ static void test_random_edits(void **state)
         model_fill(&model, &random);
         model_put(&model, &before);
         subject_init(&s, &before);
-        /* Whatever the first attempt wrote, the second one's bytes are those of an only one. */
-        in_one_vector += attempt_random(&s, model, n, extra_id, &random);
-        (void)attempt_random(&s, model, n, extra_id, &random);
+        /* The second attempt's bytes are those of an only one. */
+        attempt_random(&s, model, n, extra_id, &random);
+        attempt_random(&s, model, n, extra_id, &random);
         subject_done(&s);
         bytes_done(&before);
     }
-    print_message("rewrite: %u frames edited, %u of them in place alone\n", RANDOM_EDITS,
-                  in_one_vector);
 }
 
 int main(void)
@@ -688,6 +726,7 @@ int main(void)
         cmocka_unit_test(test_frame_limit_drops_all_edits),
         cmocka_unit_test(test_a_second_attempt_without_room),
         cmocka_unit_test(test_without_base),
+        cmocka_unit_test(test_a_long_name),
         cmocka_unit_test(test_random_edits),
     };
 

@@ -218,7 +218,7 @@ static unsigned seen(enum mutation mutation, bool is_request)
 }
 
 /* The mutation seen least so far of those that this message has a place for. */
-static enum mutation mutate_scarcest(const struct message *message, struct random *random,
+static enum mutation mutate_scarcest(const struct generated *message, struct random *random,
                                      struct bytes *damaged)
 {
     enum mutation best = MUTATION_CUT;
@@ -235,7 +235,7 @@ static enum mutation mutate_scarcest(const struct message *message, struct rando
     return best;
 }
 
-static void check_one(struct message *message, struct random *random, unsigned number)
+static void check_one(struct generated *message, struct random *random, unsigned number)
 {
     static struct bytes damaged;
 
@@ -255,13 +255,13 @@ static void check_one(struct message *message, struct random *random, unsigned n
 
 static void test_agreement(void **state)
 {
-    static struct message message;
+    static struct generated message;
     struct random random = {SEED};
 
     for (unsigned i = 0; i < MESSAGES; i++) {
         check_one(&message, &random, i);
     }
-    message_done(&message);
+    generated_done(&message);
     print_message("%u accepted ones read by libthrift_c_glib (%u with Base), %u beyond it, "
                   "%u cut everywhere\n",
                   read_by_glib, with_base, not_for_glib, every_cut);

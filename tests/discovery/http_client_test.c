@@ -370,8 +370,8 @@ static void test_many(void **state)
     }
 }
 
-/* The address is the caller's, the rest the URL's; nothing is looked up, and two addresses of one name
- * have connections of their own. */
+/* The address is the caller's, the rest the URL's; nothing is looked up, and two addresses of one
+ * name have connections of their own. */
 static void test_connect_to(void **state)
 {
     char url[64];

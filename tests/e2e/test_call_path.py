@@ -119,7 +119,7 @@ def test_upstream_seqids_in_flight_differ(world):
     for link in links:
         for _ in range(10):
             assert link.message().server == "a"
-    # Slot and generation, per upstream connection: none is used twice in a row on one of them.
+    # They count up per upstream connection, from a number of its own.
     assert len({request.seqid for request in callee.requests}) > 1
 
 

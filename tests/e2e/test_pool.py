@@ -264,7 +264,7 @@ EDITED = {
     "shorter, LogID kept": (wire.base(log_id="mine", extra=[(wire.REMAIN, "20000000"), ("z", "2")]),
                             lambda log, left: wire.base(log, extra=[(wire.REMAIN, left), ("z", "2")])),
     "entry and LogID added": (wire.base(log_id=None, extra=[("a", "1")]),
-                              lambda log, left: wire.base(None, extra=[("a", "1"), (wire.REMAIN, left)])
+                              lambda log, left: wire.base(None, extra=[(wire.REMAIN, left), ("a", "1")])
                               + [(1, S, log)]),
     "Extra was empty": (wire.base(log_id="mine", extra=wire.Raw(b"\0" * 6)),
                         lambda log, left: wire.base(log, extra=[(wire.REMAIN, left)])),

@@ -25,6 +25,7 @@
 #include <cmocka.h>
 
 #define WORLD_SNAPSHOTS_MAX 64
+#define WORLD_ENDPOINTS_MAX 64
 #define WORLD_NOW_MS        UINT64_C(1700000000000)
 
 struct world {
@@ -35,6 +36,9 @@ struct world {
     struct disc_snapshot *old[WORLD_SNAPSHOTS_MAX];
     bool begun;
     int64_t revision;
+    uint32_t workers;                                      /* that endpoints are for; 0: one */
+    struct endpoint_state *endpoints[WORLD_ENDPOINTS_MAX]; /* the first ones; NULL: detached */
+    uint32_t endpoints_len;
 };
 
 /* libthrift_c_glib loses some bytes per object that it encodes (only the templates do, once per
@@ -47,12 +51,36 @@ const char *__lsan_default_suppressions(void)
 
 static inline void *world_attach(void *owner, const char *key, const struct disc_endpoint *endpoint)
 {
-    return endpoint_state_new(endpoint->address, endpoint->host, endpoint->port, 1);
+    struct world *world = owner;
+    struct endpoint_state *state = endpoint_state_new(
+        endpoint->address, endpoint->host, endpoint->port, world->workers ? world->workers : 1);
+    if (world->endpoints_len < WORLD_ENDPOINTS_MAX) {
+        world->endpoints[world->endpoints_len++] = state;
+    }
+    return state;
+}
+
+/* By its address, as keys have it. */
+static inline struct endpoint_state *world_endpoint_state(const struct world *world,
+                                                          const char *address)
+{
+    for (uint32_t i = 0; i < world->endpoints_len; i++) {
+        if (world->endpoints[i] && strcmp(world->endpoints[i]->address, address) == 0) {
+            return world->endpoints[i];
+        }
+    }
+    return NULL;
 }
 
 static inline void world_detach(void *owner, void *state)
 {
-    (void)endpoint_state_unref(state); /* always NULL */
+    struct world *world = owner;
+    struct endpoint_state *endpoint = state;
+    for (uint32_t i = 0; i < world->endpoints_len; i++) {
+        world->endpoints[i] = world->endpoints[i] == state ? NULL : world->endpoints[i];
+    }
+    atomic_store(&endpoint->gone, true);
+    (void)endpoint_state_unref(endpoint); /* always NULL */
 }
 
 static inline void world_publish(void *owner, struct disc_snapshot *snapshot)

@@ -66,6 +66,16 @@ deny 'uv\.h' 'in discovery libuv belongs to the I/O files' \
       file_source.h state_file.c state_file.h state_saver.c state_saver.h)
 deny 'sidecar/(data|admin|server|cli)/' 'shared is below data, admin, server and cli' $shared
 deny 'sidecar/(admin|server|cli)/' 'data is below admin, server and cli' $data
+
+# under <folder> <the folders of data that are above it>: what is above is unknown below.
+under() { deny "sidecar/data/($2)/|sidecar/data/plane" "data/$1 is below $(printf '%s' "$2" | tr '|' ' ')" $(sources sidecar/data/"$1"); }
+under loop 'io|route|upstream|call|session'
+under io 'route|upstream|call|session'
+under route 'loop|io|upstream|call|session'
+under upstream 'call|session'
+under call 'session'
+under session 'none'
+
 deny 'sidecar/(server|cli)/' 'admin is below server and cli' $admin
 deny 'sidecar/(shared|data|admin|server|cli)/' 'base uses nothing else of the process' $base
 deny 'sidecar/data/session' 'admin never touches a session' $admin
@@ -76,6 +86,8 @@ deny 'yaml\.h' 'libyaml lives in discovery/file/yaml_reader.c' $(except "$all" d
 deny 'microhttpd' 'libmicrohttpd lives in sidecar/admin/http.c' $(except "$all" sidecar/admin/http.c)
 deny 'uv\.h' 'state machines take events and time, no libuv' \
     $(find sidecar discovery -name '*_fsm*.[ch]' -o -name 'etcd_codec.[ch]')
+deny 'uv\.h' 'in the call path libuv is known to its driver, its transport and the listener' \
+    $(except "$(find sidecar/data -name '*.[ch]')" uv_driver.c uv_driver.h transport_uv.c transport_uv.h listener.c listener.h)
 deny 'stdatomic\.h' 'atomics live in sidecar/shared and in discovery/base/refcount.h' \
     $(except "$(printf '%s\n' "$all" | grep -v '^sidecar/shared/')" discovery/base/refcount.h)
 

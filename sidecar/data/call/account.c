@@ -2,8 +2,8 @@
  * sidecar/data/call/account.c: a call is counted, measured and logged in one place, once.
  * SPDX-License-Identifier: Apache-2.0
  */
+#include "sidecar/base/log.h"
 #include "sidecar/data/call/call.h"
-#include "sidecar/data/upstream/upstream_conn.h"
 #include "sidecar/shared/record.h"
 
 #include <string.h>
@@ -11,12 +11,15 @@
 /* Failures are always logged, up to so many a second and worker, and counted above that; successes by
  * access_log's share. */
 #define LOGGED_FAILURES_PER_S 100
+/* Timeouts of a method that was never answered before the log names it; and how much of its tuple. */
+#define NEVER_ANSWERED_CALLS 3
+#define HINT_TUPLE_BYTES     200
 
 static bool wants_record(struct call *call)
 {
     struct worker *worker = call->worker;
-    if (call->reason == REASON_OK) {
-        double share = call->route ? call->route->config.access_log : 0;
+    if (call->outcome.reason == REASON_OK) {
+        double share = call->plan.route ? call->plan.route->config.access_log : 0;
         /* 53 random bits, so that share 1 is always and share 0 never. */
         return share > 0 && (double)(lb_random_next(&worker->random) >> 11) * 0x1p-53 < share;
     }
@@ -36,14 +39,14 @@ static bool wants_record(struct call *call)
 static void gather_strings(const struct call *call, const struct disc_tuple *tuple,
                            struct disc_str strings[RECORD_STRINGS])
 {
-    strings[RECORD_LOG_ID] = disc_str_of(call->log_id, call->log_id_len);
+    strings[RECORD_LOG_ID] = disc_str_of(call->request.log_id, call->request.log_id_len);
     for (int i = 0; i < DISC_NAMES; i++) {
         strings[RECORD_FROM + i] = tuple->name[i];
     }
     strings[RECORD_UPSTREAM] =
-        disc_str_of_z(call->attempt.endpoint ? call->attempt.endpoint->address : NULL);
-    strings[RECORD_CLUSTER] = call->cluster;
-    const struct route *route = call->route;
+        disc_str_of_z(call->outcome.endpoint ? call->outcome.endpoint->address : NULL);
+    strings[RECORD_CLUSTER] = call->plan.cluster;
+    const struct route *route = call->plan.route;
     strings[RECORD_RULE_TRAFFIC] =
         disc_str_of_z(route && route->traffic ? route->traffic->key : NULL);
     strings[RECORD_RULE_CONFIG] =
@@ -52,10 +55,11 @@ static void gather_strings(const struct call *call, const struct disc_tuple *tup
 
 static uint64_t bytes_out(const struct call *call, const struct disc_tuple *tuple)
 {
-    if (call->oneway || call->reason == REASON_DOWNSTREAM_GONE) {
+    const struct message *reply = &call->outcome.reply;
+    if (call->request.wire.oneway || call->outcome.reason == REASON_DOWNSTREAM_GONE) {
         return 0;
     }
-    return call->reply ? call->reply_len : answer_size(call, tuple);
+    return framing_framed.head_bytes + (reply->body ? reply->len : answer_size(call, tuple));
 }
 
 static void write_record(struct call *call, const struct disc_tuple *tuple, uint64_t total_us)
@@ -76,13 +80,13 @@ static void write_record(struct call *call, const struct disc_tuple *tuple, uint
     }
     *record = (struct record_call){
         .type = RECORD_CALL,
-        .reason = call->reason,
-        .ts_unix_us = worker_unix_us(),
+        .reason = call->outcome.reason,
+        .ts_unix_us = worker_unix_us(worker),
         .total_us = total_us,
-        .upstream_us = call->upstream_us,
-        .deadline_ms = call->budget_ms,
-        .left_ms = (int64_t)(call->deadline_ms - worker_now_ms(worker)),
-        .bytes_in = call->frame_len,
+        .upstream_us = call->outcome.upstream_us,
+        .deadline_ms = call->budget.total_ms,
+        .left_ms = (int64_t)(call->budget.deadline_ms - worker_now_ms(worker)),
+        .bytes_in = call->request.bytes,
         .bytes_out = bytes_out(call, tuple),
         .attempts = call->tries,
     };
@@ -96,28 +100,62 @@ static void write_record(struct call *call, const struct disc_tuple *tuple, uint
     worker->env->notify_control(worker->env->owner);
 }
 
-void account_call(struct call *call)
+/* Whether this worker has seen the method's calls end by a timeout alone, and often enough. */
+static bool was_never_answered(const struct tuple_counts *counts)
 {
-    if (call->accounted) {
+    uint64_t answered = 0;
+    const enum reason answers[] = {REASON_OK, REASON_APP_EXCEPTION, REASON_APP_FAILURE};
+    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        answered += atomic_load_explicit(&counts->reason[answers[i]], memory_order_relaxed);
+    }
+    return answered == 0 && atomic_load_explicit(&counts->reason[REASON_TIMEOUT],
+                                                 memory_order_relaxed) >= NEVER_ANSWERED_CALLS;
+}
+
+/* Some clients send oneway methods as CALL to this day (docs/attach.md): each then lasts until its deadline. */
+static void hint_at_oneway(struct call *call)
+{
+    const struct route *route = call->plan.route;
+    const struct endpoint_state *endpoint = call->outcome.endpoint;
+    char tuple[DISC_TUPLE_ENCODED_MAX_BYTES];
+    if (!endpoint || !atomic_load_explicit(&endpoint->has_answered, memory_order_relaxed) ||
+        !was_never_answered(route->counts) || !tuple_state_first_hint(route->state)) {
         return;
     }
-    call->accounted = true;
-    struct tuple_counts *counts = call->route->counts;
-    uint64_t total_us = worker_now_us() - call->start_us;
-    counter_own_add(&counts->inflight, (uint64_t)-1);
-    tuple_counts_add(counts, call->reason, total_us, worker_now_ms(call->worker));
+    size_t len = disc_tuple_encode(&route->tuple, tuple, sizeof tuple);
+    len = len < HINT_TUPLE_BYTES ? len : HINT_TUPLE_BYTES;
+    worker_log(
+        call->worker, LOG_WARN, "call", "never_answered",
+        "%.*s: no call was ever answered, others of this callee are: of a oneway method that "
+        "its client sends as CALL, \"oneway\": true in `config` is the cure",
+        (int)len, tuple);
+}
+
+void account_call(struct call *call)
+{
+    if (call->outcome.accounted) {
+        return;
+    }
+    call->outcome.accounted = true;
+    struct tuple_counts *counts = call->plan.route->counts;
+    uint64_t total_us = worker_now_us(call->worker) - call->budget.start_us;
+    stages_give(call->plan.route, call->plan.taken);
+    tuple_counts_add(counts, call->outcome.reason, total_us, worker_now_ms(call->worker));
+    if (call->outcome.reason == REASON_TIMEOUT) {
+        hint_at_oneway(call);
+    }
     if (wants_record(call)) {
-        write_record(call, &call->route->tuple, total_us);
+        write_record(call, &call->plan.route->tuple, total_us);
     }
 }
 
 void account_unrouted(struct call *call, const struct disc_tuple *tuple)
 {
     struct worker *worker = call->worker;
-    call->accounted = true;
-    uint64_t total_us = worker_now_us() - call->start_us;
+    call->outcome.accounted = true;
+    uint64_t total_us = worker_now_us(call->worker) - call->budget.start_us;
     struct tuple_state *state = tuple_table_get(worker->env->tuples, tuple);
-    tuple_counts_add(tuple_state_counts(state, worker->index), call->reason, total_us,
+    tuple_counts_add(tuple_state_counts(state, worker->index), call->outcome.reason, total_us,
                      worker_now_ms(worker));
     tuple_state_unref(state);
     if (wants_record(call)) {

@@ -1,5 +1,5 @@
 /*
- * sidecar/data/call/answer.c: what tside answers itself (contract, section 3).
+ * sidecar/data/call/answer.c: what tside answers itself (docs/specification.md, section 3).
  *
  * A configured degrade reply, or a TApplicationException whose message begins with the reason, says
  * what decided, names the tuple, and ends with the command that explains it.
@@ -7,7 +7,6 @@
  */
 #include "codec/reply_build.h"
 #include "sidecar/data/call/call.h"
-#include "sidecar/data/session/session.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -15,20 +14,21 @@
 #include <string.h>
 
 /* Reason, detail and address, then the tuple twice at most (encoded names). */
-#define ANSWER_TUPLE_MAX (4 * DISC_NAMES * (DISC_NAME_MAX_BYTES + 1))
+#define ANSWER_TUPLE_MAX ((size_t)4 * DISC_NAMES * (DISC_NAME_MAX_BYTES + 1))
 #define ANSWER_TEXT_MAX  (512 + 2 * ANSWER_TUPLE_MAX)
 
 static const struct disc_tuple *tuple_of(const struct call *call, const struct disc_tuple *tuple)
 {
-    return tuple ? tuple : &call->route->tuple;
+    return tuple ? tuple : &call->plan.route->tuple;
 }
 
 static const struct disc_degrade *degrade_of(const struct call *call)
 {
-    if (call->reason != REASON_DEGRADED || !call->route || !call->route->degrade) {
+    if (call->outcome.reason != REASON_DEGRADED || !call->plan.route ||
+        !call->plan.route->degrade) {
         return NULL;
     }
-    const struct disc_degrade *degrade = &call->route->degrade->degrade;
+    const struct disc_degrade *degrade = &call->plan.route->degrade->degrade;
     return degrade->reply == DISC_REPLY_DEFAULT ? NULL : degrade;
 }
 
@@ -52,14 +52,14 @@ static void show_tuple(const struct disc_tuple *tuple, char out[ANSWER_TUPLE_MAX
 static size_t write_text(const struct call *call, const struct disc_tuple *tuple, char *text)
 {
     char names[ANSWER_TUPLE_MAX];
-    const struct endpoint_state *endpoint = call->attempt.endpoint;
+    const struct endpoint_state *endpoint = call->outcome.endpoint;
     show_tuple(tuple, names);
 
-    size_t len =
-        (size_t)snprintf(text, ANSWER_TEXT_MAX, "[tside %s] %s: ", reason_str(call->reason), names);
-    len = append(text, len, call->detail ? call->detail : "", call->detail_number);
-    if (call->cause) {
-        len += (size_t)snprintf(text + len, ANSWER_TEXT_MAX - len, ": %s", call->cause);
+    size_t len = (size_t)snprintf(text, ANSWER_TEXT_MAX,
+                                  "[tside %s] %s: ", reason_str(call->outcome.reason), names);
+    len = append(text, len, call->outcome.detail ? call->outcome.detail : "", call->outcome.number);
+    if (call->outcome.cause) {
+        len += (size_t)snprintf(text + len, ANSWER_TEXT_MAX - len, ": %s", call->outcome.cause);
     }
     if (endpoint) {
         len += (size_t)snprintf(text + len, ANSWER_TEXT_MAX - len, ", endpoint %s, try %u",
@@ -71,14 +71,17 @@ static size_t write_text(const struct call *call, const struct disc_tuple *tuple
 
 static int32_t exception_type(const struct call *call)
 {
-    return call->reason == REASON_BAD_REQUEST ? WIRE_EXCEPTION_PROTOCOL_ERROR
-                                              : WIRE_EXCEPTION_INTERNAL_ERROR;
+    if (call->outcome.unknown_method) {
+        return WIRE_EXCEPTION_UNKNOWN_METHOD;
+    }
+    return call->outcome.reason == REASON_BAD_REQUEST ? WIRE_EXCEPTION_PROTOCOL_ERROR
+                                                      : WIRE_EXCEPTION_INTERNAL_ERROR;
 }
 
 /* The bare name, under which a client knows its answer. A call without a route still has its frame. */
 static struct disc_str name_of(const struct call *call)
 {
-    return call->route ? call->route->tuple.name[DISC_METHOD] : call_bare_name(call);
+    return call->plan.route ? call->plan.route->tuple.name[DISC_METHOD] : call_bare_name(call);
 }
 
 size_t answer_size(const struct call *call, const struct disc_tuple *tuple)
@@ -104,40 +107,15 @@ void answer_write(const struct call *call, const struct disc_tuple *tuple, uint8
     if (degrade) {
         enum wire_message_type type =
             degrade->reply == DISC_REPLY_EXCEPTION ? WIRE_EXCEPTION : WIRE_REPLY;
-        size_t n = codec_reply_header_write(out, type, bytes, name.len, call->message.seqid,
-                                            degrade->body_len);
+        size_t n =
+            codec_reply_header_write(out, type, bytes, name.len, call->request.message.seqid);
         memcpy(out + n, degrade->body, degrade->body_len);
         return;
     }
     char text[ANSWER_TEXT_MAX];
     size_t len = write_text(call, tuple_of(call, tuple), text);
     size_t body_len = codec_body_exception(templates, exception_type(call), text, len, NULL, 0);
-    size_t n = codec_reply_header_write(out, WIRE_EXCEPTION, bytes, name.len, call->message.seqid,
-                                        body_len);
+    size_t n =
+        codec_reply_header_write(out, WIRE_EXCEPTION, bytes, name.len, call->request.message.seqid);
     (void)codec_body_exception(templates, exception_type(call), text, len, out + n, body_len);
-}
-
-bool answer_push(struct call *call)
-{
-    struct worker *worker = call->worker;
-    struct stream *stream = &call->session->stream;
-    if (!call->route) {
-        return false; /* memory was short when the answer should have been encoded */
-    }
-    size_t len = answer_size(call, NULL);
-    uint8_t *out = arena_take(&worker->arena, len);
-    if (out) {
-        answer_write(call, NULL, out);
-        return stream_push(stream, out, len);
-    }
-    out = buffers_alloc(&worker->buffers, len);
-    if (!out) {
-        return false;
-    }
-    answer_write(call, NULL, out);
-    if (!stream_push_block(stream, out, 0, len)) {
-        buffers_free(&worker->buffers, out);
-        return false;
-    }
-    return true;
 }

@@ -1,250 +1,378 @@
 /*
- * sidecar/data/call/attempt.c: one try of a call on one endpoint.
- *
- * Endpoint, connection, sending, and how it ended. What provably never left, or of which the
- * last byte was not taken by the kernel, is tried again for free: a framed callee cannot run half a
- * frame. What may have reached the callee is not (until `retry` is built).
+ * sidecar/data/call/attempt.c: see attempt.h.
  * SPDX-License-Identifier: Apache-2.0
  */
+#include "sidecar/data/call/attempt.h"
+
+#include "sidecar/base/decimal.h"
 #include "sidecar/data/call/call.h"
 
-#include "sidecar/data/session/session.h"
-#include "sidecar/data/upstream/endpoint_pool.h"
-#include "sidecar/data/upstream/upstream_conn.h"
-
-#include <stdio.h>
+#include <assert.h>
 #include <string.h>
 
-/* ---- the connection ------------------------------------------------------------------------ */
+/* From this try on a call wants a connection of its own making: idle ones have died under it. */
+#define FRESH_FROM_TRY 3
 
-static void count_inflight(struct call *call)
+static struct attempt *attempt_of(struct event *event)
 {
-    atomic_fetch_add_explicit(&call->attempt.endpoint->inflight, 1, memory_order_relaxed);
-    call->route->attempts++;
-    call->attempt.counted = true;
+    return container_of(event, struct attempt, lease.event);
 }
 
-static void uncount_inflight(struct call *call)
+static const struct route_config *config_of(const struct attempt *attempt)
 {
-    if (call->attempt.counted) {
-        atomic_fetch_sub_explicit(&call->attempt.endpoint->inflight, 1, memory_order_relaxed);
-        call->route->attempts--;
-        call->attempt.counted = false;
+    return &attempt->call->plan.route->config;
+}
+
+/* ---- timers ---------------------------------------------------------------------------------- */
+
+/* The loop's time is cut to milliseconds: never early. 0 ms: no limit. */
+static void arm(struct attempt *attempt, uint32_t ms)
+{
+    struct worker *worker = attempt->call->worker;
+    if (ms > 0) {
+        worker_timer_set(worker, &attempt->timer, worker_now_ms(worker) + ms + 1);
     }
 }
 
-void attempt_get_conn(struct call *call)
+static void watch_send(struct attempt *attempt)
 {
-    struct attempt *attempt = &call->attempt;
-    uncount_inflight(call);
-    if (call_remaining_ms(call) <= 0) {
-        call_fail_late(call);
+    if (!timer_node_armed(&attempt->timer)) {
+        arm(attempt, config_of(attempt)->send_timeout_ms);
+    }
+}
+
+/* ---- sending --------------------------------------------------------------------------------- */
+
+static void set_entry(struct attempt *attempt, const char *key, int64_t value, struct wire_span old)
+{
+    const struct call *call = attempt->call;
+    char text[DECIMAL_MAX_BYTES];
+    const struct codec_entry entry = {.key = key,
+                                      .key_len = strlen(key),
+                                      .value = text,
+                                      .value_len = decimal_write(value, text),
+                                      .old = old};
+    codec_rewrite_extra_set(&attempt->rewrite, &call->request.base,
+                            call->request.listener->extra_id, &entry);
+}
+
+/* What docs/specification.md, section 5, writes into the message that is passed on. */
+static void add_edits(struct attempt *attempt)
+{
+    const struct call *call = attempt->call;
+    const struct bootstrap_listener *listener = call->request.listener;
+    if (!call->request.message.has_base) {
         return;
     }
-    attempt->endpoint = call->set->endpoints[attempt->target];
-    attempt->started_us = worker_now_us();
-    attempt->conn = NULL;
-    call->tries++;
-    count_inflight(call);
-    endpoint_pool_get(call);
-}
-
-/* The name's prefix goes first (codec/rewrite.h); then what the contract's section 5 writes into the
- * forwarded frame. */
-static void add_edits(struct call *call, const uint8_t *body)
-{
-    const struct bootstrap_listener *listener = call->listener;
-    char text[24];
-    if (listener->strip_service && call->has_prefix) {
-        codec_rewrite_name_strip(&call->rewrite, &call->message, call->prefix_len + 1u);
+    if (call->request.log_id_fresh) {
+        codec_rewrite_log_id_set(&attempt->rewrite, &call->request.base, call->request.log_id,
+                                 call->request.log_id_len);
     }
-    if (!call->message.has_base) {
-        return;
+    if (listener->deadline_rewrite) {
+        set_entry(attempt, listener->deadline_entry, call_remaining_ms(call),
+                  call->request.budget_value);
     }
-    if (call->log_id_fresh) {
-        codec_rewrite_log_id_set(&call->rewrite, &call->base, call->log_id, call->log_id_len);
-    }
-    if (!listener->deadline_rewrite) {
-        return;
-    }
-    int len = snprintf(text, sizeof text, "%lld", (long long)call_remaining_ms(call));
-    codec_rewrite_extra_set(&call->rewrite, body, &call->base, listener->extra_id,
-                            listener->deadline_entry, strlen(listener->deadline_entry), text,
-                            (size_t)len);
-    if (listener->deadline_shared_clock) {
-        len = snprintf(text, sizeof text, "%llu", (unsigned long long)(worker_unix_us() / 1000));
-        codec_rewrite_extra_set(&call->rewrite, body, &call->base, listener->extra_id,
-                                CALL_STAMP_ENTRY, sizeof CALL_STAMP_ENTRY - 1, text, (size_t)len);
+    if (listener->deadline_rewrite && listener->deadline_shared_clock) {
+        set_entry(attempt, CALL_STAMP_ENTRY, (int64_t)(worker_unix_us(call->worker) / 1000),
+                  call->request.stamp_value);
     }
 }
 
-void attempt_send(struct call *call)
+/* base.strip_service: the name goes out without its prefix and the colon. */
+static uint16_t name_skip(const struct call *call)
 {
+    bool strip = call->request.listener->strip_service && call->request.wire.prefix.p;
+    return strip ? (uint16_t)(call->request.wire.prefix.len + 1) : 0;
+}
+
+static void send_message(struct attempt *attempt)
+{
+    struct call *call = attempt->call;
     struct worker *worker = call->worker;
-    struct stream *stream = &call->attempt.conn->stream;
+    const struct message *message = &call->request.wire.message;
+    const struct codec_rewrite_to to = {
+        .seqid = attempt->lease.seqid,
+        .max_bytes = (uint32_t)worker->env->bootstrap->limits.frame_bytes,
+        .name_skip = name_skip(call),
+        .head_bytes = framing_framed.head_bytes,
+    };
     struct iovec iov[CODEC_REWRITE_IOVS_MAX];
-    uint32_t body_len = call->frame_len - WIRE_FRAME_LEN_BYTES;
-    const struct codec_base *base = call->message.has_base ? &call->base : NULL;
-    size_t total;
+    uint32_t len;
 
-    call->attempt.started_us = worker_now_us();
-    call->attempt.out_start = outq_pushed_total(&stream->out);
-    call->attempt.out_end = call->attempt.out_start;
-    if (call_remaining_ms(call) <= 0) {
-        call_fail_late(call);
-        return;
-    }
-    codec_rewrite_begin(&call->rewrite);
-    add_edits(call, call->frame + WIRE_FRAME_LEN_BYTES);
-    size_t n = codec_rewrite_finish(
-        &call->rewrite, call->frame, &call->message, base, body_len, call_wire_seqid(call),
-        (uint32_t)worker->env->bootstrap->limits.frame_bytes, iov, &total);
-    if (call->rewrite.dropped) {
+    worker_timer_cancel(worker, &attempt->timer);
+    attempt->started_us = worker_now_us(worker);
+    codec_rewrite_begin(&attempt->rewrite);
+    add_edits(attempt);
+    size_t n = codec_rewrite_finish(&attempt->rewrite, message->body, message->len,
+                                    &call->request.message, &to, iov, &len);
+    if (attempt->rewrite.dropped) {
         counter_add(&worker->counters, METRIC_EDITS_DROPPED, 1);
     }
-    call->attempt.out_end = call->attempt.out_start + total;
-    call_arm(call, CALL_WAIT_SEND, call->route->config.send_timeout_ms);
-    outq_seal(&stream->out);
-    if (!stream_push_iov(stream, iov, n)) {
-        upstream_conn_event(call->attempt.conn, UPSTREAM_EVENT_LOST);
-    }
+    lease_send(&attempt->lease, iov, n, len);
 }
 
-/* ---- how it ended -------------------------------------------------------------------------- */
-
-static void record(struct call *call, bool success)
+/* It is not sent again, unless another attempt of the call has it in its queue, or is about to. */
+static void let_go_of_request(struct call *call)
 {
-    struct worker *worker = call->worker;
-    struct endpoint_state *endpoint = call->attempt.endpoint;
-    uint64_t now_ms = worker_now_ms(worker);
-    double sample = (double)call->upstream_us;
-    if (success && !call->attempt.reused && endpoint_ewma_us(endpoint) == 0) {
+    for (struct list *n = call->attempts.next; n != &call->attempts; n = n->next) {
+        if (container_of(n, struct attempt, in_call)->state < ATTEMPT_STATE_SENT) {
+            return;
+        }
+    }
+    message_done(&call->request.wire.message, &call->worker->buffers);
+}
+
+static void await_reply(struct attempt *attempt)
+{
+    struct call *call = attempt->call;
+    worker_timer_cancel(call->worker, &attempt->timer);
+    let_go_of_request(call);
+    arm(attempt, config_of(attempt)->receive_timeout_ms);
+    call_set_flow(call);
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+static void record_latency(struct attempt *attempt, bool success)
+{
+    const struct call *call = attempt->call;
+    struct endpoint_state *endpoint = attempt->endpoint;
+    uint64_t now_ms = worker_now_ms(call->worker);
+    double sample = (double)call->outcome.upstream_us;
+    double ewma_us = endpoint_ewma_us(endpoint);
+    if (success && !attempt->lease.reused && ewma_us == 0) {
         return; /* the first answer of all over a fresh connection measures how callees start up */
     }
     if (success) {
-        sample = lb_success_sample(sample, endpoint_ewma_us(endpoint));
+        sample = lb_success_sample(sample, ewma_us);
     } else {
-        const struct lb_set_load *load = target_set_load(call->set, now_ms);
-        sample = lb_failure_sample(sample, call->route->config.timeout_ms * 1000.0,
-                                   endpoint_ewma_us(endpoint), load->median_ewma_us);
+        const struct lb_set_load *load = target_set_load(call->plan.set, now_ms);
+        sample = lb_failure_sample(sample, call->plan.route->config.timeout_ms * 1000.0, ewma_us,
+                                   load->median_ewma_us);
     }
     endpoint_ewma_record(endpoint, sample, now_ms);
 }
 
-static void measure(struct call *call)
+static bool reply_is_success(const struct attempt *attempt)
 {
-    call->upstream_us = worker_now_us() - call->attempt.started_us;
-}
-
-void attempt_done(struct call *call, bool success)
-{
-    struct upstream_conn *conn = call->attempt.conn;
-    measure(call);
-    record(call, success);
-    uncount_inflight(call);
-    call->attempt.conn = NULL;
-    if (conn->oneway) {
-        list_remove(&call->waits);
-        return;
+    const struct route_config *config = config_of(attempt);
+    const struct lease_reply *reply = &attempt->lease.reply;
+    if (reply->type == WIRE_EXCEPTION) {
+        return !config->exceptions_fail;
     }
-    conn->call = NULL;
-    upstream_conn_event(conn, UPSTREAM_EVENT_FINISHED);
+    return !(reply->has_code && route_config_fails(config, reply->code));
 }
 
-void attempt_leave(struct call *call)
+/* Whether a timeout is the endpoint's fault. A black hole must not stay attractive; a reply that is not read
+ * stands still for the caller's sake. */
+static bool is_blamed_for_time(const struct attempt *attempt)
 {
-    struct upstream_conn *conn = call->attempt.conn;
-    uncount_inflight(call);
-    if (call->reason == REASON_TIMEOUT && conn && conn->state == UPSTREAM_STATE_CONNECTING) {
-        measure(call);
-        record(call, false); /* a black hole must not stay attractive */
-    }
-    endpoint_pool_leave(call);
-}
-
-/* Whether nothing of the call has left: then its connection is as good as before. */
-static bool take_back(struct call *call, struct upstream_conn *conn)
-{
-    struct stream *stream = &conn->stream;
-    if (conn->oneway || stream->pending_len > 0 || intake_in_frame(&conn->intake) ||
-        outq_sent_total(&stream->out) > call->attempt.out_start) {
+    switch (attempt->lease.state) {
+    case LEASE_CONNECTING:
+        return true;
+    case LEASE_SENDING:
+    case LEASE_SENT:
+        return lease_is_read(&attempt->lease);
+    default:
         return false;
     }
-    (void)outq_drop_unsent_from(&stream->out, call->attempt.out_start); /* all of it */
-    return true;
 }
 
-void attempt_drop(struct call *call)
+/* What the end says about the endpoint. */
+static void record(struct attempt *attempt, enum attempt_result result)
 {
-    struct upstream_conn *conn = call->attempt.conn;
-    bool late = call->reason == REASON_TIMEOUT || call->reason == REASON_SEND_TIMEOUT;
-    uncount_inflight(call);
-    if (!conn) {
-        return; /* the connection told us that it is gone */
-    }
-    measure(call);
-    if (late && conn->reading) { /* else it is we, for a caller's sake, who do not read */
-        record(call, false);
-    }
-    call->attempt.conn = NULL;
-    if (conn->oneway) {
-        list_remove(&call->waits);
-        if (call->attempt.out_end == call->attempt.out_start) {
-            return; /* nothing of it was queued */
+    const struct lease_failure *failure = &attempt->lease.failure;
+    bool ending = worker_phase(attempt->call->worker) >= WORKER_ENDING;
+    switch (result) {
+    case ATTEMPT_REPLIED:
+        record_latency(attempt, reply_is_success(attempt));
+        break;
+    case ATTEMPT_SENT:
+        record_latency(attempt, true);
+        break;
+    case ATTEMPT_FAILED:
+        /* A connection that had served before may die between two calls: that is no fault. */
+        if (failure->fault != LEASE_FAULT_NO_PERMIT && !ending &&
+            !(failure->fault == LEASE_FAULT_LOST && failure->unsent && attempt->lease.reused)) {
+            record_latency(attempt, false);
         }
-        conn->status = UV_ECANCELED;
-        upstream_conn_event(conn, UPSTREAM_EVENT_ABANDON);
-        return;
-    }
-    conn->call = NULL;
-    upstream_conn_event(conn,
-                        take_back(call, conn) ? UPSTREAM_EVENT_FINISHED : UPSTREAM_EVENT_ABANDON);
-}
-
-void attempt_connect_failed(struct call *call, enum reason reason, int status)
-{
-    measure(call);
-    record(call, false);
-    if (dispatch_again(call)) {
-        counter_add(&call->worker->counters, METRIC_RESENDS, 1);
-        call_event(call, CALL_EVENT_PICKED);
-        return;
-    }
-    if (reason == REASON_CONNECT_TIMEOUT) {
-        call_fail(call, CALL_EVENT_ANSWER, reason, "not connected within connect_timeout_ms %lld",
-                  (int64_t)call->route->config.connect_timeout_ms);
-    } else {
-        call->cause = uv_strerror(status);
-        call_fail(call, CALL_EVENT_ANSWER, reason, "connecting failed", 0);
+        break;
+    case ATTEMPT_TIMED_OUT:
+        if (is_blamed_for_time(attempt)) {
+            record_latency(attempt, false);
+        }
+        break;
+    case ATTEMPT_UNWANTED:
+        break;
     }
 }
 
-void attempt_lost(struct call *call, int status)
+static void free_attempt(struct event *event)
 {
-    struct attempt *attempt = &call->attempt;
-    bool unsent = call->state == CALL_STATE_SENDING && call->frame;
-    measure(call);
-    bool ending = atomic_load_explicit(&call->worker->phase, memory_order_relaxed) >= WORKER_ENDING;
-    if (unsent && !ending && call->tries < CALL_TRIES_MAX &&
-        (attempt->reused || dispatch_again(call))) {
-        counter_add(&call->worker->counters, METRIC_RESENDS, 1);
-        call_event(call, CALL_EVENT_PICKED);
-        return;
-    }
-    if (ending) {
-        call_fail(call, CALL_EVENT_ANSWER, REASON_DRAINING, "the process ends", 0);
-        return;
-    }
-    record(call, false);
-    call->cause = status ? uv_strerror(status) : NULL;
-    call_fail(call, CALL_EVENT_ANSWER, REASON_UPSTREAM_RESET,
-              "the connection was lost before the reply was complete", 0);
+    struct attempt *attempt = attempt_of(event);
+    slab_give(&attempt->call->worker->attempts, attempt);
 }
 
-void attempt_bad_reply(struct call *call, const struct upstream_conn *conn)
+/* ---- the driver ------------------------------------------------------------------------------ */
+
+/* The one place that moves an attempt. */
+static void attempt_event(struct attempt *attempt, enum attempt_event event)
 {
-    measure(call);
-    record(call, false);
-    call->cause = conn->cause;
-    call_fail(call, CALL_EVENT_ANSWER, conn->reason, conn->detail, conn->detail_number);
+    struct fsm_step step = attempt_fsm_step((enum attempt_state)attempt->state, event);
+    attempt->state = step.next;
+    switch ((enum attempt_action)step.action) {
+    case ATTEMPT_ACTION_WAIT:
+        arm(attempt, attempt->lease.state == LEASE_QUEUED ? config_of(attempt)->pool.wait_ms : 0);
+        break;
+    case ATTEMPT_ACTION_SEND:
+        send_message(attempt);
+        break;
+    case ATTEMPT_ACTION_WATCH_SEND:
+        watch_send(attempt);
+        break;
+    case ATTEMPT_ACTION_AWAIT:
+        await_reply(attempt);
+        break;
+    case ATTEMPT_ACTION_END:
+    case ATTEMPT_ACTION_NONE:
+    case ATTEMPT_ACTION_MAX:
+        break;
+    }
+}
+
+void attempt_end(struct attempt *attempt, enum attempt_result result)
+{
+    struct call *call = attempt->call;
+    struct worker *worker = call->worker;
+    attempt_event(attempt, ATTEMPT_EVENT_ENDED);
+    worker_timer_cancel(worker, &attempt->timer);
+    call->outcome.upstream_us = worker_now_us(worker) - attempt->started_us;
+    record(attempt, result);
+    lease_end(&attempt->lease);
+    atomic_fetch_sub_explicit(&attempt->endpoint->inflight, 1, memory_order_relaxed);
+    list_remove(&attempt->in_call);
+    event_retire(&worker->events, &attempt->lease.event, free_attempt);
+}
+
+/* It has ended by itself: the call decides what follows. */
+static void end_and_report(struct attempt *attempt, enum attempt_result result)
+{
+    attempt_end(attempt, result);
+    call_attempt_ended(attempt->call, attempt, result);
+}
+
+/* Which limit it was that let it wait. */
+static const char *pool_wait_text(const struct attempt *attempt)
+{
+    return lease_is_reserved(&attempt->lease)
+               ? "no connection came free within pool.wait_ms %lld: the last quarter of "
+                 "pool.max_connections is kept for other callers"
+               : "no connection came free within pool.wait_ms %lld: pool.max_connections are busy";
+}
+
+static void time_out(struct attempt *attempt, enum reason reason, const char *detail,
+                     int64_t number)
+{
+    bool starved = lease_is_starved(&attempt->lease);
+    attempt->lease.failure = (struct lease_failure){
+        .reason = (uint8_t)reason,
+        .detail = detail,
+        .cause = starved ? CALL_STARVED_HINT : NULL,
+        .number = number,
+    };
+    end_and_report(attempt, ATTEMPT_TIMED_OUT);
+}
+
+/* News of the lease. */
+static void on_news(struct event *event)
+{
+    struct attempt *attempt = attempt_of(event);
+    unsigned news = attempt->lease.news;
+    attempt->lease.news = 0;
+    if ((news & LEASE_NEWS_READY) && call_remaining_ms(attempt->call) <= 0) {
+        time_out(attempt, REASON_TIMEOUT, CALL_LATE_TEXT, attempt->call->budget.total_ms);
+        return;
+    }
+    if (news & LEASE_NEWS_READY) {
+        attempt_event(attempt, ATTEMPT_EVENT_READY);
+    }
+    if (news & LEASE_NEWS_STUCK) {
+        attempt_event(attempt, ATTEMPT_EVENT_STUCK);
+    }
+    if (news & LEASE_NEWS_SENT) {
+        if (attempt->lease.request->oneway) {
+            end_and_report(attempt, ATTEMPT_SENT);
+            return;
+        }
+        attempt_event(attempt, ATTEMPT_EVENT_SENT);
+    }
+    if (news & LEASE_NEWS_REPLY) {
+        end_and_report(attempt, ATTEMPT_REPLIED);
+    } else if (news & LEASE_NEWS_FAILED) {
+        end_and_report(attempt, ATTEMPT_FAILED);
+    }
+}
+
+static void on_timer(struct timer_node *node)
+{
+    struct attempt *attempt = container_of(node, struct attempt, timer);
+    const struct route_config *config = config_of(attempt);
+    switch ((enum attempt_state)attempt->state) {
+    case ATTEMPT_STATE_WAITING:
+        if (attempt->lease.state ==
+            LEASE_QUEUED) { /* else it is being connected: that has a timer */
+            time_out(attempt, REASON_POOL_EXHAUSTED, pool_wait_text(attempt), config->pool.wait_ms);
+        }
+        break;
+    case ATTEMPT_STATE_SENDING:
+        time_out(attempt, REASON_SEND_TIMEOUT, "bytes were unsent for send_timeout_ms %lld",
+                 config->send_timeout_ms);
+        break;
+    case ATTEMPT_STATE_SENT:
+        time_out(attempt, REASON_TIMEOUT, "no answer within receive_timeout_ms %lld",
+                 config->receive_timeout_ms);
+        break;
+    default:
+        break;
+    }
+}
+
+struct attempt *attempt_new(struct call *call, uint32_t target)
+{
+    struct worker *worker = call->worker;
+    struct attempt *attempt = slab_take(&worker->attempts);
+    if (!attempt) {
+        return NULL;
+    }
+    lease_init(&attempt->lease, &call->request.wire, on_news);
+    attempt->call = call;
+    list_push_back(&call->attempts, &attempt->in_call);
+    attempt->endpoint = call->plan.set->endpoints[target];
+    attempt->started_us = worker_now_us(worker);
+    attempt->timer = (struct timer_node){.fire = on_timer};
+    attempt->target = target;
+    attempt->state = ATTEMPT_STATE_PICKED;
+    atomic_fetch_add_explicit(&attempt->endpoint->inflight, 1, memory_order_relaxed);
+    call->outcome.endpoint = attempt->endpoint;
+    call->tries++;
+    return attempt;
+}
+
+void attempt_start(struct attempt *attempt)
+{
+    struct call *call = attempt->call;
+    bool fresh = call->tries >= FRESH_FROM_TRY;
+    if (lease_get(&attempt->lease, call->worker, attempt->endpoint, fresh) != LEASE_READY) {
+        attempt_event(attempt, ATTEMPT_EVENT_WAIT);
+    }
+}
+
+void attempt_check(const struct attempt *attempt)
+{
+    lease_check(&attempt->lease);
+    assert(attempt->state != ATTEMPT_STATE_DONE);
+    assert(list_linked(&attempt->in_call));
+    assert(attempt->lease.request == &attempt->call->request.wire);
+    assert((attempt->state == ATTEMPT_STATE_SENT) <=
+           (attempt->lease.state == LEASE_SENT || attempt->lease.news != 0));
 }

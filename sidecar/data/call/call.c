@@ -1,355 +1,309 @@
 /*
- * sidecar/data/call/call.c: the driver of a call's state machine, and the free list calls come from.
+ * sidecar/data/call/call.c: the driver of a call's state machine; see call.h.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/data/call/call.h"
 
-#include "sidecar/data/session/session.h"
-#include "sidecar/data/upstream/upstream_conn.h"
+#include "sidecar/data/call/retry.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
-/* ---- the free list ------------------------------------------------------------------------- */
-
-/* Calls are made in blocks and never given back to the system before the worker ends: there are no more at a
- * time than limits.calls, and one a connection that is refused. */
-#define CALLS_PER_BLOCK 64
-
-struct call_pool {
-    struct worker *worker;
-    struct call *free; /* linked through in_session.next, abused as a plain pointer */
-    uint32_t slots;
-    uint32_t blocks_len;
-    struct call *blocks[CALL_SLOTS_MAX / CALLS_PER_BLOCK];
-};
-
-struct call_pool *call_pool_new(struct worker *worker)
+static struct attempt *attempt_at(struct list *node)
 {
-    struct call_pool *pool = calloc(1, sizeof *pool);
-    if (pool) {
-        pool->worker = worker;
-    }
-    return pool;
+    return container_of(node, struct attempt, in_call);
 }
 
-struct call_pool *call_pool_free(struct call_pool *pool)
+static struct attempt *last_attempt(const struct call *call)
 {
-    if (pool) {
-        for (uint32_t i = 0; i < pool->blocks_len; i++) {
-            free(pool->blocks[i]);
-        }
-        free(pool);
-    }
-    return NULL;
+    return list_empty(&call->attempts) ? NULL : attempt_at(call->attempts.prev);
 }
 
-static void put_free(struct call_pool *pool, struct call *call)
+/* ---- the deadline ---------------------------------------------------------------------------- */
+
+/* A ONEWAY message on its way is late rather than the end of the connection that it shares: only where that
+ * is stuck (send_timeout_ms) it ends. */
+static bool is_bound_by_deadline(const struct call *call)
 {
-    call->in_session.next = (struct list *)(void *)pool->free;
-    pool->free = call;
+    const struct attempt *attempt = last_attempt(call);
+    return !(call->request.wire.oneway && attempt && attempt->state == ATTEMPT_STATE_SENDING);
 }
 
-static bool grow(struct call_pool *pool)
+static void on_deadline(struct timer_node *node)
 {
-    if (pool->slots + CALLS_PER_BLOCK > CALL_SLOTS_MAX) {
-        return false;
+    struct call *call = container_of(node, struct call, timer);
+    if (is_bound_by_deadline(call)) {
+        call_fail_late(call);
     }
-    struct call *block = calloc(CALLS_PER_BLOCK, sizeof *block);
-    if (!block) {
-        return false;
-    }
-    pool->blocks[pool->blocks_len++] = block;
-    for (uint32_t i = CALLS_PER_BLOCK; i-- > 0;) {
-        block[i].slot = pool->slots + i;
-        put_free(pool, &block[i]);
-    }
-    pool->slots += CALLS_PER_BLOCK;
-    return true;
 }
 
-/* Everything that a call may find of its predecessor, but for the scratch of its edits. */
-static void clear(struct call *call, struct worker *worker)
+/* The loop's time is cut to milliseconds: never early. Rules that a call waited for may move it. */
+static void arm_deadline(struct call *call)
 {
-    uint32_t slot = call->slot;
-    uint32_t generation = call->generation + 1;
-    memset(call, 0, offsetof(struct call, rewrite));
-    call->slot = slot;
-    call->generation = generation;
-    call->worker = worker;
-    call->timer.kind = WORKER_TIMER_CALL;
-    call->arrived_budget_ms = -1;
-    call->attempt.conn = NULL;
-    list_init(&call->in_session);
-    list_init(&call->waits);
-    list_push_back(&worker->live, &call->live);
+    uint64_t at = call->budget.deadline_ms + 1;
+    if (!timer_node_armed(&call->timer) || call->timer.expires_ms != at) {
+        worker_timer_set(call->worker, &call->timer, at);
+    }
 }
 
-static struct call *call_new(struct worker *worker)
+/* ---- birth and death ------------------------------------------------------------------------- */
+
+static struct call *call_new(struct caller *caller)
 {
-    struct call_pool *pool = worker->calls;
-    if (!pool->free && !grow(pool)) {
+    struct worker *worker = caller->worker;
+    struct call *call = slab_take(&worker->calls);
+    if (!call) {
         return NULL;
     }
-    struct call *call = pool->free;
-    pool->free = (struct call *)(void *)call->in_session.next;
-    clear(call, worker);
-    call->start_us = worker_now_us();
+    memset(call, 0, offsetof(struct call, request.log_id));
+    memset(&call->budget, 0, sizeof *call - offsetof(struct call, budget));
+    call->worker = worker;
+    call->caller = caller;
+    call->timer.fire = on_deadline;
+    call->budget.came_ms = -1;
+    call->budget.start_us = worker_now_us(worker);
+    list_init(&call->in_caller);
+    list_init(&call->waits);
+    list_init(&call->attempts);
+    event_init(&call->ended, NULL);
+    list_push_back(&worker->live, &call->live);
     counter_add(&worker->counters, METRIC_CALLS_INFLIGHT, 1);
     return call;
 }
 
-static void free_reply(struct call *call)
+static void leave_caller(struct call *call)
 {
-    if (call->reply && !call->reply_borrowed) {
-        buffers_free(&call->worker->buffers, call->reply);
+    struct caller *caller = call->caller;
+    list_remove(&call->in_caller);
+    if (caller) {
+        caller->calls_len--;
+        caller->refused_calls -= !call->has_permit;
+        call->caller = NULL;
+        caller_post(caller);
     }
-    call->reply = NULL;
 }
 
-static void drop_request(struct call *call)
+static void free_call(struct event *event)
 {
-    if (call->block) {
-        buffers_free(&call->worker->buffers, call->block);
-        call->block = NULL;
-    }
-    call->frame = NULL;
+    struct call *call = container_of(event, struct call, ended);
+    slab_give(&call->worker->calls, call);
 }
 
 static void call_release(struct call *call)
 {
     struct worker *worker = call->worker;
-    struct session *session = call->session;
-
-    assert(!call->attempt.conn && !call->attempt.counted && !call->in_pool_queue);
     worker_timer_cancel(worker, &call->timer);
-    drop_request(call);
-    free_reply(call);
-    if (call->route) {
-        route_unref(worker->routes, call->route);
+    message_done(&call->request.wire.message, &worker->buffers);
+    message_done(&call->outcome.reply, &worker->buffers);
+    buffers_free(&worker->buffers, call->request.prefix_block);
+    if (call->plan.route) {
+        route_unref(worker->routes, call->plan.route);
     }
     if (call->has_permit) {
         permit_give(&worker->env->calls, 1);
-    } else if (session) {
-        session->refused_calls--;
     }
     list_remove(&call->waits);
-    list_remove(&call->in_session);
     list_remove(&call->live);
+    leave_caller(call);
     counter_sub(&worker->counters, METRIC_CALLS_INFLIGHT, 1);
-    put_free(worker->calls, call);
-    if (session) {
-        session_call_left(session);
-    }
+    event_retire(&worker->events, &call->ended, free_call);
 }
 
-/* ---- the request's bytes ------------------------------------------------------------------- */
+/* ---- beginning ------------------------------------------------------------------------------- */
 
-bool call_own_request(struct call *call)
+static void begin_dispatch(struct call *call)
 {
-    if (call->block) {
-        return true;
+    if (call->request.message.has_base) {
+        codec_base_read(call->request.wire.message.body, call->request.message.base,
+                        &call->request.base);
     }
-    uint8_t *block = buffers_copy(&call->worker->buffers, call->frame, call->frame_len);
-    if (!block) {
-        return false;
-    }
-    call->frame = block;
-    call->block = block;
-    return true;
+    dispatch(call);
 }
 
-/* ---- timers -------------------------------------------------------------------------------- */
-
-/* A oneway on its way is late rather than the end of the connection that it shares; only where that is
- * stuck, it ends. */
-static bool is_bound_by_deadline(const struct call *call)
+static void begin_bad(struct call *call, enum codec_error error, uint32_t error_off)
 {
-    return !(call->oneway && call->wait == CALL_WAIT_SEND);
-}
-
-void call_arm(struct call *call, enum call_wait wait, uint32_t wait_ms)
-{
-    uint64_t now_ms = worker_now_ms(call->worker);
-    uint64_t at = call->deadline_ms;
-    call->wait = wait_ms > 0 ? wait : CALL_WAIT_NONE;
-    if (call->wait != CALL_WAIT_NONE) {
-        call->wait_until_ms = now_ms + wait_ms;
-        at = call->wait_until_ms < at || !is_bound_by_deadline(call) ? call->wait_until_ms : at;
-    }
-    /* The loop's time is cut to milliseconds: never early. */
-    worker_timer_set(call->worker, &call->timer, at + 1);
-}
-
-void call_fail_all(struct worker *worker, enum reason reason, const char *detail, int64_t number)
-{
-    struct list live, *node;
-    list_take_all(&worker->live, &live);
-    while ((node = list_first(&live))) {
-        struct call *call = container_of(node, struct call, live);
-        list_remove(node);
-        list_push_back(&worker->live, node);
-        if (call->state != CALL_STATE_HELD) {
-            call_fail(call, CALL_EVENT_ANSWER, reason, detail, number);
-        }
-    }
-}
-
-void call_fail_late(struct call *call)
-{
-    call_fail(call, CALL_EVENT_TIMEOUT, REASON_TIMEOUT, "no answer within %lld ms",
-              call->budget_ms);
-}
-
-void call_on_timer(struct call *call)
-{
-    const struct route *route = call->route;
-    if (is_bound_by_deadline(call) && worker_now_ms(call->worker) > call->deadline_ms) {
-        call_fail_late(call);
-        return;
-    }
-    switch (call->wait) {
-    case CALL_WAIT_POOL:
-        call_fail(call, CALL_EVENT_ANSWER, REASON_POOL_EXHAUSTED,
-                  "no connection came free within pool.wait_ms %lld",
-                  (int64_t)route->config.pool.wait_ms);
-        break;
-    case CALL_WAIT_SEND:
-        call_fail(call, CALL_EVENT_TIMEOUT, REASON_SEND_TIMEOUT,
-                  "bytes were unsent for send_timeout_ms %lld",
-                  (int64_t)route->config.send_timeout_ms);
-        break;
-    case CALL_WAIT_RECEIVE:
-        call_fail(call, CALL_EVENT_TIMEOUT, REASON_TIMEOUT,
-                  "no answer within receive_timeout_ms %lld",
-                  (int64_t)route->config.receive_timeout_ms);
-        break;
-    default:
-        worker_timer_set(call->worker, &call->timer, call->deadline_ms + 1);
-        break;
-    }
-}
-
-/* ---- beginning ----------------------------------------------------------------------------- */
-
-static struct call *call_begin(struct session *session, struct frame *frame)
-{
-    struct worker *worker = session->worker;
-    struct call *call = call_new(worker);
-    if (!call) {
-        buffers_free(&worker->buffers, frame->block);
-        session_event(session, SESSION_EVENT_ERROR);
-        return NULL;
-    }
-    call->session = session;
-    call->listener = session->listener;
-    call->frame = frame->bytes;
-    call->frame_len = frame->len;
-    call->block = frame->block;
-    call->message = frame->scan->message;
-    call->oneway = call->message.type == WIRE_ONEWAY;
-    call->has_permit = permit_take(&worker->env->calls, 1, worker->env->bootstrap->limits.calls);
-    session->refused_calls += !call->has_permit;
-    call->arrived_ms = worker_now_ms(worker);
-    call->deadline_ms = call->arrived_ms + disc_field_default(DISC_FIELD_TIMEOUT_MS).i;
-    call->budget_ms = disc_field_default(DISC_FIELD_TIMEOUT_MS).i;
-    list_push_back(call->oneway ? &session->oneways : &session->calls, &call->in_session);
-    session->calls_len++;
-    return call;
-}
-
-void call_start_bad(struct session *session, struct frame *frame)
-{
-    enum codec_error error = frame->scan->error;
-    uint32_t error_off = frame->scan->error_off;
-    struct call *call = call_begin(session, frame);
-    if (!call) {
-        return;
-    }
     struct disc_tuple tuple = {0};
     tuple.name[DISC_METHOD] = call_method(call);
     call_fail_unrouted(call, &tuple, REASON_BAD_REQUEST, codec_error_str(error), error_off);
 }
 
-void call_start(struct session *session, struct frame *frame)
+bool call_begin(struct caller *caller, struct frame *frame, bool is_bad)
 {
-    struct call *call = call_begin(session, frame);
+    struct worker *worker = caller->worker;
+    struct call *call = call_new(caller);
     if (!call) {
-        return;
+        message_done(&frame->message, &worker->buffers);
+        return false;
     }
-    if (call->message.has_base) {
-        codec_base_read(call->frame + WIRE_FRAME_LEN_BYTES, call->message.base, &call->base);
+    call->request.wire.message = frame->message;
+    call->request.wire.caller = caller;
+    call->request.wire.oneway = frame->scan->message.type == WIRE_ONEWAY;
+    call->request.message = frame->scan->message;
+    call->request.listener = caller->listener;
+    call->request.bytes = frame->message.head_room + frame->message.len;
+    call->has_permit = permit_take(&worker->env->calls, 1, worker->env->bootstrap->limits.calls);
+    caller->refused_calls += !call->has_permit;
+    call->budget.arrived_ms = worker_now_ms(worker);
+    call->budget.total_ms = disc_field_default(DISC_FIELD_TIMEOUT_MS).i;
+    call->budget.deadline_ms = call->budget.arrived_ms + (uint64_t)call->budget.total_ms;
+    list_push_back(call->request.wire.oneway ? &caller->oneways : &caller->calls, &call->in_caller);
+    caller->calls_len++;
+    if (is_bad) {
+        begin_bad(call, frame->scan->error, frame->scan->error_off);
+    } else {
+        begin_dispatch(call);
     }
-    dispatch(call);
+    return true;
 }
 
-/* ---- the outcome --------------------------------------------------------------------------- */
-
-void call_fail(struct call *call, enum call_event event, enum reason reason, const char *detail,
-               int64_t number)
+void call_rules_came(struct worker *worker)
 {
-    call->reason = reason;
-    call->detail = detail;
-    call->detail_number = number;
-    call_event(call, event);
+    struct list waiting, *node;
+    list_take_all(&worker->rule_waits, &waiting);
+    while ((node = list_first(&waiting))) {
+        struct call *call = container_of(node, struct call, waits);
+        list_remove(node); /* what becomes of it may link it elsewhere, or nowhere */
+        call_event(call, CALL_EVENT_RULES);
+        dispatch(call);
+    }
+}
+
+/* ---- the outcome ----------------------------------------------------------------------------- */
+
+static void settle(struct call *call)
+{
+    call_event(call, call->request.wire.oneway ? CALL_EVENT_ONEWAY_DONE : CALL_EVENT_OUTCOME);
+}
+
+static void set_outcome(struct call *call, enum reason reason, const char *detail, int64_t number)
+{
+    call->outcome.reason = (uint8_t)reason;
+    call->outcome.detail = detail;
+    call->outcome.number = number;
+}
+
+void call_fail(struct call *call, enum reason reason, const char *detail, int64_t number)
+{
+    set_outcome(call, reason, detail, number);
+    settle(call);
+}
+
+void call_fail_late(struct call *call)
+{
+    const struct attempt *attempt = last_attempt(call);
+    if (attempt && lease_is_starved(&attempt->lease)) {
+        call->outcome.cause = CALL_STARVED_HINT;
+    }
+    call_fail(call, REASON_TIMEOUT, CALL_LATE_TEXT, call->budget.total_ms);
 }
 
 /* Counts a call that has no route and encodes its answer, while its names are at hand. Where memory is
- * short there is no answer, and the session ends when it would be due (answer_push). */
+ * short there is no answer, and the session ends when it would be due (call_take_reply). */
 static void settle_unrouted(struct call *call, const struct disc_tuple *tuple)
 {
+    const struct buffers *buffers = &call->worker->buffers;
     account_unrouted(call, tuple);
-    if (call->oneway) {
+    if (call->request.wire.oneway) {
         return;
     }
+    size_t head = framing_framed.head_bytes;
     size_t len = answer_size(call, tuple);
-    call->reply = buffers_alloc(&call->worker->buffers, len);
-    if (call->reply) {
-        answer_write(call, tuple, call->reply);
-        call->reply_len = (uint32_t)len;
+    uint8_t *block = buffers_alloc(buffers, head + len);
+    if (block) {
+        answer_write(call, tuple, block + head);
+        call->outcome.reply = (struct message){
+            .body = block + head, .len = (uint32_t)len, .head_room = (uint8_t)head, .block = block};
     }
 }
 
 void call_fail_unrouted(struct call *call, const struct disc_tuple *tuple, enum reason reason,
                         const char *detail, int64_t number)
 {
-    call->reason = reason;
-    call->detail = detail;
-    call->detail_number = number;
+    set_outcome(call, reason, detail, number);
     settle_unrouted(call, tuple);
-    call_event(call, CALL_EVENT_ANSWER);
+    settle(call);
 }
 
 /* What the reply says of the call, by the rule's own list of failures. */
-static enum reason outcome(const struct call *call, const uint8_t *body,
-                           const struct codec_message *message)
+static enum reason reason_of_reply(const struct call *call, const struct lease_reply *reply)
 {
-    const struct disc_ranges *failures = call->route->config.base_resp_fail;
-    int32_t code;
-    if (message->type == WIRE_EXCEPTION) {
+    if (reply->type == WIRE_EXCEPTION) {
         return REASON_APP_EXCEPTION;
     }
-    if (failures && codec_base_resp_code(body, message, &code)) {
-        for (uint32_t i = 0; i < failures->n; i++) {
-            if (code >= failures->range[i].low && code <= failures->range[i].high) {
-                return REASON_APP_FAILURE;
-            }
-        }
-    }
-    return REASON_OK;
+    bool fails = reply->has_code && route_config_fails(&call->plan.route->config, reply->code);
+    return fails ? REASON_APP_FAILURE : REASON_OK;
 }
 
-void call_reply(struct call *call, struct frame *frame)
+static void pass_on(struct call *call, const struct lease_reply *reply)
 {
-    uint8_t *body = frame->bytes + WIRE_FRAME_LEN_BYTES;
-    const struct codec_message *message = &frame->scan->message;
-    call->reason = outcome(call, body, message);
-    wire_put32(body + message->seqid_off, (uint32_t)call->message.seqid);
-    call->reply = frame->bytes;
-    call->reply_len = frame->len;
-    call->reply_borrowed = frame->block == NULL;
-    call_event(call, CALL_EVENT_REPLY);
+    call->outcome.reason = (uint8_t)reason_of_reply(call, reply);
+    wire_put32(reply->body + reply->seqid_off, (uint32_t)call->request.message.seqid);
+    call->outcome.reply = (struct message){.body = reply->body,
+                                           .len = reply->len,
+                                           .head_room = reply->head_room,
+                                           .block = reply->block};
+    call_event(call, CALL_EVENT_OUTCOME);
+}
+
+static void fail_by(struct call *call, const struct lease_failure *failure)
+{
+    bool ending = worker_phase(call->worker) >= WORKER_ENDING;
+    if (ending && failure->fault == LEASE_FAULT_LOST) {
+        call_fail(call, REASON_DRAINING, "the process ends", 0);
+        return;
+    }
+    call->outcome.cause = failure->cause;
+    call_fail(call, (enum reason)failure->reason, failure->detail, failure->number);
+}
+
+void call_try(struct call *call)
+{
+    if (call_remaining_ms(call) <= 0) {
+        call_fail_late(call);
+        return;
+    }
+    struct attempt *attempt = attempt_new(call, call->plan.target);
+    if (!attempt) {
+        call_fail(call, REASON_INTERNAL, "out of memory", 0);
+        return;
+    }
+    call_event(call, CALL_EVENT_PICKED);
+    attempt_start(attempt);
+}
+
+/* One more attempt, where the verdict says so and there is an endpoint. */
+static bool try_again(struct call *call, const struct attempt *attempt, enum attempt_result result)
+{
+    enum retry_verdict verdict = retry_decide(call, attempt, result);
+    if (verdict == RETRY_NO || (verdict == RETRY_OTHER && !dispatch_again(call))) {
+        return false;
+    }
+    counter_add(&call->worker->counters, METRIC_RESENDS, 1);
+    call_try(call);
+    return true;
+}
+
+void call_attempt_ended(struct call *call, const struct attempt *attempt,
+                        enum attempt_result result)
+{
+    if (try_again(call, attempt, result)) {
+        return;
+    }
+    switch (result) {
+    case ATTEMPT_REPLIED:
+        pass_on(call, &attempt->lease.reply);
+        break;
+    case ATTEMPT_SENT:
+        call->outcome.reason = REASON_OK;
+        settle(call);
+        break;
+    case ATTEMPT_FAILED:
+    case ATTEMPT_TIMED_OUT:
+        fail_by(call, &attempt->lease.failure);
+        break;
+    case ATTEMPT_UNWANTED:
+        break;
+    }
 }
 
 /* Counted under its names: those of its route or, where it waited for rules in vain, read again. */
@@ -357,143 +311,210 @@ static void account(struct call *call)
 {
     struct identity identity;
     const char *error;
-    if (call->route) {
+    if (call->plan.route) {
         account_call(call);
-    } else if (!call->accounted) {
+    } else if (!call->outcome.accounted) {
         (void)identify(call, &identity, &error); /* it went well before */
         settle_unrouted(call, &identity.tuple);
     }
 }
 
-/* The outcome stands: no more timers; the answer goes when its turn comes. */
-static void finish(struct call *call)
+/* ---- actions --------------------------------------------------------------------------------- */
+
+static void end_attempts(struct call *call)
 {
-    worker_timer_cancel(call->worker, &call->timer);
-    if (call->oneway || !call->route) {
-        account(call); /* with the names at hand */
-    }
-    drop_request(call);
-    if (call->oneway) {
-        call_event(call, CALL_EVENT_TURN);
-    } else {
-        call->ready = true;
-        session_answered(call->session, call);
+    bool late =
+        call->outcome.reason == REASON_TIMEOUT || call->outcome.reason == REASON_SEND_TIMEOUT;
+    struct list *node;
+    while ((node = list_first(&call->attempts))) {
+        attempt_end(attempt_at(node), late ? ATTEMPT_TIMED_OUT : ATTEMPT_UNWANTED);
     }
 }
 
-static bool attempt_succeeded(const struct call *call)
+/* The outcome stands: nothing is under way any more; the answer goes when its turn comes. */
+static void finish(struct call *call)
 {
-    return call->reason == REASON_OK ||
-           (call->reason == REASON_APP_EXCEPTION && !call->route->config.exceptions_fail);
+    end_attempts(call);
+    worker_timer_cancel(call->worker, &call->timer);
+    list_remove(&call->waits);
+    if (!call->plan.route) {
+        account(call); /* with the names at hand */
+    }
+    message_done(&call->request.wire.message, &call->worker->buffers);
+    list_push_back(&call->caller->finished, &call->waits);
+    caller_post(call->caller);
+}
+
+static void release(struct call *call)
+{
+    end_attempts(call);
+    account(call);
+    call_release(call);
 }
 
 static void end_gone(struct call *call)
 {
-    call->reason = REASON_DOWNSTREAM_GONE;
+    end_attempts(call);
+    call->outcome.reason = REASON_DOWNSTREAM_GONE;
     account(call);
     call_release(call);
 }
 
 static void hold(struct call *call)
 {
-    if (!call_own_request(call)) {
-        call_fail(call, CALL_EVENT_ANSWER, REASON_INTERNAL, "out of memory", 0);
-        return;
-    }
     list_push_back(&call->worker->rule_waits, &call->waits);
-    call_arm(call, CALL_WAIT_NONE, 0);
+    arm_deadline(call);
 }
 
-static void await(struct call *call)
-{
-    drop_request(call);
-    call_arm(call, CALL_WAIT_RECEIVE, call->route->config.receive_timeout_ms);
-    if (!session_takes_reply(call->session, call)) {
-        upstream_conn_pause(call->attempt.conn);
-    }
-}
-
+/* Its caller is gone, the callee has it: it goes on alone, and its reply is read in any case. */
 static void orphan(struct call *call)
 {
-    struct session *session = call->session;
-    list_remove(&call->in_session);
-    call->session = NULL;
-    session->calls_len--;
-    if (call->attempt.conn) {
-        upstream_conn_resume(call->attempt.conn); /* nobody holds the reply up any more */
-    }
+    leave_caller(call);
+    call_set_flow(call);
 }
 
-/* The one place that moves a call. */
 void call_event(struct call *call, enum call_event event)
 {
-    struct fsm_step step = call_fsm_step(call->state, event);
+    struct fsm_step step = call_fsm_step((enum call_state)call->state, event);
     call->state = step.next;
     switch ((enum call_action)step.action) {
     case CALL_ACTION_HOLD:
         hold(call);
         break;
-    case CALL_ACTION_ROUTE:
-        list_remove(&call->waits);
-        dispatch(call);
+    case CALL_ACTION_TRY:
+        arm_deadline(call);
         break;
-    case CALL_ACTION_GET_CONN:
-        attempt_get_conn(call);
-        break;
-    case CALL_ACTION_SEND:
-        attempt_send(call);
-        break;
-    case CALL_ACTION_AWAIT:
-        await(call);
-        break;
-    case CALL_ACTION_FINISH_SENT:
-        call->reason = REASON_OK;
-        attempt_done(call, true);
-        account_call(call);
-        call_release(call);
-        break;
-    case CALL_ACTION_FORWARD:
-        attempt_done(call, attempt_succeeded(call));
+    case CALL_ACTION_FINISH:
         finish(call);
         break;
-    case CALL_ACTION_ANSWER:
-        list_remove(&call->waits);
-        finish(call);
-        break;
-    case CALL_ACTION_ANSWER_LEAVE:
-        attempt_leave(call);
-        finish(call);
-        break;
-    case CALL_ACTION_ANSWER_DROP:
-        attempt_drop(call);
-        finish(call);
-        break;
-    case CALL_ACTION_PAUSE:
-        call_arm(call, CALL_WAIT_NONE, 0);
+    case CALL_ACTION_RELEASE:
+        release(call);
         break;
     case CALL_ACTION_END:
-        end_gone(call);
-        break;
-    case CALL_ACTION_END_LEAVE:
-        attempt_leave(call);
-        end_gone(call);
-        break;
-    case CALL_ACTION_END_DROP:
-        attempt_drop(call);
         end_gone(call);
         break;
     case CALL_ACTION_ORPHAN:
         orphan(call);
         break;
-    case CALL_ACTION_END_KEEP:
-        attempt_done(call, attempt_succeeded(call));
-        end_gone(call);
-        break;
-    case CALL_ACTION_RELEASE:
+    case CALL_ACTION_FREE:
         call_release(call);
         break;
     case CALL_ACTION_NONE:
     case CALL_ACTION_MAX:
         break;
     }
+}
+
+/* ---- for the session ------------------------------------------------------------------------- */
+
+void call_caller_gone(struct call *call)
+{
+    const struct attempt *attempt = last_attempt(call);
+    if (call->request.wire.oneway) {
+        leave_caller(call); /* nobody waits for it: it goes on alone */
+    } else if (call->state == CALL_STATE_TRYING && attempt && attempt_is_sent(attempt)) {
+        call_event(call, CALL_EVENT_GONE_SENT);
+    } else {
+        call_event(call, CALL_EVENT_GONE);
+    }
+}
+
+bool call_keep_reply(struct call *call)
+{
+    struct message *reply = &call->outcome.reply;
+    call->outcome.kept = !reply->body || message_own(reply, &call->worker->buffers);
+    return call->outcome.kept;
+}
+
+/* tside's own answer, in the turn's memory where that has room. */
+static bool make_answer(struct call *call, struct message *ret)
+{
+    struct worker *worker = call->worker;
+    uint8_t head = framing_framed.head_bytes;
+    size_t len = answer_size(call, NULL);
+    uint8_t *block = NULL;
+    uint8_t *room = arena_take(&worker->arena, head + len);
+    if (!room) {
+        room = block = buffers_alloc(&worker->buffers, head + len);
+    }
+    if (!room) {
+        return false;
+    }
+    answer_write(call, NULL, room + head);
+    *ret = (struct message){
+        .body = room + head, .len = (uint32_t)len, .head_room = head, .block = block};
+    return true;
+}
+
+bool call_take_reply(struct call *call, struct message *ret)
+{
+    struct message *reply = &call->outcome.reply;
+    if (call->plan.route) {
+        account_call(call);
+    }
+    if (reply->body) {
+        *ret = *reply;
+        *reply = (struct message){0};
+        return true;
+    }
+    /* Without a route it should have been encoded before: memory was short. */
+    return call->plan.route && make_answer(call, ret);
+}
+
+void call_answered(struct call *call)
+{
+    call_event(call, CALL_EVENT_TURN);
+}
+
+static bool flows(const struct call *call)
+{
+    const struct caller *caller = call->caller;
+    if (!caller || caller->flow == CALLER_FLOWS) {
+        return true;
+    }
+    return caller->flow == CALLER_HEAD_ONLY && list_first(&caller->calls) == &call->in_caller;
+}
+
+void call_set_flow(struct call *call)
+{
+    bool on = flows(call);
+    for (struct list *n = call->attempts.next; n != &call->attempts; n = n->next) {
+        struct attempt *attempt = attempt_at(n);
+        if (attempt_is_sent(attempt) && on) {
+            lease_resume(&attempt->lease);
+        } else if (attempt_is_sent(attempt)) {
+            lease_pause(&attempt->lease);
+        }
+    }
+}
+
+/* ---- for the worker -------------------------------------------------------------------------- */
+
+void call_fail_all(struct worker *worker, enum reason reason, const char *detail, int64_t number)
+{
+    for (struct list *n = worker->live.next, *next; n != &worker->live; n = next) {
+        struct call *call = container_of(n, struct call, live);
+        next = n->next; /* a call that ends takes no other out of the list */
+        if (call->state != CALL_STATE_HELD) {
+            call_fail(call, reason, detail, number);
+        }
+    }
+}
+
+void call_check(const struct call *call)
+{
+    uint32_t attempts = 0;
+    for (struct list *n = call->attempts.next; n != &call->attempts; n = n->next) {
+        attempt_check(attempt_at(n));
+        assert(attempt_at(n)->call == call);
+        attempts++;
+    }
+    bool trying = call->state == CALL_STATE_TRYING || call->state == CALL_STATE_ORPHAN;
+    assert(trying == (attempts > 0));
+    assert(!trying || call->request.wire.oneway || timer_node_armed(&call->timer));
+    assert(call->state != CALL_STATE_HELD || (call->caller && !timer_node_armed(&call->timer)));
+    assert(list_linked(&call->waits) ==
+           (call->state == CALL_STATE_WAIT_RULES || call->state == CALL_STATE_HELD));
+    assert(list_linked(&call->live));
+    assert((call->caller != NULL) == list_linked(&call->in_caller));
 }

@@ -3,14 +3,12 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/data/call/call.h"
-#include "sidecar/data/route/stage.h"
-#include "sidecar/data/session/session.h"
 
 #include <string.h>
 
-/* Calls refused for their stamp alone: at most this share, within this window (contract, section 5). */
+/* Calls refused for their stamp alone: at most this share, within this window (docs/specification.md, section 5). */
 #define STAMP_REFUSED_PERCENT 20
-#define STAMP_WINDOW_MS       5000 /* two of them make the 10 s */
+#define STAMP_WINDOW_MS       UINT64_C(5000) /* two of them make the 10 s */
 
 #define SPENT_TEXT "the budget was spent before the call could be sent, %lld ms"
 
@@ -38,16 +36,16 @@ static bool stamp_may_refuse(struct worker *worker)
     return (refused + 1) * 100 <= calls * STAMP_REFUSED_PERCENT;
 }
 
-/* What is left of the chain's budget; 0: spent. -1: none arrived. */
+/* What is left of the chain's budget; 0: spent. -1: none came. */
 static int64_t arrived_budget(struct call *call)
 {
     struct worker *worker = call->worker;
-    int64_t left = call->arrived_budget_ms;
-    if (call->listener->deadline_shared_clock && left > 0) {
+    int64_t left = call->budget.came_ms;
+    if (call->request.listener->deadline_shared_clock && left > 0) {
         stamp_turn_window(worker, worker_now_ms(worker));
         worker->stamp.calls++;
-        if (call->stamp_age_ms < left) {
-            left -= call->stamp_age_ms;
+        if (call->budget.stamp_age_ms < left) {
+            left -= call->budget.stamp_age_ms;
         } else if (stamp_may_refuse(worker)) {
             worker->stamp.refused++;
             left = 0;
@@ -56,22 +54,19 @@ static int64_t arrived_budget(struct call *call)
     return left;
 }
 
-int64_t call_remaining_ms(const struct call *call)
+static void set_total(struct call *call, int64_t total_ms)
 {
-    return (int64_t)(call->deadline_ms - worker_now_ms(call->worker));
+    call->budget.total_ms = total_ms;
+    call->budget.deadline_ms = call->budget.arrived_ms + (uint64_t)total_ms;
 }
 
 /* The smaller of timeout_ms and what arrived. False: spent. */
 static bool set_deadline(struct call *call)
 {
-    int64_t budget = call->route->config.timeout_ms;
-    int64_t arrived = arrived_budget(call);
-    if (arrived >= 0 && arrived < budget) {
-        budget = arrived;
-    }
-    call->budget_ms = budget;
-    call->deadline_ms = call->arrived_ms + (uint64_t)budget;
-    return budget > 0 && call_remaining_ms(call) > 0;
+    int64_t total_ms = call->plan.route->config.timeout_ms;
+    int64_t came_ms = arrived_budget(call);
+    set_total(call, came_ms >= 0 && came_ms < total_ms ? came_ms : total_ms);
+    return call->budget.total_ms > 0 && call_remaining_ms(call) > 0;
 }
 
 /* ---- routing and stages -------------------------------------------------------------------- */
@@ -79,9 +74,10 @@ static bool set_deadline(struct call *call)
 static bool find_extra(const void *owner, struct disc_str key, struct disc_str *ret_value)
 {
     const struct call *call = owner;
-    const uint8_t *body = call->frame + WIRE_FRAME_LEN_BYTES;
+    const uint8_t *body = call->request.wire.message.body;
     struct wire_span span;
-    if (!codec_extra_find(body, &call->base.extra, key.p, key.len, &span) || span.len == 0) {
+    if (!codec_extra_find(body, &call->request.base.extra, key.p, key.len, &span) ||
+        span.len == 0) {
         return false;
     }
     *ret_value = disc_str_of((const char *)body + span.off, span.len);
@@ -90,25 +86,26 @@ static bool find_extra(const void *owner, struct disc_str key, struct disc_str *
 
 static struct stage_ctx stage_ctx_of(struct call *call)
 {
-    const struct disc_str from = call->route->tuple.name[DISC_FROM];
+    const struct disc_str from = call->plan.route->tuple.name[DISC_FROM];
     bool nobody = from.len == 4 && memcmp(from.p, "none", 4) == 0;
     return (struct stage_ctx){
-        .route = call->route,
-        .log_id = disc_str_of(call->log_id, call->log_id_len),
+        .route = call->plan.route,
+        .log_id = disc_str_of(call->request.log_id, call->request.log_id_len),
         .caller = nobody ? (struct disc_str){0} : from,
-        .extra = call->message.has_base && call->base.extra.present ? find_extra : NULL,
+        .extra =
+            call->request.message.has_base && call->request.base.extra.present ? find_extra : NULL,
         .extra_owner = call,
         .random = &call->worker->random,
-        .exclude = &call->exclude,
+        .exclude = &call->plan.exclude,
         .now_ms = worker_now_ms(call->worker),
-        .set = call->set,
+        .set = call->plan.set,
     };
 }
 
 static void answer_stage(struct call *call, const struct stage_ctx *ctx)
 {
     const char *detail = "";
-    call->cluster = ctx->cluster;
+    call->plan.cluster = ctx->cluster;
     if (ctx->reason == REASON_DENIED) {
         detail = "access is deny";
     } else if (ctx->reason == REASON_NO_ENDPOINT) {
@@ -116,32 +113,34 @@ static void answer_stage(struct call *call, const struct stage_ctx *ctx)
     } else if (ctx->reason == REASON_DEGRADED) {
         detail = "by the degrade rule, percent %lld";
     }
-    int64_t number = ctx->reason == REASON_DEGRADED && call->route->degrade
-                         ? (int64_t)call->route->degrade->degrade.percent_e2 / 100
+    int64_t number = ctx->reason == REASON_DEGRADED && call->plan.route->degrade
+                         ? (int64_t)call->plan.route->degrade->degrade.percent_e2 / 100
                          : 0;
-    call_fail(call, CALL_EVENT_ANSWER, ctx->reason, detail, number);
+    call_fail(call, ctx->reason, detail, number);
 }
 
 static void pick(struct call *call, const struct stage_ctx *ctx)
 {
-    call->set = ctx->set;
-    call->cluster = ctx->cluster;
-    call->attempt.target = ctx->target;
-    call_event(call, CALL_EVENT_PICKED);
+    call->plan.set = ctx->set;
+    call->plan.cluster = ctx->cluster;
+    call->plan.target = ctx->target;
+    call_try(call);
 }
 
 /* A T_CALL that the rule says will get no answer: treated as ONEWAY from here on. */
 static void make_oneway(struct call *call)
 {
-    call->oneway = true;
-    list_remove(&call->in_session);
-    list_push_back(&call->session->oneways, &call->in_session);
+    call->request.wire.oneway = true;
+    list_remove(&call->in_caller);
+    list_push_back(&call->caller->oneways, &call->in_caller);
 }
 
 static void run_stages(struct call *call)
 {
     struct stage_ctx ctx = stage_ctx_of(call);
-    if (stages_run(&ctx) == STAGE_ANSWER) {
+    enum stage_verdict verdict = stages_run(&ctx);
+    call->plan.taken = ctx.taken;
+    if (verdict == STAGE_ANSWER) {
         answer_stage(call, &ctx);
     } else {
         pick(call, &ctx);
@@ -151,40 +150,56 @@ static void run_stages(struct call *call)
 static void route(struct call *call, const struct disc_tuple *tuple)
 {
     struct worker *worker = call->worker;
-    call->route = route_get(worker->routes, worker->snapshot, tuple, worker_now_ms(worker));
-    if (!call->route) {
+    struct route *route = route_get(worker->routes, worker->snapshot, tuple, worker_now_ms(worker));
+    if (!route) {
         call_fail_unrouted(call, tuple, REASON_INTERNAL, "out of memory", 0);
         return;
     }
-    counter_own_add(&call->route->counts->inflight, 1);
-    if (call->route->config.oneway && !call->oneway) {
+    call->plan.route = route;
+    call->request.wire.route = route;
+    if (route->config.oneway && !call->request.wire.oneway && call->caller) {
         make_oneway(call);
     }
     if (!call->has_permit) {
         counter_add(&worker->counters, METRIC_CALLS_LIMITED, 1);
-        call_fail(call, CALL_EVENT_ANSWER, REASON_CONCURRENCY_LIMIT,
-                  "limits.calls %lld are under way", (int64_t)worker->env->bootstrap->limits.calls);
+        call_fail(call, REASON_CONCURRENCY_LIMIT, "limits.calls %lld are under way",
+                  (int64_t)worker->env->bootstrap->limits.calls);
+        return;
+    }
+    if (worker_phase(worker) >= WORKER_ENDING) {
+        call_fail(call, REASON_DRAINING, "the process ends", 0);
         return;
     }
     if (!set_deadline(call)) {
-        call_fail(call, CALL_EVENT_ANSWER, REASON_TIMEOUT, SPENT_TEXT, call->budget_ms);
+        call_fail(call, REASON_TIMEOUT, SPENT_TEXT, call->budget.total_ms);
         return;
     }
     run_stages(call);
 }
 
-/* No longer than the budget that arrived, as far as it is known without a rule. */
+/* No longer than the budget that came, as far as it is known without a rule. */
 static void wait_for_rules(struct call *call, const struct disc_tuple *tuple)
 {
-    if (call->arrived_budget_ms == 0) {
+    int64_t came_ms = call->budget.came_ms;
+    if (came_ms == 0) {
         call_fail_unrouted(call, tuple, REASON_TIMEOUT, SPENT_TEXT, 0);
         return;
     }
-    if (call->arrived_budget_ms > 0 && call->arrived_budget_ms < call->budget_ms) {
-        call->budget_ms = call->arrived_budget_ms;
-        call->deadline_ms = call->arrived_ms + (uint64_t)call->budget_ms;
+    if (!message_own(&call->request.wire.message, &call->worker->buffers)) {
+        call_fail_unrouted(call, tuple, REASON_INTERNAL, "out of memory", 0);
+        return;
+    }
+    if (came_ms > 0 && came_ms < call->budget.total_ms) {
+        set_total(call, came_ms);
     }
     call_event(call, CALL_EVENT_NO_RULES);
+}
+
+/* Finagle's clients ask by this call whether the peer speaks their extension; a callee that does changes the
+ * state of the connection, which others share. */
+static bool is_upgrade_probe(const struct disc_tuple *tuple)
+{
+    return disc_str_eq(tuple->name[DISC_METHOD], disc_str_of_z("__can__finagle__trace__v3__"));
 }
 
 void dispatch(struct call *call)
@@ -199,6 +214,12 @@ void dispatch(struct call *call)
             }
         }
         call_fail_unrouted(call, &identity.tuple, REASON_BAD_REQUEST, error, 0);
+        return;
+    }
+    if (is_upgrade_probe(&identity.tuple)) {
+        call->outcome.unknown_method = true;
+        call_fail_unrouted(call, &identity.tuple, REASON_BAD_REQUEST,
+                           "a Finagle upgrade probe is answered here", 0);
         return;
     }
     if (identity.tuple.name[DISC_TO].len == 0) {
@@ -216,14 +237,15 @@ void dispatch(struct call *call)
 
 bool dispatch_again(struct call *call)
 {
-    if (call->tries >= CALL_TRIES_MAX || call->exclude.n >= LB_EXCLUDE_MAX) {
+    struct lb_exclude *exclude = &call->plan.exclude;
+    if (exclude->n >= LB_EXCLUDE_MAX) {
         return false;
     }
-    call->exclude.index[call->exclude.n++] = call->attempt.target;
+    exclude->index[exclude->n++] = call->plan.target;
     struct stage_ctx ctx = stage_ctx_of(call);
     if (stage_balance(&ctx) == STAGE_ANSWER) {
         return false;
     }
-    call->attempt.target = ctx.target;
+    call->plan.target = ctx.target;
     return true;
 }

@@ -1,5 +1,5 @@
 /*
- * sidecar/data/call/identify.c: who calls whom: the five names (contract, section 1).
+ * sidecar/data/call/identify.c: who calls whom: the five names (docs/specification.md, section 1).
  *
  * Each name comes from the first place that has it; "" and "-" count as absent. The names are borrowed
  * from the frame, the listener's configuration, or the unescaped JSON in struct identity.
@@ -38,14 +38,20 @@ static struct disc_str first_of(struct disc_str a, struct disc_str b)
     return is_absent(a) ? (is_absent(b) ? (struct disc_str){0} : b) : a;
 }
 
+/* The same where the second place is the configuration's: its length is counted only where it is needed. */
+static struct disc_str first_or(struct disc_str a, const char *configured)
+{
+    return is_absent(a) ? first_of(disc_str_of_z(configured), (struct disc_str){0}) : a;
+}
+
 static struct disc_str str_of_span(const uint8_t *body, struct wire_span span)
 {
     return disc_str_of((const char *)body + span.off, span.len);
 }
 
-static void find_extras(const struct call *call, const uint8_t *body, struct extras *ret)
+static void find_extras(struct call *call, const uint8_t *body, struct extras *ret)
 {
-    const char *deadline = call->listener->deadline_entry;
+    const char *deadline = call->request.listener->deadline_entry;
     const struct codec_key keys[EXTRA_KEYS] = {
         [EXTRA_CLUSTER] = {"cluster", 7},
         [EXTRA_DEST_SERVICE] = {"dest_service", 12},
@@ -56,10 +62,12 @@ static void find_extras(const struct call *call, const uint8_t *body, struct ext
     };
     struct wire_span spans[EXTRA_KEYS] = {{0, 0}};
     memset(ret, 0, sizeof *ret);
-    if (!call->message.has_base || !call->base.extra.present) {
+    if (!call->request.message.has_base || !call->request.base.extra.present) {
         return;
     }
-    codec_extra_find_many(body, &call->base.extra, EXTRA_KEYS, keys, spans);
+    codec_extra_find_many(body, &call->request.base.extra, EXTRA_KEYS, keys, spans);
+    call->request.budget_value = spans[EXTRA_DEADLINE];
+    call->request.stamp_value = spans[EXTRA_STAMP];
     for (int i = 0; i < EXTRA_KEYS; i++) {
         if (spans[i].off) {
             ret->value[i] = str_of_span(body, spans[i]);
@@ -105,24 +113,24 @@ static int64_t parse_ms(struct disc_str s)
     return n;
 }
 
-static int64_t unix_ms(void)
+static int64_t unix_ms(const struct call *call)
 {
-    return (int64_t)(worker_unix_us() / 1000);
+    return (int64_t)(worker_unix_us(call->worker) / 1000);
 }
 
 /* The budget that arrived; where clocks are shared, less what passed since the stamp. */
 static void read_budget(struct call *call, const struct extras *extras)
 {
-    if (call->budget_read) {
+    if (call->budget.is_read) {
         return; /* it waited for rules; what passed meanwhile is counted from arrived_ms */
     }
-    call->budget_read = true;
-    call->arrived_budget_ms = parse_ms(extras->value[EXTRA_DEADLINE]);
-    call->stamp_age_ms = 0;
-    if (call->arrived_budget_ms > 0 && call->listener->deadline_shared_clock) {
+    call->budget.is_read = true;
+    call->budget.came_ms = parse_ms(extras->value[EXTRA_DEADLINE]);
+    call->budget.stamp_age_ms = 0;
+    if (call->budget.came_ms > 0 && call->request.listener->deadline_shared_clock) {
         int64_t stamp = parse_ms(extras->value[EXTRA_STAMP]);
-        int64_t age = stamp > 0 ? unix_ms() - stamp : 0;
-        call->stamp_age_ms = age > 0 ? age : 0;
+        int64_t age = stamp > 0 ? unix_ms(call) - stamp : 0;
+        call->budget.stamp_age_ms = age > 0 ? age : 0;
     }
 }
 
@@ -130,27 +138,28 @@ static void read_budget(struct call *call, const struct extras *extras)
 static void fresh_log_id(struct call *call)
 {
     static const char digits[] = "0123456789abcdef";
-    uint64_t word[2] = {(uint64_t)unix_ms() << 16 |
+    uint64_t word[2] = {(uint64_t)unix_ms(call) << 16 |
                             (lb_random_next(&call->worker->random) & 0xffff),
                         lb_random_next(&call->worker->random)};
     for (int i = 0; i < CALL_FRESH_LOG_ID_LEN; i++) {
-        call->log_id[i] = digits[word[i / 16] >> (60 - 4 * (i % 16)) & 15];
+        call->request.log_id[i] = digits[word[i / 16] >> (60 - 4 * (i % 16)) & 15];
     }
-    call->log_id_len = CALL_FRESH_LOG_ID_LEN;
-    call->log_id_fresh = true;
+    call->request.log_id_len = CALL_FRESH_LOG_ID_LEN;
+    call->request.log_id_fresh = true;
 }
 
 static void read_log_id(struct call *call, const uint8_t *body)
 {
-    const struct codec_base *base = &call->base;
-    if (call->log_id_len > 0 || !call->message.has_base) {
+    const struct codec_base *base = &call->request.base;
+    if (call->request.log_id_len > 0 || !call->request.message.has_base) {
         return; /* found before, or nowhere to look */
     }
     if (base->has_log_id && base->log_id.len > 0) {
         uint32_t len = base->log_id.len;
-        call->log_id_len = (uint8_t)(len < CALL_LOG_ID_MAX_BYTES ? len : CALL_LOG_ID_MAX_BYTES);
-        memcpy(call->log_id, body + base->log_id.off, call->log_id_len);
-    } else if (call->listener->fill_log_id && base->types[1] != WIRE_MAP) {
+        call->request.log_id_len =
+            (uint8_t)(len < CALL_LOG_ID_MAX_BYTES ? len : CALL_LOG_ID_MAX_BYTES);
+        memcpy(call->request.log_id, body + base->log_id.off, call->request.log_id_len);
+    } else if (call->request.listener->fill_log_id && base->types[1] != WIRE_MAP) {
         fresh_log_id(call);
     }
 }
@@ -159,7 +168,7 @@ static void read_log_id(struct call *call, const uint8_t *body)
 static void split_name(const struct call *call, struct disc_str *ret_service,
                        struct disc_str *ret_method)
 {
-    struct disc_str name = str_of_span(call->frame + WIRE_FRAME_LEN_BYTES, call->message.name);
+    struct disc_str name = str_of_span(call->request.wire.message.body, call->request.message.name);
     const char *colon = memchr(name.p, ':', name.len);
     *ret_service = (struct disc_str){0};
     *ret_method = name;
@@ -197,10 +206,27 @@ static bool check_lengths(const struct disc_tuple *tuple, const char **ret_error
     return true;
 }
 
+/* For the reply, which may come under the name as sent, when the request's bytes have gone. Without memory,
+ * and of a prefix that is too long to be a name, only the bare name is recognised. */
+static void keep_prefix(struct call *call, struct disc_str prefix)
+{
+    char *room = call->request.prefix;
+    if (!prefix.p || prefix.len > WIRE_NAME_MAX_BYTES || call->request.wire.prefix.p) {
+        return;
+    }
+    if (prefix.len > CALL_PREFIX_INLINE_LEN) {
+        room = call->request.prefix_block = buffers_alloc(&call->worker->buffers, prefix.len);
+    }
+    if (room) {
+        memcpy(room, prefix.p, prefix.len);
+        call->request.wire.prefix = disc_str_of(room, prefix.len);
+    }
+}
+
 bool identify(struct call *call, struct identity *ret, const char **ret_error)
 {
-    const struct bootstrap_listener *listener = call->listener;
-    const uint8_t *body = call->frame + WIRE_FRAME_LEN_BYTES;
+    const struct bootstrap_listener *listener = call->request.listener;
+    const uint8_t *body = call->request.wire.message.body;
     struct disc_str *name = ret->tuple.name;
     struct disc_str user_service = {0}, user_cluster = {0}, prefix, method;
     struct extras extras;
@@ -212,19 +238,19 @@ bool identify(struct call *call, struct identity *ret, const char **ret_error)
     read_log_id(call, body);
 
     struct disc_str caller = {0};
-    if (call->message.has_base && call->base.has_caller) {
-        caller = str_of_span(body, call->base.caller);
+    if (call->request.message.has_base && call->request.base.has_caller) {
+        caller = str_of_span(body, call->request.base.caller);
     }
-    name[DISC_FROM] =
-        first_of(first_of(caller, disc_str_of_z(listener->caller_service)), disc_str_of_z("none"));
+    name[DISC_FROM] = first_or(first_or(caller, listener->caller_service), "none");
     name[DISC_FROM_CLUSTER] =
-        first_of(first_of(extras.value[EXTRA_CLUSTER], disc_str_of_z(listener->caller_cluster)),
-                 disc_str_of_z("default"));
-    name[DISC_TO] = first_of(first_of(extras.value[EXTRA_DEST_SERVICE], user_service),
-                             first_of(prefix, disc_str_of_z(listener->callee_service)));
+        first_or(first_or(extras.value[EXTRA_CLUSTER], listener->caller_cluster), "default");
+    name[DISC_TO] =
+        first_or(first_of(first_of(extras.value[EXTRA_DEST_SERVICE], user_service), prefix),
+                 listener->callee_service);
     name[DISC_TO_CLUSTER] =
-        first_of(first_of(extras.value[EXTRA_DEST_CLUSTER], user_cluster),
-                 first_of(disc_str_of_z(listener->callee_cluster), disc_str_of_z("default")));
+        first_or(first_or(first_of(extras.value[EXTRA_DEST_CLUSTER], user_cluster),
+                          listener->callee_cluster),
+                 "default");
     name[DISC_METHOD] = first_of(method, (struct disc_str){0});
 
     if (!check_lengths(&ret->tuple, ret_error)) {
@@ -234,9 +260,6 @@ bool identify(struct call *call, struct identity *ret, const char **ret_error)
         *ret_error = "the message has no method name";
         return false;
     }
-    /* For the reply, which may come under the name as sent; a longer prefix names nobody. */
-    call->has_prefix = prefix.p != NULL && prefix.len <= WIRE_NAME_MAX_BYTES;
-    call->prefix_len = call->has_prefix ? (uint16_t)prefix.len : 0;
-    memcpy(call->prefix, call->has_prefix ? prefix.p : "", call->prefix_len);
+    keep_prefix(call, prefix);
     return true;
 }

@@ -32,11 +32,13 @@ static uint32_t at_most(uint64_t a, uint64_t b)
     return (uint32_t)(a < b ? a : b);
 }
 
-/* The length of the frame under way with its header, 0 where it is not known. */
-static uint32_t input_total(const struct frame_input *in)
+/* The length of the frame under way with its head, 0 where it is not known. */
+static uint32_t input_total(const struct frame_input *in, const struct frame_env *env)
 {
-    uint32_t avail = in->len - in->pos;
-    return avail < WIRE_FRAME_LEN_BYTES ? 0 : WIRE_FRAME_LEN_BYTES + wire_get32(in->buf + in->pos);
+    uint32_t len;
+    enum framing_status status =
+        env->framing->head_read(in->buf + in->pos, in->len - in->pos, env->max_bytes, &len);
+    return status == FRAMING_LENGTH ? env->framing->head_bytes + len : 0;
 }
 
 static struct frame_input *input_new(const struct frame_env *env, const uint8_t *bytes,
@@ -112,8 +114,8 @@ uint8_t *frame_reader_room(struct frame_reader *reader, const struct frame_env *
     if (!in || in->bad || in->pos > 0) {
         return NULL;
     }
-    uint32_t total = input_total(in);
-    uint32_t end = total ? total : WIRE_FRAME_LEN_BYTES;
+    uint32_t total = input_total(in, env);
+    uint32_t end = total ? total : env->framing->head_bytes;
     if (in->len >= end) {
         return NULL; /* complete, but not taken up: a pause */
     }
@@ -204,6 +206,7 @@ bool frame_reader_keep(struct frame_reader *reader, const struct frame_env *env)
             return false;
         }
         in = reader->input;
+        assert(in); /* room for n > 0 bytes was made in it */
         memcpy(in->buf + in->len, reader->window, n);
         in->len += n;
     }
@@ -244,33 +247,37 @@ static enum frame_verdict broken(struct frame *ret, enum frame_broken why)
     return FRAME_BROKEN;
 }
 
-/* The length at p; NONE stands for "within the limit". */
+/* The message's length by the head at p, 0 where that is not whole; NONE stands for "within the limit". */
 static enum frame_verdict check_length(const uint8_t *p, size_t avail, const struct frame_env *env,
-                                       uint32_t *ret_body_len, struct frame *ret)
+                                       uint32_t *ret_len, struct frame *ret)
 {
-    switch (codec_frame_length(p, avail, env->max_bytes, ret_body_len)) {
-    case CODEC_FRAME_EMPTY:
+    switch (env->framing->head_read(p, avail, env->max_bytes, ret_len)) {
+    case FRAMING_EMPTY:
         return broken(ret, FRAME_BROKEN_EMPTY);
-    case CODEC_FRAME_TOO_LARGE:
+    case FRAMING_TOO_LARGE:
         return broken(ret, FRAME_BROKEN_TOO_LARGE);
     default:
         return FRAME_NONE;
     }
 }
 
+static struct message message_at(uint8_t *head, const struct frame_env *env, uint32_t len)
+{
+    return (struct message){
+        .body = head + env->framing->head_bytes, .len = len, .head_room = env->framing->head_bytes};
+}
+
 /* A complete frame in the window: proved in one go, borrowed. */
 static enum frame_verdict next_in_window(struct frame_reader *reader, const struct frame_env *env,
                                          uint32_t body_len, struct frame *ret)
 {
-    uint32_t total = WIRE_FRAME_LEN_BYTES + body_len;
-    codec_scan_begin(env->scan, env->kind, body_len);
-    enum codec_scan_status status = codec_scan_run(env->scan, reader->window + WIRE_FRAME_LEN_BYTES,
-                                                   body_len, body_len); /* never yields */
-
-    ret->bytes = reader->window;
-    ret->len = total;
-    ret->block = NULL;
+    uint32_t total = env->framing->head_bytes + body_len;
+    ret->message = message_at(reader->window, env, body_len);
     ret->scan = env->scan;
+    codec_scan_begin(env->scan, env->kind, body_len);
+    enum codec_scan_status status =
+        codec_scan_run(env->scan, ret->message.body, body_len, body_len); /* never yields */
+
     if (status == CODEC_SCAN_DONE) {
         reader->window += total;
         reader->window_len -= total;
@@ -289,13 +296,12 @@ static enum frame_verdict input_emit(struct frame_reader *reader, const struct f
                                      uint32_t total, enum frame_verdict verdict, struct frame *ret)
 {
     struct frame_input *in = reader->input;
+    assert(in);
     *env->scan = in->scan;
     ret->scan = env->scan;
-    ret->bytes = in->buf + in->pos;
-    ret->len = total;
-    ret->block = NULL;
+    ret->message = message_at(in->buf + in->pos, env, total - env->framing->head_bytes);
     if (verdict == FRAME_READY && in->pos == 0 && in->len == total) {
-        ret->block = in->buf;
+        ret->message.block = in->buf;
         free(in);
         reader->input = NULL;
         return verdict;
@@ -332,26 +338,26 @@ static enum frame_verdict next_in_input(struct frame_reader *reader, const struc
 {
     struct frame_input *in = reader->input;
     uint32_t avail = in->len - in->pos;
+    uint32_t head = env->framing->head_bytes;
     uint32_t body_len = 0;
 
     if (in->bad) {
         return in->discard_left > 0 ? FRAME_NONE
-                                    : input_emit(reader, env, input_total(in), FRAME_BAD, ret);
-    }
-    if (avail < WIRE_FRAME_LEN_BYTES) {
-        return input_split_off(reader, env, 0);
+                                    : input_emit(reader, env, input_total(in, env), FRAME_BAD, ret);
     }
     enum frame_verdict verdict = check_length(in->buf + in->pos, avail, env, &body_len, ret);
     if (verdict != FRAME_NONE) {
         return verdict;
     }
+    if (avail < head) {
+        return input_split_off(reader, env, 0);
+    }
     if (!in->scanning) {
         codec_scan_begin(&in->scan, env->kind, body_len);
         in->scanning = true;
     }
-    uint32_t total = WIRE_FRAME_LEN_BYTES + body_len;
-    switch (codec_scan_run(&in->scan, in->buf + in->pos + WIRE_FRAME_LEN_BYTES,
-                           at_most(avail - WIRE_FRAME_LEN_BYTES, body_len),
+    uint32_t total = head + body_len;
+    switch (codec_scan_run(&in->scan, in->buf + in->pos + head, at_most(avail - head, body_len),
                            FRAME_SCAN_BUDGET_BYTES)) {
     case CODEC_SCAN_DONE:
         return input_emit(reader, env, total, FRAME_READY, ret);
@@ -377,7 +383,7 @@ enum frame_verdict frame_reader_next(struct frame_reader *reader, const struct f
         if (verdict != FRAME_NONE) {
             return verdict;
         }
-        if (body_len > 0 && avail >= (size_t)WIRE_FRAME_LEN_BYTES + body_len) {
+        if (body_len > 0 && avail >= (size_t)env->framing->head_bytes + body_len) {
             return next_in_window(reader, env, body_len, ret);
         }
     }

@@ -10,15 +10,16 @@
  *             while ((verdict = frame_reader_next(reader, env, &frame)) >= FRAME_READY) { use it }
  *             frame_reader_keep(reader, env)   what was not taken up
  *
- * A frame whose body fails the proof is skipped without being kept, then reported as FRAME_BAD.
+ * A frame is a head and a message, as the framing says. One whose message fails the proof is skipped
+ * without being kept, then reported as FRAME_BAD.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_SIDECAR_DATA_IO_FRAME_READER_H
 #define TSIDE_SIDECAR_DATA_IO_FRAME_READER_H
 
-#include "codec/frame.h"
 #include "codec/scan.h"
-#include "sidecar/data/loop/buffers.h"
+#include "sidecar/data/io/framing.h"
+#include "sidecar/data/io/message.h"
 
 /* How many bytes of a kept frame are proved in one turn at most. */
 #define FRAME_SCAN_BUDGET_BYTES 65536
@@ -46,9 +47,7 @@ enum frame_broken {
 const char *frame_broken_str(enum frame_broken broken);
 
 struct frame {
-    uint8_t *bytes; /* the 4-byte length, then the body; borrowed until the end of the turn... */
-    uint32_t len;   /* of both; FRAME_BAD: only the message's header may be looked at */
-    uint8_t *block; /* ...or, where not NULL, in this block, which is now the taker's */
+    struct message message; /* now the taker's; FRAME_BAD: only its header may be looked at */
     const struct codec_scan *scan; /* valid until the next call */
     enum frame_broken broken;
 };
@@ -63,6 +62,7 @@ struct frame_reader {
 
 /* What a worker lends to all its readers. */
 struct frame_env {
+    const struct framing *framing;
     enum codec_scan_kind kind;
     uint32_t max_bytes;
     struct codec_scan *scan; /* scratch: a frame that is complete needs no state of its own */

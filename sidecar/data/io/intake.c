@@ -4,13 +4,13 @@
  */
 #include "sidecar/data/io/intake.h"
 
-void intake_init(struct intake *intake, struct worker *worker, enum codec_scan_kind kind,
-                 void (*resume)(struct intake *intake))
+void intake_init(struct intake *intake, struct worker *worker, const struct framing *framing,
+                 enum codec_scan_kind kind, event_fn resume_spin, event_fn resume_starve)
 {
-    *intake = (struct intake){.worker = worker, .kind = kind, .resume = resume};
+    *intake = (struct intake){.worker = worker, .framing = framing, .kind = kind};
     list_init(&intake->incomplete);
-    list_init(&intake->starved);
-    list_init(&intake->spin);
+    event_init(&intake->spin, resume_spin);
+    event_init(&intake->starve, resume_starve);
 }
 
 /* Half-read frames hold so much that they may be waiting for each other, and this is the oldest. */
@@ -18,18 +18,19 @@ static bool may_go_over(const struct intake *intake)
 {
     const struct worker *worker = intake->worker;
     return list_first(&worker->incomplete) == &intake->incomplete &&
-           worker->incomplete_bytes >= worker->buffers.limit / (2 * worker->env->workers_len);
+           worker->incomplete_bytes >=
+               worker->buffers.limit / (UINT64_C(2) * worker->env->workers_len);
 }
 
 static struct frame_env env_of(const struct intake *intake)
 {
     struct worker *worker = intake->worker;
     return (struct frame_env){
+        .framing = intake->framing,
         .kind = intake->kind,
         .max_bytes = (uint32_t)worker->env->bootstrap->limits.frame_bytes,
         .scan = &worker->scan,
         .buffers = &worker->buffers,
-        .forced = may_go_over(intake),
         .pile = &worker->pile,
     };
 }
@@ -38,8 +39,8 @@ void intake_done(struct intake *intake)
 {
     struct frame_env env = env_of(intake);
     list_remove(&intake->incomplete);
-    list_remove(&intake->starved);
-    list_remove(&intake->spin);
+    event_cancel(&intake->starve);
+    event_cancel(&intake->spin);
     frame_reader_done(&intake->reader, &env);
     intake->worker->incomplete_bytes -= intake->kept_bytes;
     intake->kept_bytes = 0;
@@ -59,56 +60,66 @@ static void note_incomplete(struct intake *intake)
     }
 }
 
-void intake_alloc(struct intake *intake, uv_buf_t *buf)
+/* A piece of the arena. A reply frees buffers: it may always be read, up to a piece that is not complete. */
+static struct iovec piece(struct intake *intake)
 {
     struct worker *worker = intake->worker;
-    struct frame_env env = env_of(intake);
+    bool free_to_read = intake->kind == CODEC_SCAN_REPLY || may_go_over(intake) ||
+                        buffers_may_charge(&worker->buffers, WORKER_READ_BYTES);
+    if (!free_to_read && frame_reader_keeps(&intake->reader)) {
+        intake->starving = true;
+        return (struct iovec){NULL, 0};
+    }
+    /* One that keeps nothing may read a little: small calls get through when the buffers are used up. */
+    size_t len = free_to_read ? WORKER_READ_BYTES : BUFFERS_RESERVE_BYTES;
+    void *base = arena_take(&worker->arena, len);
+    return (struct iovec){base, base ? len : 0};
+}
+
+struct iovec intake_room(struct intake *intake)
+{
+    struct worker *worker = intake->worker;
     size_t len;
 
-    *buf = uv_buf_init(NULL, 0);
     intake->starving = false;
     if (intake->turn != worker->turn) {
         intake->turn = worker->turn;
         intake->reads = 0;
     }
     /* What is being proved comes first: a peer may send faster than slow frames are proved. */
-    if (++intake->reads > WORKER_READS_PER_TURN || list_linked(&intake->spin)) {
-        return;
+    if (++intake->reads > WORKER_READS_PER_TURN || event_waits(&intake->spin)) {
+        return (struct iovec){NULL, 0};
     }
+    if (!frame_reader_keeps(&intake->reader)) {
+        return piece(intake);
+    }
+    struct frame_env env = env_of(intake);
+    env.forced = may_go_over(intake);
     uint8_t *room = frame_reader_room(&intake->reader, &env, &len); /* may grow what is kept */
     note_incomplete(intake);
     if (room) {
-        *buf = uv_buf_init((char *)room, (unsigned)len);
-        return;
+        return (struct iovec){room, len};
     }
-    /* Replies are what frees buffers: they may always be read, up to a piece that is not complete. */
-    bool free_to_read = env.forced || intake->kind == CODEC_SCAN_REPLY ||
-                        buffers_may_charge(&worker->buffers, WORKER_READ_BYTES);
-    if (len > 0 || (!free_to_read && frame_reader_keeps(&intake->reader))) {
+    if (len > 0) {
         intake->starving = true;
-        return;
+        return (struct iovec){NULL, 0};
     }
-    /* Who keeps nothing may read a little: small calls get through, whoever uses the buffers up. */
-    unsigned take = free_to_read ? WORKER_READ_BYTES : BUFFERS_RESERVE_BYTES;
-    char *piece = arena_take(&worker->arena, take);
-    if (piece) {
-        *buf = uv_buf_init(piece, take);
+    return piece(intake);
+}
+
+void intake_unfilled(struct intake *intake, struct iovec room)
+{
+    if (room.iov_len > 0 && arena_owns(&intake->worker->arena, room.iov_base)) {
+        arena_shrink(&intake->worker->arena, room.iov_base, room.iov_len, 0);
     }
 }
 
-void intake_unfilled(struct intake *intake, const uv_buf_t *buf)
+void intake_filled(struct intake *intake, struct iovec room, size_t n)
 {
-    if (buf->len > 0 && arena_owns(&intake->worker->arena, buf->base)) {
-        arena_shrink(&intake->worker->arena, buf->base, buf->len, 0);
+    if (arena_owns(&intake->worker->arena, room.iov_base)) {
+        arena_shrink(&intake->worker->arena, room.iov_base, room.iov_len, n);
     }
-}
-
-void intake_filled(struct intake *intake, const uv_buf_t *buf, size_t nread)
-{
-    if (arena_owns(&intake->worker->arena, buf->base)) {
-        arena_shrink(&intake->worker->arena, buf->base, buf->len, nread);
-    }
-    frame_reader_push(&intake->reader, (uint8_t *)buf->base, nread);
+    frame_reader_push(&intake->reader, room.iov_base, n);
 }
 
 enum frame_verdict intake_next(struct intake *intake, struct frame *ret_frame)
@@ -119,34 +130,19 @@ enum frame_verdict intake_next(struct intake *intake, struct frame *ret_frame)
         list_remove(&intake->incomplete); /* the next frame is a younger one */
     }
     note_incomplete(intake);
+    if (verdict == FRAME_YIELD) {
+        intake_spin(intake);
+    }
     return verdict;
 }
 
 bool intake_keep(struct intake *intake)
 {
+    if (intake->reader.window_len == 0) {
+        return true;
+    }
     struct frame_env env = env_of(intake);
     bool kept = frame_reader_keep(&intake->reader, &env);
     note_incomplete(intake);
     return kept;
-}
-
-void intake_starve(struct intake *intake)
-{
-    struct worker *worker = intake->worker;
-    if (!list_linked(&intake->starved)) {
-        list_push_back(&worker->starved, &intake->starved);
-        if (!timer_node_armed(&worker->housekeeping.node) ||
-            worker->housekeeping.node.expires_ms > worker_now_ms(worker) + WORKER_STARVED_POLL_MS) {
-            worker_timer_set(worker, &worker->housekeeping,
-                             worker_now_ms(worker) + WORKER_STARVED_POLL_MS);
-        }
-    }
-}
-
-void intake_spin(struct intake *intake)
-{
-    if (!list_linked(&intake->spin)) {
-        list_push_back(&intake->worker->spinning, &intake->spin);
-        worker_spin(intake->worker);
-    }
 }

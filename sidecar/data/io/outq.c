@@ -35,8 +35,11 @@ static const struct outq_segment *at_const(const struct outq *q, uint32_t i)
 
 static void free_block(struct outq *q, struct outq_segment *segment)
 {
-    buffers_free(q->buffers, segment->block);
-    segment->block = NULL;
+    if (segment->block) {
+        buffers_free(q->buffers, segment->block);
+        segment->block = NULL;
+        q->owned--;
+    }
 }
 
 static void shrink_if_empty(struct outq *q)
@@ -87,7 +90,6 @@ void outq_done(struct outq *q)
     (void)outq_drop_unsent_from(q, 0);
 }
 
-/* Room is there, unless the bytes extend the last segment, which needs none. */
 static bool extend_last(struct outq *q, const uint8_t *ptr, size_t len)
 {
     struct outq_segment *last = q->n ? at(q, q->n - 1) : NULL;
@@ -107,14 +109,20 @@ static void append(struct outq *q, const uint8_t *ptr, size_t len, uint8_t *bloc
     q->bytes += len;
 }
 
+/* Room is there. */
+static void push_borrowed(struct outq *q, const void *ptr, size_t len)
+{
+    if (len > 0 && !extend_last(q, ptr, len)) {
+        append(q, ptr, len, NULL);
+    }
+}
+
 int outq_push_borrowed(struct outq *q, const void *ptr, size_t len)
 {
-    if (len == 0 || extend_last(q, ptr, len)) {
-        return 0;
-    }
     int err = reserve(q, 1);
     if (!err) {
-        append(q, ptr, len, NULL);
+        push_borrowed(q, ptr, len);
+        shrink_if_empty(q); /* no bytes */
     }
     return err;
 }
@@ -122,11 +130,12 @@ int outq_push_borrowed(struct outq *q, const void *ptr, size_t len)
 int outq_push_iov(struct outq *q, const struct iovec iov[], size_t n)
 {
     int err = reserve(q, n);
-
-    for (size_t i = 0; !err && i < n; i++) {
-        err = outq_push_borrowed(q, iov[i].iov_base, iov[i].iov_len);
+    if (!err) {
+        for (uint32_t i = 0; i < (uint32_t)n; i++) {
+            push_borrowed(q, iov[i].iov_base, iov[i].iov_len);
+        }
+        shrink_if_empty(q); /* vectors of no bytes */
     }
-    shrink_if_empty(q); /* vectors of no bytes */
     return err;
 }
 
@@ -139,21 +148,33 @@ int outq_push_owned(struct outq *q, void *block, size_t off, size_t len)
     int err = reserve(q, 1);
     if (!err) {
         append(q, (uint8_t *)block + off, len, block);
+        q->owned++;
     }
     return err;
 }
 
-size_t outq_fill_iov(const struct outq *q, struct iovec iov[], size_t max)
+size_t outq_fill_iov(const struct outq *q, struct iovec iov[], size_t max, size_t *ret_total)
 {
     size_t n = q->n < max ? q->n : max;
+    size_t total = 0;
 
     for (uint32_t i = 0; i < n; i++) {
         const struct outq_segment *segment = at_const(q, i);
         /* writev(2) only reads; its type cannot say so. */
         iov[i].iov_base = (void *)(uintptr_t)segment->ptr;
         iov[i].iov_len = segment->len;
+        total += segment->len;
     }
+    *ret_total = total;
     return n;
+}
+
+/* The usual case: all of it, and nothing to free. */
+static void forget_all(struct outq *q)
+{
+    q->head = (q->head + q->n) & (capacity(q) - 1);
+    q->n = 0;
+    shrink_if_empty(q);
 }
 
 void outq_consumed(struct outq *q, size_t bytes)
@@ -161,6 +182,10 @@ void outq_consumed(struct outq *q, size_t bytes)
     assert(bytes <= q->bytes);
     q->sent += bytes;
     q->bytes -= bytes;
+    if (q->bytes == 0 && q->owned == 0) {
+        forget_all(q);
+        return;
+    }
     while (bytes > 0) {
         struct outq_segment *first = at(q, 0);
         if (bytes < first->len) {
@@ -203,6 +228,7 @@ static int own_run(struct outq *q, uint32_t from, uint32_t end, size_t len, uint
         off += at(q, i)->len;
     }
     *at(q, to) = (struct outq_segment){.ptr = block, .len = len, .block = block};
+    q->owned++;
     return 0;
 }
 
@@ -265,6 +291,7 @@ size_t outq_drop_unsent_from(struct outq *q, uint64_t position)
 void outq_check(const struct outq *q)
 {
     size_t bytes = 0;
+    uint32_t owned = 0;
 
     assert(q->n <= capacity(q) && (capacity(q) & (capacity(q) - 1)) == 0);
     assert(q->n > 0 || (!q->ring && q->head == 0));
@@ -273,6 +300,7 @@ void outq_check(const struct outq *q)
         assert(segment->ptr && segment->len > 0);
         assert(!segment->block || segment->ptr >= segment->block);
         bytes += segment->len;
+        owned += segment->block != NULL;
     }
-    assert(bytes == q->bytes);
+    assert(bytes == q->bytes && owned == q->owned);
 }

@@ -5,7 +5,7 @@
  * fills vectors, hands them to the kernel and says how much was taken.
  *
  *     outq_push_...(q)                              during the turn, any number
- *     n = outq_fill_iov(q, iov, max);               at its flush
+ *     n = outq_fill_iov(q, iov, max, &total);             at its flush
  *     outq_consumed(q, uv_try_write(...));
  *     outq_own_rest(q);                             before the arena is reset
  *
@@ -48,7 +48,8 @@ struct outq {
     uint32_t capacity;             /* of ring, a power of two */
     uint32_t head;
     uint32_t n;
-    bool sealed; /* the last segment is not extended */
+    uint32_t owned; /* segments with a block */
+    bool sealed;    /* the last segment is not extended */
     size_t bytes;
     uint64_t sent;
     struct outq_segment local[OUTQ_SEGMENTS_INLINE];
@@ -69,8 +70,9 @@ int outq_push_iov(struct outq *q, const struct iovec iov[], size_t n)
 int outq_push_owned(struct outq *q, void *block, size_t off, size_t len)
     __attribute__((warn_unused_result));
 
-/* Fills at most max vectors with the first bytes to be sent and returns how many it filled. */
-size_t outq_fill_iov(const struct outq *q, struct iovec iov[], size_t max);
+/* Fills at most max vectors with the first bytes to be sent and returns how many it filled; *ret_total is
+ * the sum of their lengths. */
+size_t outq_fill_iov(const struct outq *q, struct iovec iov[], size_t max, size_t *ret_total);
 
 /* The kernel took the first `bytes` bytes: at most outq_bytes(). Frees blocks whose end was sent. */
 void outq_consumed(struct outq *q, size_t bytes);

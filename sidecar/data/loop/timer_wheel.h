@@ -8,7 +8,7 @@
  *     timer_wheel_set(&wheel, &call->timer, deadline_ms);
  *     ...
  *     while ((node = timer_wheel_expire(&wheel, uv_now(loop)))) {
- *         call_timed_out(container_of(node, struct call, timer));    may set or cancel any node
+ *         node->fire(node);                                          may set or cancel any node
  *     }
  *     arm the one uv_timer for timer_wheel_next_ms(&wheel)
  *
@@ -39,11 +39,12 @@
 #define TIMER_WHEEL_DUE   (TIMER_WHEEL_FAR + 1)
 #define TIMER_WHEEL_LISTS (TIMER_WHEEL_FAR + 2)
 
-/* Embedded by its user, who reads nothing in it but expires_ms. All zero: not armed. */
+/* Embedded in what it times, which sets fire and reads nothing but expires_ms. All zero: not armed. */
 struct timer_node {
     struct timer_node *next; /* a ring; NULL: not armed */
     struct timer_node *prev;
     uint64_t expires_ms;
+    void (*fire)(struct timer_node *node); /* called by the loop that popped it, not by the wheel */
 };
 
 struct timer_wheel {

@@ -1,13 +1,17 @@
 /*
- * sidecar/data/loop/worker.h: one event loop that carries calls, and all that it owns.
+ * sidecar/data/loop/worker.h: one event loop that carries calls, and what is its own.
  *
- * A worker never waits for the control thread and takes no lock. It is told things by atomics and one
- * uv_async (a newer snapshot, drain, permits that came free), and tells things by its counters and
- * its ring. A connection stays on its worker for life.
+ * A worker never waits for the control thread and takes no lock. Other threads reach it through one
+ * mailbox; it answers by its counters and its ring. A connection stays on its worker for life.
  *
- * A turn of the loop:
- *     timers -> prepare: FLUSH, arm the timer -> poll: reads, answers -> check: FLUSH, reset arena
- * What was read in a turn may be pointed at until the flush in check has passed.
+ * The worker knows no libuv: a driver (uv_driver.h, or a simulator) tells it the time and calls the
+ * functions under "the driver's", and the layers above hang in `parts`. A turn:
+ *
+ *     timers -> before_poll: FLUSH -> poll: reads, answers, mail -> after_poll: FLUSH, end of the turn
+ *
+ * Each of these, and each callback of a connection, stands between worker_enter() and worker_leave(),
+ * which runs all events that were posted meanwhile (event.h). What was read in a turn may be pointed at
+ * until the flush behind the poll has passed.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_SIDECAR_DATA_LOOP_WORKER_H
@@ -17,42 +21,40 @@
 #include "codec/templates.h"
 #include "lb/random.h"
 #include "sidecar/base/bootstrap.h"
-#include "sidecar/base/list.h"
 #include "sidecar/data/loop/arena.h"
 #include "sidecar/data/loop/buffers.h"
+#include "sidecar/data/loop/event.h"
+#include "sidecar/data/loop/slab.h"
 #include "sidecar/data/loop/timer_wheel.h"
-#include "sidecar/data/route/route.h"
 #include "sidecar/shared/counters.h"
 #include "sidecar/shared/epoch.h"
 #include "sidecar/shared/ring.h"
 
-#include <uv.h>
-
-#define WORKER_ARENA_BYTES     (1024 * 1024)
+#define WORKER_ARENA_BYTES     ((size_t)1024 * 1024)
 #define WORKER_READ_BYTES      65536 /* one piece of the arena, one read */
 #define WORKER_READS_PER_TURN  4     /* of one connection */
 #define WORKER_RING_BYTES      (256 * 1024)
-#define WORKER_DRAIN_QUIET_MS  250  /* contract, section 6: SIGTERM */
+#define WORKER_DRAIN_QUIET_MS  250  /* docs/specification.md, section 6: SIGTERM */
 #define WORKER_STARVED_POLL_MS 5    /* how often those without buffers look again */
+#define WORKER_LATE_MS         20   /* a timer this late: the loop stood still */
 #define WORKER_TICK_MS         1000 /* housekeeping, and a heartbeat when nothing happens */
-#define WORKER_SWEEP_ROUTES    256  /* cached routes looked at per tick */
-#define WORKER_ROUTE_IDLE_MS   600000
 
-struct call;
-struct call_pool;
-struct session;
+struct disc_snapshot;
+struct route_cache;
+struct transport_ops;
+struct worker;
 
-/* What all workers share; made by server.c, outlives them. */
+/* What the process tells its workers; made by server.c, outlives them. */
 struct worker_env {
     const struct bootstrap *bootstrap;
     uint64_t drain_timeout_ms; /* in force: not written any more once workers are told to drain */
     const struct codec_templates *templates;
     struct tuple_table *tuples;
-    struct epoch epoch;         /* passed by each worker at the end of its turns */
     struct permits connections; /* limits.connections */
-    struct permits upstreams;   /* limits.upstream_connections: open or opening, to all callees */
     struct permits calls;       /* limits.calls */
     struct permits buffered;    /* limits.buffered_bytes */
+    struct permits upstreams;   /* limits.upstream_connections: open or opening, to all callees */
+    struct epoch epoch;         /* passed by each worker at the end of its turns */
     uint32_t workers_len;
     struct worker *workers[BOOTSTRAP_WORKERS_MAX];
     /* Wakes the control thread: a snapshot was acknowledged, a record written, a drain finished. */
@@ -62,78 +64,92 @@ struct worker_env {
 
 enum worker_phase {
     WORKER_SERVING = 0,
-    WORKER_DRAINING, /* no new connections; sessions end one by one */
-    WORKER_ENDING,   /* drain_timeout_ms passed: whatever is left is answered and closed */
+    WORKER_RESTING, /* no new connections for now, they wait in the kernel's queue; goes back to SERVING */
+    WORKER_DRAINING, /* no new connections; sessions end one by one; from here on there is no way back */
+    WORKER_ENDING, /* drain_timeout_ms passed: what is left is answered and closed */
     WORKER_STOPPED
 };
 
-enum worker_timer_kind {
-    WORKER_TIMER_CALL = 0,
-    WORKER_TIMER_SESSION,
-    WORKER_TIMER_UPSTREAM,
-    WORKER_TIMER_HOUSEKEEPING
+/* What other threads post. Several of one kind are one. */
+enum worker_mail {
+    WORKER_MAIL_RULES = 1,      /* a newer snapshot, in next_snapshot */
+    WORKER_MAIL_PHASE = 2,      /* wanted_phase has changed */
+    WORKER_MAIL_PERMITS = 4,    /* permits came free that calls wait for here */
+    WORKER_MAIL_IDLE_WANTED = 8 /* calls of another worker wait while connections are idle here */
 };
 
-/* A node on the wheel and whose it is. */
-struct worker_timer {
-    struct timer_node node;
-    enum worker_timer_kind kind;
+/* Runs a worker's turns. All but wake() are called on the worker's thread. */
+struct worker_driver {
+    uint64_t (*now_us)(const struct worker *worker);  /* monotonic */
+    uint64_t (*unix_us)(const struct worker *worker); /* wall clock, for stamps and logs alone */
+    void (*wake)(struct worker *worker);              /* any thread: worker_read_mail() soon */
+    void (*spin)(struct worker *worker, bool on);     /* the next turns come without waiting */
+    void (*close)(struct worker *worker);             /* the worker has ended: no more turns */
+};
+
+/* What hangs above the loop; plane.c. */
+struct worker_parts {
+    void (*rules)(struct worker *worker); /* worker->snapshot is a newer one */
+    void (*mail)(struct worker *worker, uint32_t mail);
+    void (*tick)(struct worker *worker); /* about once a second, not before the first snapshot */
+    void (*rest)(struct worker *worker, bool on); /* RESTING begins, or ends */
+    void (*drain)(struct worker *worker);         /* DRAINING begins */
+    void (*end)(struct worker *worker);           /* ENDING begins: answer and close everything */
 };
 
 struct worker {
     struct worker_env *env;
     uint32_t index;
-    uv_loop_t loop;
-    uv_thread_t thread;
-    uv_async_t wake;
-    uv_prepare_t prepare;
-    uv_check_t check;
-    uv_idle_t spin; /* active while somebody must go on in the next turn */
-    uv_timer_t timer;
-    uint64_t armed_ms; /* what timer is set for; UINT64_MAX: off */
+    const struct worker_driver *driver;
+    void *driver_owner; /* the driver's own */
+    const struct worker_parts *parts;
 
-    /* Told by other threads. */
+    /* Written by other threads. */
+    _Atomic uint32_t mail; /* enum worker_mail bits */
     _Atomic(const struct disc_snapshot *) next_snapshot;
     _Atomic uint32_t wanted_phase;
-    _Atomic bool permits_came;
-    _Atomic bool idle_wanted;
 
     /* Read by other threads. */
     _Atomic uint64_t seen_generation; /* no older snapshot is in use here */
-    _Atomic uint64_t heartbeat_ms;    /* uv_hrtime() / 1e6 of the last turn */
+    _Atomic uint64_t heartbeat_ms;    /* of the last turn, on the clock of now_us */
     _Atomic uint32_t phase;           /* enum worker_phase */
     struct counters counters;
     struct ring ring;
 
-    /* The worker's own. */
+    /* The turn. */
+    uint64_t now_ms; /* the loop's time; moves between callbacks alone */
+    uint64_t now_us; /* the clock, read at most once a callback; 0: not yet */
+    uint64_t turn;   /* counts turns; reads per turn hang on it */
+    struct event_queue events;
+    struct list early;    /* events: channels with much to send */
+    struct list dirty;    /* events: channels with something to send */
+    struct list spinning; /* events: go on in the next turn */
+    struct list starved;  /* events: wait for buffered_bytes */
+    struct timer_wheel wheel;
+    struct timer_node housekeeping;
+    uint64_t next_tick_ms;
+    bool looked; /* at the sockets, since the loop stood still */
+    struct arena arena;
+    struct buffers_pile pile; /* blocks to free when the turn ends */
+    struct buffers buffers;
+    struct codec_scan scan;  /* scratch of all frame readers */
+    size_t incomplete_bytes; /* held by frames begun */
+    struct list incomplete;  /* struct intake.incomplete: frames begun, oldest first */
+
+    /* What the layers above keep here. */
     const struct disc_snapshot *snapshot; /* NULL: none yet */
     struct route_cache *routes;
+    const struct transport_ops *dial; /* that connections to callees are made by */
     struct lb_random random;
-    struct arena arena;
-    struct timer_wheel wheel;
-    struct buffers buffers;
-    struct codec_scan scan; /* scratch of all frame readers */
-    uint64_t turn;          /* counts turns; reads per turn hang on it */
-    uint64_t next_tick_ms;
-    bool has_loop;
-    bool started;
-    bool ran;
-
-    struct list dirty;        /* struct stream.dirty */
-    struct list spinning;     /* struct intake.spin: go on in the next turn */
-    struct list starved;      /* struct intake.starved: wait for buffered_bytes */
-    size_t incomplete_bytes;  /* held by frames begun */
-    struct list incomplete;   /* struct intake.incomplete: frames begun, oldest first */
-    struct list sessions;     /* struct session.all */
-    struct list listeners;    /* struct listener.all */
-    struct list upstreams;    /* struct upstream_conn.all */
-    struct list pool_waits;   /* struct endpoint_pool.waits: pools that somebody waits at */
-    struct list rule_waits;   /* struct call.waits: no snapshot yet */
-    bool listeners_closed;    /* draining: whoever still comes is to leave soon */
-    struct list live;         /* struct call.live: all calls */
-    struct buffers_pile pile; /* blocks to free when the turn ends */
-    struct call_pool *calls;
-    struct worker_timer housekeeping;
+    struct slab calls;
+    struct slab attempts;
+    struct list sessions;   /* struct session.all */
+    struct list listeners;  /* struct listener.all */
+    struct list upstreams;  /* struct upstream_conn.all */
+    struct list pool_waits; /* struct pool.waits: pools with calls that wait */
+    struct list rule_waits; /* struct call.waits: no snapshot yet */
+    struct list live;       /* struct call.live: all calls */
+    bool listeners_closed;  /* draining: a connection that still comes is to leave soon */
     uint64_t log_window_ms; /* failures logged per second are bounded */
     uint32_t log_in_window;
     uint64_t next_rejected_log_ms; /* of callers whose bytes cannot be followed */
@@ -143,40 +159,92 @@ struct worker {
     } stamp;
 };
 
-/* NULL when out of memory or descriptors. The loop does not run yet. */
-struct worker *worker_new(struct worker_env *env, uint32_t index, uint64_t seed);
-/* Before worker_start(): fd listens already and is the worker's from now on. 0 or a libuv error. */
-int worker_listen(struct worker *worker, const struct bootstrap_listener *config, int fd);
-/* Starts the thread. 0 or a libuv error. */
-int worker_start(struct worker *worker);
-/* Waits for the thread, which ends in phase STOPPED; at once where it was never started. */
-void worker_join(struct worker *worker);
-/* Frees everything, when all workers have been joined. NULL. */
+/* NULL when out of memory. The driver is called once it is told to by uv_driver_open() or the like. */
+struct worker *worker_new(struct worker_env *env, uint32_t index, uint64_t seed,
+                          const struct worker_driver *driver, const struct worker_parts *parts);
+/* Frees what worker_new() made; the layers above have ended. NULL. */
 struct worker *worker_free(struct worker *worker);
 
-/* From the control thread. */
+/* ---- any thread ----------------------------------------------------------------------------- */
+
+void worker_post(struct worker *worker, enum worker_mail mail);
 void worker_offer_snapshot(struct worker *worker, const struct disc_snapshot *snapshot);
 void worker_want_phase(struct worker *worker, enum worker_phase phase);
-/* From another worker: permits that somebody here waits for came free. */
-void worker_permits_came(struct worker *worker);
-/* From another worker, whose callers wait while connections are idle here. */
-void worker_idle_wanted(struct worker *worker);
 
-/* The loop's time in milliseconds, and the clock in microseconds. */
+static inline enum worker_phase worker_phase(const struct worker *worker)
+{
+    return (enum worker_phase)atomic_load_explicit(&worker->phase, memory_order_relaxed);
+}
+
+/* ---- the driver's ---------------------------------------------------------------------------- */
+
+/* A callback begins, at that time on the loop's clock. */
+static inline void worker_enter(struct worker *worker, uint64_t now_ms)
+{
+    worker->now_ms = now_ms;
+    worker->now_us = 0;
+}
+
+/* It ends: everything that it caused is done before it returns. */
+static inline void worker_leave(struct worker *worker)
+{
+    event_drain(&worker->events);
+}
+
+void worker_begin(struct worker *worker, uint64_t now_ms); /* before the first turn */
+void worker_run_timers(struct worker *worker);
+/* UINT64_MAX: none. */
+static inline uint64_t worker_next_timer_ms(const struct worker *worker)
+{
+    return timer_wheel_next_ms(&worker->wheel);
+}
+void worker_run_spinning(struct worker *worker);
+void worker_before_poll(struct worker *worker);
+void worker_read_mail(struct worker *worker);
+void worker_after_poll(struct worker *worker);
+void worker_end(struct worker *worker);     /* ENDING, at once: of a worker that never ran */
+void worker_stopped(struct worker *worker); /* after the last turn */
+
+/* ---- the layers' above ----------------------------------------------------------------------- */
+
+/* The loop's time in milliseconds, and the clock in microseconds: neither moves within a callback. */
 static inline uint64_t worker_now_ms(const struct worker *worker)
 {
-    return uv_now(&worker->loop);
+    return worker->now_ms;
 }
-uint64_t worker_now_us(void);
-/* Wall-clock time, for stamps and logs alone. */
-uint64_t worker_unix_us(void);
+static inline uint64_t worker_now_us(struct worker *worker)
+{
+    if (worker->now_us == 0) {
+        worker->now_us = worker->driver->now_us(worker);
+    }
+    return worker->now_us;
+}
+static inline uint64_t worker_unix_us(const struct worker *worker)
+{
+    return worker->driver->unix_us(worker);
+}
 
-void worker_timer_set(struct worker *worker, struct worker_timer *timer, uint64_t expires_ms);
-void worker_timer_cancel(struct worker *worker, struct worker_timer *timer);
+static inline void worker_timer_set(struct worker *worker, struct timer_node *timer,
+                                    uint64_t expires_ms)
+{
+    timer_wheel_set(&worker->wheel, timer, expires_ms);
+}
 
-/* The next turn comes without waiting for anything. */
-void worker_spin(struct worker *worker);
-/* Sends at once what has grown beyond STREAM_EARLY_FLUSH_BYTES. */
+static inline void worker_timer_cancel(struct worker *worker, struct timer_node *timer)
+{
+    timer_wheel_cancel(&worker->wheel, timer);
+}
+
+static inline void worker_event_post(struct worker *worker, struct event *event)
+{
+    event_post(&worker->events, event);
+}
+
+/* The event runs in the next turn, which comes without waiting. */
+void worker_spin(struct worker *worker, struct event *event);
+/* The event runs when buffers may be there again. */
+void worker_starve(struct worker *worker, struct event *event);
+/* Sends at once what waits in `early`. */
 void worker_flush_early(struct worker *worker);
 
 /* A line for the log, through the ring. */

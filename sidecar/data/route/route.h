@@ -37,6 +37,18 @@ struct route_config {
     double access_log;
 };
 
+/* Whether a BaseResp code counts as a failure of the callee. */
+static inline bool route_config_fails(const struct route_config *config, int32_t code)
+{
+    const struct disc_ranges *failures = config->base_resp_fail;
+    for (uint32_t i = 0; failures && i < failures->n; i++) {
+        if (code >= failures->range[i].low && code <= failures->range[i].high) {
+            return true;
+        }
+    }
+    return false;
+}
+
 struct route_target {
     struct disc_str cluster;
     struct target_set *zone_set; /* NULL where no zone was asked for */
@@ -60,9 +72,6 @@ struct route {
     struct target_set *fallback; /* NULL: none configured */
     struct tuple_state *state;   /* counted; NULL in explain's routes */
     struct tuple_counts *counts; /* this worker's */
-    /* Kept by the call path. */
-    uint32_t attempts; /* calls that have a connection, or are about to */
-    uint32_t queued;   /* of them: that wait for one */
     char names[];
 };
 

@@ -6,24 +6,53 @@
 
 #include <xxhash.h>
 
-typedef enum stage_verdict (*stage_fn)(struct stage_ctx *ctx);
-
-/* In the order of the contract, section 3. */
-static const stage_fn stages[] = {
-    stage_access,
-    stage_degrade,
-    stage_split,
-    stage_balance,
+/* In the order of docs/specification.md, section 3. */
+static const struct stage stages[] = {
+    {.name = "access", .decide = stage_access},
+    {.name = "degrade", .decide = stage_degrade},
+    {.name = "inflight", .take = stage_inflight_take, .give = stage_inflight_give},
+    {.name = "split", .decide = stage_split},
+    {.name = "balance", .decide = stage_balance},
 };
+#define STAGES (sizeof stages / sizeof stages[0])
+_Static_assert(STAGES <= 32, "a bit each in stage_ctx.taken");
 
-enum stage_verdict stages_run(struct stage_ctx *ctx)
+static enum stage_verdict decide(const struct stage *stage, struct stage_ctx *ctx)
 {
-    for (size_t i = 0; i < sizeof stages / sizeof stages[0]; i++) {
-        if (stages[i](ctx) == STAGE_ANSWER) {
+    return stage->decide ? stage->decide(ctx) : STAGE_GO_ON;
+}
+
+enum stage_verdict stages_decide(struct stage_ctx *ctx)
+{
+    for (size_t i = 0; i < STAGES; i++) {
+        if (decide(&stages[i], ctx) == STAGE_ANSWER) {
             return STAGE_ANSWER;
         }
     }
     return STAGE_GO_ON;
+}
+
+enum stage_verdict stages_run(struct stage_ctx *ctx)
+{
+    for (size_t i = 0; i < STAGES; i++) {
+        if (decide(&stages[i], ctx) == STAGE_ANSWER) {
+            return STAGE_ANSWER;
+        }
+        if (stages[i].take) {
+            if (stages[i].take(ctx) == STAGE_ANSWER) {
+                return STAGE_ANSWER;
+            }
+            ctx->taken |= 1u << i;
+        }
+    }
+    return STAGE_GO_ON;
+}
+
+void stages_give(const struct route *route, uint32_t taken)
+{
+    for (; taken != 0; taken &= taken - 1) {
+        stages[__builtin_ctz(taken)].give(route);
+    }
 }
 
 /* The value that the call is split by, false where it has none. */

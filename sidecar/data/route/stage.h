@@ -1,10 +1,12 @@
 /*
  * sidecar/data/route/stage.h: the governance of a call: a table of functions, run in order.
  *
- * Each stage says "go on" or "answer with this reason"; a new kind of governance is one file
- * (stage_*.c) and one line in the table in stage.c. explain runs the same table on the control
- * thread: a stage knows a route, the values that traffic and degrade may be split by, and a source
- * of randomness, and neither session nor socket.
+ * Each stage decides: "go on" or "answer with this reason". One that holds something while the call is
+ * under way (a permit, a token, a probe's slot) takes it behind its decision and gets it back by give(),
+ * once, whatever way the call ends. A new kind of governance is one file (stage_*.c) and one line in the
+ * table in stage.c. explain decides by the same table on the control thread, and takes nothing: a stage
+ * knows a route, the values that traffic and degrade may be split by, and a source of randomness, and
+ * neither session nor socket.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_SIDECAR_DATA_ROUTE_STAGE_H
@@ -38,19 +40,35 @@ struct stage_ctx {
     struct target_set *set;  /* split: where it goes */
     struct disc_str cluster; /* the cluster chosen, fallback included */
     uint32_t target;         /* balance: index in set */
+    uint32_t taken;          /* a bit per stage that holds something for this call */
 };
 
-/* Runs access, degrade, split and balance. */
-enum stage_verdict stages_run(struct stage_ctx *ctx);
+struct stage {
+    const char *name;
+    enum stage_verdict (*decide)(struct stage_ctx *ctx); /* NULL: always goes on */
+    /* Takes what the call holds while it is under way; another worker may have been quicker: then it
+     * answers, too. NULL: nothing to take. */
+    enum stage_verdict (*take)(struct stage_ctx *ctx);
+    void (*give)(const struct route *route);
+};
+
+/* What the stages decide, in their order; nothing is taken. */
+enum stage_verdict stages_decide(struct stage_ctx *ctx) __attribute__((warn_unused_result));
+/* The same for a call: taken by ctx->taken, also where a later stage answers. */
+enum stage_verdict stages_run(struct stage_ctx *ctx) __attribute__((warn_unused_result));
+/* Gives back what was taken, once: when the call is accounted. */
+void stages_give(const struct route *route, uint32_t taken);
 
 /* balance alone: another endpoint of the same set (ctx->set, ctx->exclude). Where all are excluded it
  * answers no_endpoint; the reason of the attempt before tells the caller more. */
-enum stage_verdict stage_balance(struct stage_ctx *ctx);
+enum stage_verdict stage_balance(struct stage_ctx *ctx) __attribute__((warn_unused_result));
 
 /* The others, for tests: each one file. */
 enum stage_verdict stage_access(struct stage_ctx *ctx);
 enum stage_verdict stage_degrade(struct stage_ctx *ctx);
 enum stage_verdict stage_split(struct stage_ctx *ctx);
+enum stage_verdict stage_inflight_take(struct stage_ctx *ctx);
+void stage_inflight_give(const struct route *route);
 
 /*
  * The 64-bit point that decides a share: the hash of the value named by `by`, random where the call

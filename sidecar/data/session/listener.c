@@ -6,6 +6,8 @@
 
 #include "sidecar/base/listen_socket.h"
 #include "sidecar/base/log.h"
+#include "sidecar/data/io/transport_uv.h"
+#include "sidecar/data/loop/uv_driver.h"
 #include "sidecar/data/session/session.h"
 
 #include <assert.h>
@@ -60,13 +62,22 @@ static void rest(struct listener *listener, int error)
     log_rest(listener, error);
 }
 
+static void take_up(struct listener *listener, int fd)
+{
+    bool is_unix = listener->config->is_unix;
+    if (!session_accept(listener->worker, is_unix ? &transport_unix : &transport_tcp, &fd,
+                        listener->config)) {
+        close(fd);
+    }
+}
+
 /* Takes up at most so many connections; 0, or the error that ended it. */
 static int accept_some(struct listener *listener, int most)
 {
     for (int i = 0; i < most; i++) {
         int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            session_accept(listener->worker, fd, listener->config);
+            take_up(listener, fd);
         } else if (!accept_error_is_of_one(errno)) {
             return errno;
         }
@@ -78,6 +89,7 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
 {
     struct listener *listener = poll->data;
     (void)events;
+    uv_driver_enter(listener->worker, poll->loop);
     int error = accept_some(listener, LISTENER_ACCEPTS_PER_TURN);
     if (status < 0) {
         error = -status; /* libuv has stopped the handle */
@@ -85,6 +97,7 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
     if (error != 0 && error != EAGAIN) {
         rest(listener, error);
     }
+    worker_leave(listener->worker);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -98,13 +111,13 @@ static void on_closed(uv_handle_t *handle)
 int listener_open(struct worker *worker, const struct bootstrap_listener *config, int fd)
 {
     struct listener *listener = calloc(1, sizeof *listener);
-    int r = listener ? uv_poll_init(&worker->loop, &listener->poll, fd) : UV_ENOMEM;
+    int r = listener ? uv_poll_init(uv_driver_loop(worker), &listener->poll, fd) : UV_ENOMEM;
     if (r) {
         close(fd);
         free(listener);
         return r;
     }
-    (void)uv_timer_init(&worker->loop, &listener->rest); /* always 0 */
+    (void)uv_timer_init(uv_driver_loop(worker), &listener->rest); /* always 0 */
     listener->poll.data = listener;
     listener->rest.data = listener;
     listener->handles = 2;
@@ -117,6 +130,16 @@ int listener_open(struct worker *worker, const struct bootstrap_listener *config
     }
     listen_again(listener);
     return 0;
+}
+
+void listener_rest(struct listener *listener, bool on)
+{
+    (void)uv_timer_stop(&listener->rest); /* always 0, likewise below */
+    if (on) {
+        (void)uv_poll_stop(&listener->poll);
+    } else {
+        listen_again(listener);
+    }
 }
 
 void listener_close(struct listener *listener)

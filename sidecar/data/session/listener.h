@@ -15,9 +15,11 @@
 
 #include "sidecar/data/loop/worker.h"
 
+#include <uv.h>
+
 struct listener {
     uv_poll_t poll;
-    uv_timer_t rest; /* active while the listener rests */
+    uv_timer_t rest; /* active while the listener rests after an error */
     int fd;
     unsigned handles; /* not closed yet */
     struct worker *worker;
@@ -30,7 +32,10 @@ struct listener {
 /* Takes fd, also on failure. 0 or a libuv error. */
 int listener_open(struct worker *worker, const struct bootstrap_listener *config, int fd);
 
-/* Takes up whoever is still in the queue (the kernel would reset them), then closes. */
+/* Takes up none for now: they wait in the kernel's queue; or takes them up again. */
+void listener_rest(struct listener *listener, bool on);
+
+/* Takes up the connections that are still in the queue (the kernel would reset them), then closes. */
 void listener_close(struct listener *listener);
 
 #endif

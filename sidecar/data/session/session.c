@@ -1,63 +1,44 @@
 /*
  * sidecar/data/session/session.c: the driver of a caller's connection; see session.h.
- *
- * Order of work in a read callback: bytes -> frames -> calls -> answers that are there at once ->
- * session_settle(), which alone decides about pausing, resuming and closing.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/data/session/session_internal.h"
 
-#include "sidecar/data/upstream/upstream_conn.h"
-
-#include <stdlib.h>
-#include <sys/socket.h>
-
-bool session_bytes_wait(struct session *session)
-{
-    uv_os_fd_t fd;
-    char byte;
-    return uv_fileno(&session->stream.uv.handle, &fd) == 0 &&
-           recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
-}
-
-void session_doom(struct session *session)
-{
-    if (!session->doomed && session->state != SESSION_STATE_CLOSED) {
-        session->doomed = true;
-        worker_timer_set(session->worker, &session->timer, worker_now_ms(session->worker));
-    }
-}
-
-/* ---- pausing and settling ------------------------------------------------------------------ */
+/* ---- pausing --------------------------------------------------------------------------------- */
 
 static void set_pause(struct session *session, enum session_pause pause, bool on,
                       enum metric metric)
 {
     if (on && !(session->pauses & pause)) {
         session->pauses |= pause;
-        counter_add(&session->worker->counters, metric, 1);
+        counter_add(&session->caller.worker->counters, metric, 1);
     } else if (!on) {
         session->pauses &= ~(uint32_t)pause;
     }
 }
 
-static void weigh_pauses(struct session *session)
+void session_weigh(struct session *session)
 {
-    size_t unsent = stream_unsent(&session->stream) + session->held_bytes;
+    const struct caller *caller = &session->caller;
+    size_t unsent = channel_unsent(&session->channel) + session->held_bytes;
     bool was_unsent = session->pauses & SESSION_PAUSE_UNSENT;
-    bool is_unsent = unsent > (was_unsent ? SESSION_UNSENT_LOW : SESSION_UNSENT_HIGH);
+    bool is_light = caller->calls_len < session_bootstrap(session)->limits.pipelined_calls &&
+                    caller->refused_calls == 0 && unsent <= SESSION_UNSENT_LOW &&
+                    !session->channel.intake.starving;
+    if (is_light && session->pauses == 0) {
+        return; /* the usual case */
+    }
     set_pause(session, SESSION_PAUSE_PIPELINE,
-              session->calls_len >= session_bootstrap(session)->limits.pipelined_calls,
+              caller->calls_len >= session_bootstrap(session)->limits.pipelined_calls,
               METRIC_READ_PAUSES_PIPELINE);
-    set_pause(session, SESSION_PAUSE_CALLS, session->refused_calls > 0, METRIC_READ_PAUSES_CALLS);
-    set_pause(session, SESSION_PAUSE_UNSENT, is_unsent, METRIC_READ_PAUSES_UNSENT);
-    set_pause(session, SESSION_PAUSE_BUFFERS, session->intake.starving, METRIC_READ_PAUSES_BUFFERS);
-    struct call *head = session_first_call(session);
-    if (is_unsent != was_unsent) {
-        session_hold_upstreams(session);
-    } else if (is_unsent && head && head->state == CALL_STATE_SENT &&
-               session_takes_reply(session, head)) {
-        upstream_conn_resume(head->attempt.conn); /* it became the head meanwhile */
+    set_pause(session, SESSION_PAUSE_CALLS, caller->refused_calls > 0, METRIC_READ_PAUSES_CALLS);
+    set_pause(session, SESSION_PAUSE_UNSENT,
+              unsent > (was_unsent ? SESSION_UNSENT_LOW : SESSION_UNSENT_HIGH),
+              METRIC_READ_PAUSES_UNSENT);
+    set_pause(session, SESSION_PAUSE_BUFFERS, session->channel.intake.starving,
+              METRIC_READ_PAUSES_BUFFERS);
+    if (session->pauses && session_may_parse(session)) {
+        session_event(session, SESSION_EVENT_PAUSE);
     }
 }
 
@@ -66,28 +47,48 @@ static bool is_paused(const struct session *session)
     return session->state == SESSION_STATE_PAUSED || session->state == SESSION_STATE_DRAIN_PAUSED;
 }
 
+/* ---- what is to be done ---------------------------------------------------------------------- */
+
 /* No call is under way and nothing has to be sent. */
 static bool is_empty(const struct session *session)
 {
-    return session->calls_len == 0 && stream_unsent(&session->stream) == 0;
+    return session->caller.calls_len == 0 && channel_unsent(&session->channel) == 0;
 }
-void session_settle(struct session *session)
+
+/* Whether the connection has served its time. */
+static bool is_settled(struct session *session)
 {
-    if (session->settling || session->state == SESSION_STATE_CLOSED) {
+    if (!is_empty(session)) {
+        return false;
+    }
+    bool behind_reply = session->state == SESSION_STATE_DRAIN && session->answered &&
+                        !channel_in_frame(&session->channel);
+    return session->state == SESSION_STATE_LAST ||
+           (behind_reply && !channel_bytes_wait(&session->channel));
+}
+
+void session_run(struct event *event)
+{
+    struct session *session = container_of(event, struct session, caller.event);
+    assert(session->magic == SESSION_MAGIC && session->state != SESSION_STATE_CLOSED);
+    if (!session_push_replies(session)) {
+        session_event(session, SESSION_EVENT_ERROR);
         return;
     }
-    session->settling = true;
-    weigh_pauses(session);
-    if (session->pauses && session_may_parse(session)) {
-        session_event(session, SESSION_EVENT_PAUSE);
-    } else if (!session->pauses && is_paused(session)) {
+    session_weigh(session);
+    session_set_flow(session);
+    if (!session->pauses && is_paused(session)) {
         session_event(session, SESSION_EVENT_RESUME);
     }
-    session->settling = false;
-    bool last = session->state == SESSION_STATE_LAST;
-    bool behind_reply = session->state == SESSION_STATE_DRAIN && session->answered &&
-                        !intake_in_frame(&session->intake);
-    if (is_empty(session) && (last || (behind_reply && !session_bytes_wait(session)))) {
+    if (session->go_on) {
+        session->go_on = false;
+        session_take_frames(session); /* posts the event where that has begun calls */
+    }
+    if (session->ended && session_may_parse(session) &&
+        !event_waits(&session->channel.intake.spin)) {
+        session_end_input(session);
+    }
+    if (session->state != SESSION_STATE_CLOSED && is_settled(session)) {
         session_event(session, SESSION_EVENT_SETTLED);
     }
     if (session->state != SESSION_STATE_CLOSED) {
@@ -95,86 +96,67 @@ void session_settle(struct session *session)
     }
 }
 
-void session_call_left(struct session *session)
-{
-    session->calls_len--;
-    session_settle(session);
-}
-
-/* ---- states -------------------------------------------------------------------------------- */
-
-static void on_closed(uv_handle_t *handle)
-{
-    struct session *session = session_of_handle(handle);
-    session->magic = 0;
-    free(session);
-}
+/* ---- states ---------------------------------------------------------------------------------- */
 
 static void close_now(struct session *session)
 {
-    struct worker *worker = session->worker;
+    struct worker *worker = session->caller.worker;
     struct list *node;
-    while ((node = list_first(&session->calls))) {
-        call_event(container_of(node, struct call, in_session), CALL_EVENT_CALLER_GONE);
+    while ((node = list_first(&session->caller.calls))) {
+        call_caller_gone(session_call_at(node));
     }
-    while ((node = list_first(&session->oneways))) {
-        /* Nobody waits for it: it goes on without its session. */
-        container_of(node, struct call, in_session)->session = NULL;
-        list_remove(node);
+    while ((node = list_first(&session->caller.oneways))) {
+        call_caller_gone(session_call_at(node));
     }
+    event_cancel(&session->caller.event);
     worker_timer_cancel(worker, &session->timer);
-    intake_done(&session->intake);
-    stream_done(&session->stream);
+    channel_close(&session->channel, false);
     list_remove(&session->all);
     counter_sub(&worker->counters, METRIC_CONNECTIONS, 1);
     permit_give(&worker->env->connections, 1);
-    uv_close(&session->stream.uv.handle, on_closed);
 }
 
 static void pause_reading(struct session *session)
 {
-    session_stop_reading(session);
-    session->paused_ms = worker_now_ms(session->worker);
+    session->paused_ms = worker_now_ms(session->caller.worker);
     if (session->pauses & SESSION_PAUSE_BUFFERS) {
-        intake_starve(&session->intake);
+        channel_read_starve(&session->channel);
+    } else {
+        channel_read_stop(&session->channel);
     }
 }
 
-/* frame_timeout_ms stood still while it was we who did not read. */
+/* frame_timeout_ms stood still while it was this side that did not read. */
 static void resume_reading(struct session *session)
 {
     if (session->frame_begun_ms) {
-        session->frame_begun_ms += worker_now_ms(session->worker) - session->paused_ms;
+        session->frame_begun_ms += worker_now_ms(session->caller.worker) - session->paused_ms;
     }
-    if (frame_reader_keeps(&session->intake.reader)) {
-        intake_spin(&session->intake); /* not from within whoever made the room */
-    }
-    session_start_reading(session);
+    session->go_on = channel_has_input(&session->channel);
+    channel_read_start(&session->channel);
 }
 
 static void finish_reading(struct session *session)
 {
-    session_stop_reading(session);
-    intake_done(&session->intake);
+    channel_read_stop(&session->channel);
+    channel_input_done(&session->channel);
+    session->go_on = false;
     session->frame_begun_ms = 0;
+    caller_post(&session->caller);
 }
 
 static void begin_drain(struct session *session)
 {
     session->answered = false;
-    session->last_byte_ms = worker_now_ms(session->worker);
-    session_arm(session);
+    session->last_byte_ms = worker_now_ms(session->caller.worker);
+    caller_post(&session->caller);
 }
 
-/* The one place that moves a session. */
 void session_event(struct session *session, enum session_event event)
 {
     struct fsm_step step = session_fsm_step(session->state, event);
     session->state = step.next;
     switch ((enum session_action)step.action) {
-    case SESSION_ACTION_PARSE:
-        session_take_frames(session);
-        break;
     case SESSION_ACTION_STOP:
         pause_reading(session);
         break;
@@ -183,13 +165,12 @@ void session_event(struct session *session, enum session_event event)
         break;
     case SESSION_ACTION_FINISH:
         finish_reading(session);
-        session_settle(session);
         break;
     case SESSION_ACTION_ARM_QUIET:
         begin_drain(session);
         break;
     case SESSION_ACTION_CLOSE_STALLED:
-        counter_add(&session->worker->counters, METRIC_WRITE_STALLS, 1);
+        counter_add(&session->caller.worker->counters, METRIC_WRITE_STALLS, 1);
         close_now(session);
         break;
     case SESSION_ACTION_CLOSE:
@@ -199,4 +180,32 @@ void session_event(struct session *session, enum session_event event)
     case SESSION_ACTION_MAX:
         break;
     }
+}
+
+void session_check(const struct session *session)
+{
+    uint32_t calls = 0, held = 0;
+    size_t held_bytes = 0;
+    assert(session->magic == SESSION_MAGIC && session->state != SESSION_STATE_CLOSED);
+    channel_check(&session->channel);
+    for (struct list *n = session->caller.calls.next; n != &session->caller.calls; n = n->next) {
+        const struct call *call = session_call_at(n);
+        call_check(call);
+        assert(call->caller == &session->caller && !call->request.wire.oneway);
+        held += call->state == CALL_STATE_HELD;
+        held_bytes += call->outcome.held_len;
+        calls++;
+    }
+    for (struct list *n = session->caller.oneways.next; n != &session->caller.oneways;
+         n = n->next) {
+        call_check(session_call_at(n));
+        calls++;
+    }
+    for (struct list *n = session->caller.finished.next; n != &session->caller.finished;
+         n = n->next) {
+        held--;
+    }
+    assert(calls == session->caller.calls_len && held == 0);
+    assert(held_bytes == session->held_bytes);
+    assert(!is_paused(session) || !session->channel.reading);
 }

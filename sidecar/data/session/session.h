@@ -3,20 +3,22 @@
  *
  * Reads frames, begins calls, and passes their answers on in request order (or in any, where the
  * listener says so). session_fsm.h says what it does about each event. Lives on the worker that
- * accepted it; its memory goes in the handle's close callback.
+ * accepted it; its memory goes when the channel has closed.
+ *
+ * Bytes, timers and its calls' outcomes only mark what is to be done and post the session's event;
+ * session_run() then answers what may be answered, and decides about pausing, going on and closing.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_SIDECAR_DATA_SESSION_SESSION_H
 #define TSIDE_SIDECAR_DATA_SESSION_SESSION_H
 
 #include "sidecar/data/call/call.h"
-#include "sidecar/data/io/intake.h"
-#include "sidecar/data/io/stream.h"
+#include "sidecar/data/io/channel.h"
 #include "sidecar/data/session/session_fsm.h"
 
 #define SESSION_MAGIC       0x5e551011u
-#define SESSION_UNSENT_HIGH (256 * 1024) /* above: the caller is not read from */
-#define SESSION_UNSENT_LOW  (64 * 1024)  /* below: again */
+#define SESSION_UNSENT_HIGH ((size_t)256 * 1024) /* above: the caller is not read from */
+#define SESSION_UNSENT_LOW  ((size_t)64 * 1024)  /* below: again */
 
 /* Why reading is paused; several may hold at once. */
 enum session_pause {
@@ -29,50 +31,33 @@ enum session_pause {
 struct session {
     uint32_t magic;
     enum session_state state;
-    struct worker *worker;
-    const struct bootstrap_listener *listener;
-    struct stream stream;
-    struct intake intake;
-    struct list all;        /* worker->sessions */
-    struct list calls;      /* answers due, oldest first */
-    struct list oneways;    /* under way, no answer due */
-    uint32_t calls_len;     /* of both */
-    uint32_t refused_calls; /* of them: without a permit of limits.calls */
-    uint32_t pauses;        /* enum session_pause bits */
-    bool reading;
-    bool judged; /* the first bytes were of our kind */
+    struct caller caller; /* its calls; its event is session_run() */
+    struct channel channel;
+    struct list all; /* worker->sessions */
+    uint32_t pauses; /* enum session_pause bits */
+    bool judged;     /* the first bytes were of our kind */
+    bool go_on;      /* reading has begun again: what was kept is to be looked at */
+    bool ended;      /* EOF was read, but what came before it may not be taken up yet */
+    bool answered;   /* something was answered since the drain began */
     uint8_t first_len;
     uint8_t first[8];
-    bool ended;               /* EOF was seen, but frames are still to be taken up */
-    bool answered;            /* something was answered since the drain began */
-    bool settling;            /* inside session_settle(): no recursion */
-    bool doomed;              /* memory is short: closes in the next turn, from its timer */
     uint64_t last_byte_ms;    /* read or, of an answer, queued */
     uint64_t frame_begun_ms;  /* 0: no frame is under way */
     uint64_t paused_ms;       /* since when reading is paused */
     uint64_t unsent_since_ms; /* last progress while something is unsent; 0: nothing is */
     uint64_t unsent_seen;     /* what the kernel had taken by then */
     size_t held_bytes;        /* replies kept until their turn comes */
-    struct worker_timer timer;
+    struct timer_node timer;
 };
 
-/* Takes up a connection. fd is taken, and closed at once where memory or permits are short. */
-void session_accept(struct worker *worker, int fd, const struct bootstrap_listener *listener);
+/* Takes up a connection from this source (of the transport's type). False where memory or permits are short: then
+ * the source is still the caller's. */
+bool session_accept(struct worker *worker, const struct transport_ops *transport, void *source,
+                    const struct bootstrap_listener *listener) __attribute__((warn_unused_result));
 
+/* The one place that moves a session. */
 void session_event(struct session *session, enum session_event event);
 
-/* The call has its outcome (HELD): it goes out with all that waited for it, or is kept until its turn
- * comes. */
-void session_answered(struct session *session, struct call *call);
-/* A call has left the session's lists. */
-void session_call_left(struct session *session);
-/* After calls were begun or ended: pauses, resumes or settles. */
-void session_settle(struct session *session);
-
-void session_on_timer(struct session *session);
-
-/* Whether the reply to this call may be read from its upstream now. The call at the head may go on
- * while others are held behind it: it is what they wait for. */
-bool session_takes_reply(const struct session *session, const struct call *call);
+void session_check(const struct session *session);
 
 #endif

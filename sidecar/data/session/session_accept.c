@@ -5,14 +5,25 @@
 #include "sidecar/data/session/session_internal.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
-static void on_refused(uv_handle_t *handle)
+static void on_closed(struct channel *channel)
 {
-    free(handle->data);
+    struct session *session = container_of(channel, struct session, channel);
+    session->magic = 0;
+    free(session);
 }
 
-static struct session *session_new(struct worker *worker, bool is_unix,
+static const struct channel_ops channel_ops = {
+    .received = session_on_received,
+    .input = session_on_input,
+    .ended = session_on_ended,
+    .starved = session_on_starved,
+    .progress = session_on_progress,
+    .pin = session_on_pin,
+    .closed = on_closed,
+};
+
+static struct session *session_new(struct worker *worker, const struct transport_ops *transport,
                                    const struct bootstrap_listener *listener)
 {
     struct session *session = calloc(1, sizeof *session);
@@ -20,70 +31,52 @@ static struct session *session_new(struct worker *worker, bool is_unix,
         return NULL;
     }
     session->magic = SESSION_MAGIC;
-    session->worker = worker;
-    session->listener = listener;
-    session->timer.kind = WORKER_TIMER_SESSION;
+    session->timer.fire = session_on_timer;
     session->last_byte_ms = worker_now_ms(worker);
     list_init(&session->all);
-    list_init(&session->calls);
-    list_init(&session->oneways);
-    stream_init(&session->stream, &session_stream_ops, &worker->buffers, &worker->dirty);
-    intake_init(&session->intake, worker, CODEC_SCAN_REQUEST, session_on_resume);
-    int r = is_unix ? uv_pipe_init(&worker->loop, &session->stream.uv.pipe, 0)
-                    : uv_tcp_init(&worker->loop, &session->stream.uv.tcp);
-    if (r) {
-        free(session);
-        return NULL;
-    }
-    session->stream.uv.handle.data = session;
+    caller_init(&session->caller, worker, listener, session_run);
+    channel_init(&session->channel, worker, &channel_ops, transport, &framing_framed,
+                 CODEC_SCAN_REQUEST);
     return session;
 }
 
-static int open_handle(struct session *session, int fd)
+static bool refuse(struct worker *worker)
 {
-    struct stream *stream = &session->stream;
-    return session->listener->is_unix ? uv_pipe_open(&stream->uv.pipe, fd)
-                                      : uv_tcp_open(&stream->uv.tcp, fd);
+    permit_give(&worker->env->connections, 1);
+    counter_add(&worker->counters, METRIC_CONNECTIONS_REFUSED, 1);
+    return false;
 }
 
 /* Counted, linked, read from. */
 static void begin(struct session *session)
 {
-    struct worker *worker = session->worker;
+    struct worker *worker = session->caller.worker;
     counter_add(&worker->counters, METRIC_CONNECTIONS, 1);
     counter_add(&worker->counters, METRIC_CONNECTIONS_TOTAL, 1);
     list_push_back(&worker->sessions, &session->all);
-    session_start_reading(session);
+    channel_read_start(&session->channel);
     if (worker->listeners_closed) {
         session_event(session, SESSION_EVENT_DRAIN);
     }
     session_arm(session);
 }
 
-static void refuse(struct worker *worker, int fd)
-{
-    counter_add(&worker->counters, METRIC_CONNECTIONS_REFUSED, 1);
-    close(fd);
-}
-
-void session_accept(struct worker *worker, int fd, const struct bootstrap_listener *listener)
+bool session_accept(struct worker *worker, const struct transport_ops *transport, void *source,
+                    const struct bootstrap_listener *listener)
 {
     struct worker_env *env = worker->env;
     if (!permit_take(&env->connections, 1, env->bootstrap->limits.connections)) {
-        refuse(worker, fd);
-        return;
+        counter_add(&worker->counters, METRIC_CONNECTIONS_REFUSED, 1);
+        return false;
     }
-    struct session *session = session_new(worker, listener->is_unix, listener);
-    if (!session || open_handle(session, fd)) {
-        permit_give(&env->connections, 1);
-        refuse(worker, fd);
-        if (session) {
-            uv_close(&session->stream.uv.handle, on_refused);
-        }
-        return;
+    struct session *session = session_new(worker, transport, listener);
+    if (!session) {
+        return refuse(worker);
     }
-    if (!listener->is_unix) {
-        (void)uv_tcp_nodelay(&session->stream.uv.tcp, 1); /* slower without, not wrong */
+    if (channel_open(&session->channel, source)) {
+        (void)refuse(worker); /* the transport has closed it */
+        return true;
     }
     begin(session);
+    return true;
 }

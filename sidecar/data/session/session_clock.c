@@ -19,11 +19,11 @@ static uint64_t next_deadline(const struct session *session)
         /* Looked at four times a stall, so that it is found not much later than it is one. */
         uint64_t stall_ms = bootstrap->timeouts.write_stall_ms;
         at = earlier(session->unsent_since_ms + stall_ms,
-                     worker_now_ms(session->worker) + stall_ms / 4 + 1);
+                     worker_now_ms(session->caller.worker) + stall_ms / 4 + 1);
     }
     if (reads && session->frame_begun_ms) {
         at = earlier(at, session->frame_begun_ms + bootstrap->timeouts.frame_timeout_ms);
-    } else if (reads && session->calls_len == 0 && !session->unsent_since_ms) {
+    } else if (reads && session->caller.calls_len == 0 && !session->unsent_since_ms) {
         if (session_is_draining(session)) {
             at = earlier(at, session->last_byte_ms + WORKER_DRAIN_QUIET_MS);
         } else if (bootstrap->timeouts.idle_ms > 0) {
@@ -36,45 +36,45 @@ static uint64_t next_deadline(const struct session *session)
 /* Lazy: a timer that is armed too early finds out when it fires; one that would be late is moved. */
 void session_arm(struct session *session)
 {
-    if (session->doomed) {
-        return; /* the timer is set for now */
+    bool no_clock_runs = session->state == SESSION_STATE_OPEN && !session->unsent_since_ms &&
+                         !session->frame_begun_ms &&
+                         session_bootstrap(session)->timeouts.idle_ms == 0;
+    if (no_clock_runs) {
+        return; /* the usual case */
     }
     uint64_t at = next_deadline(session);
-    struct worker_timer *timer = &session->timer;
-    if (at != UINT64_MAX && (!timer_node_armed(&timer->node) || timer->node.expires_ms > at)) {
-        worker_timer_set(session->worker, timer, at);
+    struct timer_node *timer = &session->timer;
+    if (at != UINT64_MAX && (!timer_node_armed(timer) || timer->expires_ms > at)) {
+        worker_timer_set(session->caller.worker, timer, at);
     }
 }
 
 /* Notes what the kernel took of a long hand-over: a slow caller is not a stalled one. */
 static void note_taken(struct session *session)
 {
-    uint64_t taken = stream_taken_total(&session->stream);
+    uint64_t taken = channel_taken_total(&session->channel);
     if (session->unsent_since_ms && taken != session->unsent_seen) {
         session->unsent_seen = taken;
-        session->unsent_since_ms = worker_now_ms(session->worker);
+        session->unsent_since_ms = worker_now_ms(session->caller.worker);
     }
 }
 
-void session_on_timer(struct session *session)
+void session_on_timer(struct timer_node *node)
 {
+    struct session *session = container_of(node, struct session, timer);
     const struct bootstrap *bootstrap = session_bootstrap(session);
-    uint64_t now_ms = worker_now_ms(session->worker);
+    uint64_t now_ms = worker_now_ms(session->caller.worker);
     bool reads = session_may_parse(session);
-    if (session->doomed) {
-        session_event(session, SESSION_EVENT_ERROR);
-        return;
-    }
     note_taken(session);
     if (session->unsent_since_ms &&
         now_ms >= session->unsent_since_ms + bootstrap->timeouts.write_stall_ms) {
         session_event(session, SESSION_EVENT_STALLED);
     } else if (reads && session->frame_begun_ms &&
                now_ms >= session->frame_begun_ms + bootstrap->timeouts.frame_timeout_ms) {
-        counter_add(&session->worker->counters, METRIC_REJECTED_TIMEOUT, 1);
+        counter_add(&session->caller.worker->counters, METRIC_REJECTED_TIMEOUT, 1);
         session_event(session, SESSION_EVENT_LATE);
     } else if (reads && now_ms >= next_deadline(session)) {
-        if (session_is_draining(session) && session_bytes_wait(session)) {
+        if (session_is_draining(session) && channel_bytes_wait(&session->channel)) {
             session->last_byte_ms = now_ms;
         } else {
             session_event(session, SESSION_EVENT_QUIET);

@@ -1,104 +1,48 @@
 /*
  * sidecar/data/session/session_fsm.c: the table of a caller's connection; see session_fsm.h.
+ *
+ * What is not here cannot be: a session that is CLOSED gets no event, its clocks only run while it reads or
+ * sends, and it pauses only what it reads. An end that is read before a pause counts when that is over.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/data/session/session_fsm.h"
 
-#define GO(state, act)                                                                             \
-    {                                                                                              \
-        FSM_KIND_GO, SESSION_STATE_##state, SESSION_ACTION_##act                                   \
-    }
-#define NO                                                                                         \
-    {                                                                                              \
-        FSM_KIND_IMPOSSIBLE, 0, 0                                                                  \
-    }
+#define ON(state, event, next, act)                                                                \
+    [SESSION_STATE_##                                                                              \
+        state][SESSION_EVENT_##event] = {true, SESSION_STATE_##next, SESSION_ACTION_##act}
 
-static const struct fsm_step table[SESSION_STATE_MAX][SESSION_EVENT_MAX] =
-    {
-        [SESSION_STATE_OPEN] =
-            {
-                [SESSION_EVENT_BYTES] = GO(OPEN, PARSE),
-                [SESSION_EVENT_END] = GO(LAST, FINISH),
-                [SESSION_EVENT_BROKEN] = GO(LAST, FINISH),
-                [SESSION_EVENT_PAUSE] = GO(PAUSED, STOP),
-                [SESSION_EVENT_RESUME] = GO(OPEN, NONE),
-                [SESSION_EVENT_SETTLED] = GO(OPEN, NONE),
-                [SESSION_EVENT_QUIET] = GO(CLOSED, CLOSE),
-                [SESSION_EVENT_LATE] = GO(LAST, FINISH),
-                [SESSION_EVENT_STALLED] = GO(CLOSED, CLOSE_STALLED),
-                [SESSION_EVENT_DRAIN] = GO(DRAIN, ARM_QUIET),
-                [SESSION_EVENT_ERROR] = GO(CLOSED, CLOSE),
-            },
-        [SESSION_STATE_PAUSED] =
-            {
-                [SESSION_EVENT_BYTES] = GO(PAUSED, NONE), /* kept unread by the frame reader */
-                [SESSION_EVENT_END] = GO(LAST, FINISH),
-                [SESSION_EVENT_BROKEN] = GO(LAST, FINISH),
-                [SESSION_EVENT_PAUSE] = GO(PAUSED, NONE),
-                [SESSION_EVENT_RESUME] = GO(OPEN, START),
-                [SESSION_EVENT_SETTLED] = GO(PAUSED, NONE),
-                [SESSION_EVENT_QUIET] = GO(PAUSED, NONE), /* it is we who do not read */
-                [SESSION_EVENT_LATE] = GO(PAUSED, NONE),
-                [SESSION_EVENT_STALLED] = GO(CLOSED, CLOSE_STALLED),
-                [SESSION_EVENT_DRAIN] = GO(DRAIN_PAUSED, ARM_QUIET),
-                [SESSION_EVENT_ERROR] = GO(CLOSED, CLOSE),
-            },
-        [SESSION_STATE_DRAIN] =
-            {
-                [SESSION_EVENT_BYTES] = GO(DRAIN, PARSE),
-                [SESSION_EVENT_END] = GO(LAST, FINISH),
-                [SESSION_EVENT_BROKEN] = GO(LAST, FINISH),
-                [SESSION_EVENT_PAUSE] = GO(DRAIN_PAUSED, STOP),
-                [SESSION_EVENT_RESUME] = GO(DRAIN, NONE),
-                [SESSION_EVENT_SETTLED] = GO(LAST, FINISH), /* directly behind a reply */
-                [SESSION_EVENT_QUIET] = GO(LAST, FINISH),
-                [SESSION_EVENT_LATE] = GO(LAST, FINISH),
-                [SESSION_EVENT_STALLED] = GO(CLOSED, CLOSE_STALLED),
-                [SESSION_EVENT_DRAIN] = GO(DRAIN, NONE),
-                [SESSION_EVENT_ERROR] = GO(CLOSED, CLOSE),
-            },
-        [SESSION_STATE_DRAIN_PAUSED] =
-            {
-                [SESSION_EVENT_BYTES] = GO(DRAIN_PAUSED, NONE),
-                [SESSION_EVENT_END] = GO(LAST, FINISH),
-                [SESSION_EVENT_BROKEN] = GO(LAST, FINISH),
-                [SESSION_EVENT_PAUSE] = GO(DRAIN_PAUSED, NONE),
-                [SESSION_EVENT_RESUME] = GO(DRAIN, START),
-                [SESSION_EVENT_SETTLED] = GO(DRAIN_PAUSED, NONE),
-                [SESSION_EVENT_QUIET] = GO(DRAIN_PAUSED, NONE),
-                [SESSION_EVENT_LATE] = GO(DRAIN_PAUSED, NONE),
-                [SESSION_EVENT_STALLED] = GO(CLOSED, CLOSE_STALLED),
-                [SESSION_EVENT_DRAIN] = GO(DRAIN_PAUSED, NONE),
-                [SESSION_EVENT_ERROR] = GO(CLOSED, CLOSE),
-            },
-        [SESSION_STATE_LAST] =
-            {
-                [SESSION_EVENT_BYTES] = GO(LAST, NONE),
-                [SESSION_EVENT_END] = GO(LAST, NONE),
-                [SESSION_EVENT_BROKEN] = GO(LAST, NONE),
-                [SESSION_EVENT_PAUSE] = GO(LAST, NONE),
-                [SESSION_EVENT_RESUME] = GO(LAST, NONE),
-                [SESSION_EVENT_SETTLED] = GO(CLOSED, CLOSE),
-                [SESSION_EVENT_QUIET] = GO(LAST, NONE),
-                [SESSION_EVENT_LATE] = GO(LAST, NONE),
-                [SESSION_EVENT_STALLED] = GO(CLOSED, CLOSE_STALLED),
-                [SESSION_EVENT_DRAIN] = GO(LAST, NONE),
-                [SESSION_EVENT_ERROR] = GO(CLOSED, CLOSE),
-            },
-        [SESSION_STATE_CLOSED] =
-            {
-                [SESSION_EVENT_BYTES] = GO(CLOSED, NONE),
-                [SESSION_EVENT_END] = GO(CLOSED, NONE),
-                [SESSION_EVENT_BROKEN] = GO(CLOSED, NONE),
-                [SESSION_EVENT_PAUSE] = GO(CLOSED, NONE),
-                [SESSION_EVENT_RESUME] = GO(CLOSED, NONE),
-                [SESSION_EVENT_SETTLED] = GO(CLOSED, NONE),
-                [SESSION_EVENT_QUIET] = NO, /* its timer is off */
-                [SESSION_EVENT_LATE] = NO,
-                [SESSION_EVENT_STALLED] = NO,
-                [SESSION_EVENT_DRAIN] = GO(CLOSED, NONE),
-                [SESSION_EVENT_ERROR] = GO(CLOSED, NONE),
-            },
+static const struct fsm_step table[SESSION_STATE_MAX][SESSION_EVENT_MAX] = {
+    ON(OPEN, END, LAST, FINISH),
+    ON(OPEN, BROKEN, LAST, FINISH),
+    ON(OPEN, PAUSE, PAUSED, STOP),
+    ON(OPEN, QUIET, CLOSED, CLOSE),
+    ON(OPEN, LATE, LAST, FINISH),
+    ON(OPEN, STALLED, CLOSED, CLOSE_STALLED),
+    ON(OPEN, DRAIN, DRAIN, ARM_QUIET),
+    ON(OPEN, ERROR, CLOSED, CLOSE),
+
+    ON(PAUSED, RESUME, OPEN, START),
+    ON(PAUSED, STALLED, CLOSED, CLOSE_STALLED),
+    ON(PAUSED, DRAIN, DRAIN_PAUSED, ARM_QUIET),
+    ON(PAUSED, ERROR, CLOSED, CLOSE),
+
+    ON(DRAIN, END, LAST, FINISH),
+    ON(DRAIN, BROKEN, LAST, FINISH),
+    ON(DRAIN, PAUSE, DRAIN_PAUSED, STOP),
+    ON(DRAIN, SETTLED, LAST, FINISH), /* directly behind a reply */
+    ON(DRAIN, QUIET, LAST, FINISH),
+    ON(DRAIN, LATE, LAST, FINISH),
+    ON(DRAIN, STALLED, CLOSED, CLOSE_STALLED),
+    ON(DRAIN, ERROR, CLOSED, CLOSE),
+
+    ON(DRAIN_PAUSED, RESUME, DRAIN, START),
+    ON(DRAIN_PAUSED, STALLED, CLOSED, CLOSE_STALLED),
+    ON(DRAIN_PAUSED, ERROR, CLOSED, CLOSE),
+
+    ON(LAST, SETTLED, CLOSED, CLOSE),
+    ON(LAST, STALLED, CLOSED, CLOSE_STALLED),
+    ON(LAST, DRAIN, LAST, NONE),
+    ON(LAST, ERROR, CLOSED, CLOSE),
 };
 
 FSM_DEFINE(session, SESSION, table)

@@ -2,8 +2,8 @@
  * sidecar/data/session/session_fsm.h: what a caller's connection does about each event. Pure.
  *
  *     OPEN <--> PAUSED          reading stops for back-pressure and goes on
- *       |  \      |
- *       |   \-----+--> LAST     EOF, a stream that cannot be followed, end of drain: no more reading,
+ *       |  \
+ *       |   \--------> LAST     EOF, a stream that cannot be followed, end of drain: no more reading,
  *       v              |        replies still due go out, then the connection closes
  *     DRAIN -----------+
  *       (SIGTERM: still reads; closes behind a reply or after a quiet while)
@@ -18,7 +18,6 @@
 #define SESSION_STATES(X) X(OPEN) X(PAUSED) X(DRAIN) X(DRAIN_PAUSED) X(LAST) X(CLOSED)
 
 #define SESSION_EVENTS(X)                                                                          \
-    X(BYTES)   /* something was read */                                                            \
     X(END)     /* the caller sends no more: EOF */                                                 \
     X(BROKEN)  /* the byte stream can no longer be followed */                                     \
     X(PAUSE)   /* too much is under way */                                                         \
@@ -32,7 +31,6 @@
 
 #define SESSION_ACTIONS(X)                                                                         \
     X(NONE)                                                                                        \
-    X(PARSE)     /* find frames */                                                                 \
     X(STOP)      /* stop reading */                                                                \
     X(START)     /* read again, look at what was kept first */                                     \
     X(FINISH)    /* stop reading; close when the replies due are out */                            \

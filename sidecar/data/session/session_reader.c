@@ -4,48 +4,23 @@
  */
 #include "sidecar/data/session/session_internal.h"
 
+#include "codec/frame.h"
 #include "sidecar/base/log.h"
 
 #include <string.h>
 
 #define REJECTED_LOG_EVERY_MS 1000
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
-{
-    (void)suggested;
-    intake_alloc(&session_of_handle(handle)->intake, buf);
-}
-
-static void on_read(uv_stream_t *handle, ssize_t nread, const uv_buf_t *buf);
-
-void session_start_reading(struct session *session)
-{
-    if (!session->reading) {
-        session->reading = uv_read_start(&session->stream.uv.stream, on_alloc, on_read) == 0;
-        if (!session->reading) {
-            session_doom(session);
-        }
-    }
-}
-
-void session_stop_reading(struct session *session)
-{
-    if (session->reading) {
-        (void)uv_read_stop(&session->stream.uv.stream); /* always 0 */
-        session->reading = false;
-    }
-}
-
-/* One line a second tells who has to mend a client; the counters have the others. */
+/* One line a second names a client that has to be mended; the counters have the others. */
 static void log_rejected(struct session *session, const char *what)
 {
-    struct worker *worker = session->worker;
+    struct worker *worker = session->caller.worker;
     uint64_t now_ms = worker_now_ms(worker);
     if (now_ms >= worker->next_rejected_log_ms) {
         worker->next_rejected_log_ms = now_ms + REJECTED_LOG_EVERY_MS;
         worker_log(worker, LOG_WARN, "session", "caller_rejected",
                    "connection on %s closed: it sent %s, no framed Thrift Binary call",
-                   session->listener->listen, what);
+                   session->caller.listener->listen, what);
     }
 }
 
@@ -60,7 +35,7 @@ static void reject(struct session *session, enum frame_broken broken)
         [FRAME_BROKEN_MESSAGE_TYPE] = METRIC_REJECTED_MESSAGE_TYPE,
         [FRAME_BROKEN_NAME_LENGTH] = METRIC_REJECTED_NAME_LENGTH,
     };
-    counter_add(&session->worker->counters, metrics[broken], 1);
+    counter_add(&session->caller.worker->counters, metrics[broken], 1);
     log_rejected(session, frame_broken_str(broken));
     session_event(session, SESSION_EVENT_BROKEN);
 }
@@ -82,7 +57,7 @@ static bool judge(struct session *session, const uint8_t *bytes, size_t n)
     _Static_assert(METRIC_FOREIGN_UNKNOWN - METRIC_FOREIGN_UNFRAMED ==
                        CODEC_PROTOCOL_UNKNOWN - CODEC_PROTOCOL_UNFRAMED,
                    "a metric each, in the same order");
-    counter_add(&session->worker->counters,
+    counter_add(&session->caller.worker->counters,
                 METRIC_FOREIGN_UNFRAMED + (enum metric)(protocol - CODEC_PROTOCOL_UNFRAMED), 1);
     log_rejected(session, codec_protocol_str(protocol));
     session_event(session, SESSION_EVENT_BROKEN);
@@ -91,96 +66,86 @@ static bool judge(struct session *session, const uint8_t *bytes, size_t n)
 
 static void note_frame_clock(struct session *session)
 {
-    if (!intake_in_frame(&session->intake)) {
+    if (!channel_in_frame(&session->channel)) {
         session->frame_begun_ms = 0;
     } else if (!session->frame_begun_ms) {
-        session->frame_begun_ms = worker_now_ms(session->worker);
+        session->frame_begun_ms = worker_now_ms(session->caller.worker);
+    }
+}
+
+static void begin_call(struct session *session, struct frame *frame, bool is_bad)
+{
+    session->frame_begun_ms = 0;
+    if (!call_begin(&session->caller, frame, is_bad)) {
+        session_event(session, SESSION_EVENT_ERROR);
+    } else {
+        session_weigh(session);
     }
 }
 
 void session_take_frames(struct session *session)
 {
     struct frame frame;
-    while (session_may_parse(session) && !session->doomed) {
-        enum frame_verdict verdict = intake_next(&session->intake, &frame);
-        if (verdict == FRAME_READY) {
-            session->frame_begun_ms = 0;
-            call_start(session, &frame);
-        } else if (verdict == FRAME_BAD) {
-            session->frame_begun_ms = 0;
-            call_start_bad(session, &frame);
+    enum frame_verdict verdict = FRAME_READY;
+    while (session_may_parse(session) && verdict >= FRAME_READY &&
+           channel_has_input(&session->channel)) {
+        verdict = channel_next(&session->channel, &frame);
+        if (verdict == FRAME_READY || verdict == FRAME_BAD) {
+            begin_call(session, &frame, verdict == FRAME_BAD);
         } else if (verdict == FRAME_BROKEN) {
             reject(session, frame.broken);
         } else if (verdict == FRAME_NO_MEMORY) {
             session_event(session, SESSION_EVENT_ERROR);
-        } else {
-            if (verdict == FRAME_YIELD) {
-                intake_spin(&session->intake);
-            }
-            break;
         }
-        session_settle(session);
     }
-    if (session->state != SESSION_STATE_CLOSED && !intake_keep(&session->intake)) {
-        session_event(session, SESSION_EVENT_ERROR);
-    }
-    note_frame_clock(session);
-}
-
-static void on_bytes(struct session *session, const uv_buf_t *buf, size_t n)
-{
-    session->last_byte_ms = worker_now_ms(session->worker);
-    intake_filled(&session->intake, buf, n);
-    if (session->judged || judge(session, (const uint8_t *)buf->base, n)) {
-        session_event(session, SESSION_EVENT_BYTES);
+    if (session->state != SESSION_STATE_CLOSED) {
+        note_frame_clock(session);
     }
 }
 
-/* The caller sends no more. What is kept whole is still to be taken up. */
-static void on_end(struct session *session)
+/* ---- what the channel reports ---------------------------------------------------------------- */
+
+bool session_on_received(struct channel *channel, const uint8_t *bytes, size_t n)
 {
-    if (list_linked(&session->intake.spin)) {
-        session->ended = true;
-        session_stop_reading(session);
-        return;
+    struct session *session = session_of(channel);
+    session->last_byte_ms = worker_now_ms(session->caller.worker);
+    return session->judged || judge(session, bytes, n);
+}
+
+void session_on_input(struct channel *channel)
+{
+    struct session *session = session_of(channel);
+    session_take_frames(session);
+    if (session->state == SESSION_STATE_OPEN) {
+        session_arm(session); /* calls that have ended already have posted the event */
+    } else if (session->state != SESSION_STATE_CLOSED) {
+        caller_post(&session->caller);
     }
-    if (intake_in_frame(&session->intake)) {
-        counter_add(&session->worker->counters, METRIC_REJECTED_CUT, 1);
+}
+
+/* Reading has stopped with the pause that session_run() sets. */
+void session_on_starved(struct channel *channel)
+{
+    caller_post(&session_of(channel)->caller);
+}
+
+void session_end_input(struct session *session)
+{
+    session->ended = false;
+    if (channel_in_frame(&session->channel)) {
+        counter_add(&session->caller.worker->counters, METRIC_REJECTED_CUT, 1);
     }
     session_event(session, SESSION_EVENT_END);
 }
 
-static void on_read(uv_stream_t *handle, ssize_t nread, const uv_buf_t *buf)
+void session_on_ended(struct channel *channel, int status)
 {
-    struct session *session = session_of_handle((uv_handle_t *)handle);
-    if (nread > 0) {
-        on_bytes(session, buf, (size_t)nread);
+    struct session *session = session_of(channel);
+    if (status != TRANSPORT_EOF) {
+        session_event(session, SESSION_EVENT_ERROR);
+    } else if (session_may_parse(session)) {
+        session_end_input(session);
     } else {
-        intake_unfilled(&session->intake, buf);
-        if (nread == UV_EOF) {
-            on_end(session);
-        } else if (nread == UV_ENOBUFS) {
-            if (!session->intake.starving) {
-                return; /* enough for this turn */
-            }
-        } else if (nread < 0) {
-            session_event(session, SESSION_EVENT_ERROR);
-        }
+        session->ended = true;
     }
-    session_settle(session);
-    worker_flush_early(session->worker);
-}
-
-void session_on_resume(struct intake *intake)
-{
-    struct session *session = container_of(intake, struct session, intake);
-    assert(session->magic == SESSION_MAGIC);
-    intake->starving = false;
-    if (session_may_parse(session)) {
-        session_take_frames(session);
-    }
-    if (session->ended && !list_linked(&intake->spin) && session_may_parse(session)) {
-        on_end(session);
-    }
-    session_settle(session);
 }

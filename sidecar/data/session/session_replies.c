@@ -4,153 +4,120 @@
  */
 #include "sidecar/data/session/session_internal.h"
 
-#include "sidecar/data/upstream/upstream_conn.h"
-
-static struct session *session_of_stream(struct stream *stream)
-{
-    struct session *session = container_of(stream, struct session, stream);
-    assert(session->magic == SESSION_MAGIC);
-    return session;
-}
-
-/* The reply of a call whose turn it is. */
-static bool push_reply(struct session *session, struct call *call)
-{
-    if (!call->reply) {
-        return answer_push(call);
-    }
-    uint8_t *reply = call->reply;
-    if (call->reply_borrowed) {
-        call->reply = NULL;
-        return stream_push(&session->stream, reply, call->reply_len);
-    }
-    if (!stream_push_block(&session->stream, reply, 0, call->reply_len)) {
-        return false;
-    }
-    call->reply = NULL;
-    return true;
-}
-
-/* Its turn has not come: what was borrowed is kept. */
-static bool keep_reply(struct call *call)
-{
-    if (!call->reply || !call->reply_borrowed) {
-        return true;
-    }
-    uint8_t *block = buffers_copy(&call->worker->buffers, call->reply, call->reply_len);
-    call->reply = block;
-    call->reply_borrowed = false;
-    return block != NULL;
-}
-
-static bool push_in_turn(struct session *session, struct call *call)
-{
-    account_call(call);
-    if (!push_reply(session, call)) {
-        return false;
-    }
-    session->held_bytes -= call->held_len;
-    session->answered = true;
-    session->last_byte_ms = worker_now_ms(session->worker);
-    call_event(call, CALL_EVENT_TURN);
-    return true;
-}
-
 /* Whether more may be queued for a caller that has not taken what was queued before. */
 static bool may_push(const struct session *session)
 {
-    return !session->doomed && stream_unsent(&session->stream) <= SESSION_UNSENT_HIGH;
+    return channel_unsent(&session->channel) <= SESSION_UNSENT_HIGH;
 }
 
-/* The first call that may be answered: the oldest or, in any order, the oldest that is ready. */
+/* The call that may be answered next: the oldest where it is ready or, in any order, the one that was
+ * finished first. */
 static struct call *next_ready(const struct session *session)
 {
-    for (struct list *n = session->calls.next; n != &session->calls; n = n->next) {
-        struct call *call = container_of(n, struct call, in_session);
-        if (call->ready) {
-            return call;
-        }
-        if (!session->listener->any_order) {
-            return NULL;
-        }
+    const struct caller *caller = &session->caller;
+    struct list *node = list_first(&caller->finished);
+    if (!node) {
+        return NULL;
     }
-    return NULL;
+    if (caller->listener->any_order) {
+        return container_of(node, struct call, waits);
+    }
+    struct call *head = session_first_call(session);
+    return head->state == CALL_STATE_HELD ? head : NULL;
 }
 
-static void push_ready(struct session *session)
+static bool push(struct session *session, struct call *call)
+{
+    const struct buffers *buffers = &session->caller.worker->buffers;
+    struct message reply;
+    if (!call_take_reply(call, &reply)) {
+        return false;
+    }
+    if (!channel_push_message(&session->channel, &reply)) {
+        message_done(&reply, buffers);
+        return false;
+    }
+    session->held_bytes -= call->outcome.held_len;
+    call->outcome.held_len = 0;
+    session->answered = true;
+    session->last_byte_ms = worker_now_ms(session->caller.worker);
+    call_answered(call);
+    return true;
+}
+
+/* Replies whose turn has not come: what was borrowed is copied. Those kept before stand in front. */
+static bool keep_replies(struct session *session)
+{
+    struct list *finished = &session->caller.finished;
+    for (struct list *n = finished->prev; n != finished; n = n->prev) {
+        struct call *call = container_of(n, struct call, waits);
+        if (call->outcome.kept) {
+            break;
+        }
+        call->outcome.held_len = call->outcome.reply.body ? call->outcome.reply.len : 0;
+        session->held_bytes += call->outcome.held_len;
+        if (!call_keep_reply(call)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool session_push_replies(struct session *session)
 {
     struct call *call;
     while (may_push(session) && (call = next_ready(session))) {
-        if (!push_in_turn(session, call)) {
-            session_doom(session);
+        if (!push(session, call)) {
+            return false;
         }
     }
+    return keep_replies(session);
 }
 
-void session_answered(struct session *session, struct call *call)
+void session_on_progress(struct channel *channel)
 {
-    bool in_turn = session->listener->any_order || call == session_first_call(session);
-    if (!in_turn || !may_push(session)) {
-        call->held_len = call->reply ? call->reply_len : 0;
-        session->held_bytes += call->held_len;
-        if (!keep_reply(call)) {
-            session_doom(session);
-        }
-    } else if (!push_in_turn(session, call)) {
-        session_doom(session);
-    } else if (!session->listener->any_order) {
-        push_ready(session);
+    struct session *session = session_of(channel);
+    uint64_t now_ms = worker_now_ms(session->caller.worker);
+    session->unsent_since_ms = channel_unsent(channel) > 0 ? now_ms : 0;
+    session->unsent_seen = channel_taken_total(channel);
+    if (session->state != SESSION_STATE_OPEN || !list_empty(&session->caller.finished) ||
+        channel_unsent(channel) > 0) {
+        caller_post(&session->caller);
+    } else {
+        session_arm(session); /* it may be idle from now on */
     }
-}
-
-static void on_progress(struct stream *stream)
-{
-    struct session *session = session_of_stream(stream);
-    session->unsent_since_ms = stream_unsent(stream) > 0 ? worker_now_ms(session->worker) : 0;
-    session->unsent_seen = stream_taken_total(stream);
-    push_ready(session);
-    session_settle(session);
-}
-
-static void on_failed(struct stream *stream, int status)
-{
-    (void)status; /* the caller is gone: accounted call by call */
-    session_event(session_of_stream(stream), SESSION_EVENT_ERROR);
 }
 
 /* Something stays unsent beyond the turn: from now on the caller is expected to take it. */
-static bool on_pin(struct stream *stream)
+bool session_on_pin(struct channel *channel)
 {
-    struct session *session = session_of_stream(stream);
+    struct session *session = session_of(channel);
     if (!session->unsent_since_ms) {
-        session->unsent_since_ms = worker_now_ms(session->worker);
-        session->unsent_seen = stream_taken_total(stream);
+        session->unsent_since_ms = worker_now_ms(session->caller.worker);
+        session->unsent_seen = channel_taken_total(channel);
     }
-    session_arm(session);
+    caller_post(&session->caller);
     return false;
 }
 
-const struct stream_ops session_stream_ops = {
-    .progress = on_progress, .failed = on_failed, .pin = on_pin};
-
-bool session_takes_reply(const struct session *session, const struct call *call)
+static enum caller_flow flow_of(const struct session *session)
 {
-    bool head = call == session_first_call(session) &&
-                stream_unsent(&session->stream) <= SESSION_UNSENT_HIGH;
-    return head || !(session->pauses & SESSION_PAUSE_UNSENT);
+    if (!(session->pauses & SESSION_PAUSE_UNSENT)) {
+        return CALLER_FLOWS;
+    }
+    return may_push(session) ? CALLER_HEAD_ONLY : CALLER_STANDS;
 }
 
-void session_hold_upstreams(struct session *session)
+void session_set_flow(struct session *session)
 {
-    for (struct list *n = session->calls.next; n != &session->calls; n = n->next) {
-        struct call *call = container_of(n, struct call, in_session);
-        if (call->state != CALL_STATE_SENT) {
-            continue;
+    struct caller *caller = &session->caller;
+    enum caller_flow flow = flow_of(session);
+    if (flow != caller->flow) {
+        caller->flow = flow;
+        for (struct list *n = caller->calls.next; n != &caller->calls; n = n->next) {
+            call_set_flow(session_call_at(n));
         }
-        if (session_takes_reply(session, call)) {
-            upstream_conn_resume(call->attempt.conn);
-        } else {
-            upstream_conn_pause(call->attempt.conn);
-        }
+    } else if (flow == CALLER_HEAD_ONLY && !list_empty(&caller->calls)) {
+        call_set_flow(session_first_call(session)); /* it became the head meanwhile */
     }
 }

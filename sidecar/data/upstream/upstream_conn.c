@@ -4,158 +4,236 @@
  */
 #include "sidecar/data/upstream/upstream_conn.h"
 
-#include "sidecar/data/session/session.h"
-#include "sidecar/data/upstream/endpoint_pool.h"
+#include "codec/base.h"
+#include "sidecar/data/route/route.h"
+#include "sidecar/data/upstream/pool.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-static struct upstream_conn *conn_of_handle(uv_handle_t *handle)
+static struct upstream_conn *conn_of(struct channel *channel)
 {
-    struct upstream_conn *conn = handle->data;
+    struct upstream_conn *conn = container_of(channel, struct upstream_conn, channel);
     assert(conn->magic == UPSTREAM_MAGIC);
     return conn;
 }
 
-static struct upstream_conn *conn_of_stream(struct stream *stream)
+static struct lease *first_lease(const struct upstream_conn *conn)
 {
-    struct upstream_conn *conn = container_of(stream, struct upstream_conn, stream);
-    assert(conn->magic == UPSTREAM_MAGIC);
-    return conn;
+    struct list *node = list_first(&conn->leases);
+    return node ? container_of(node, struct lease, node) : NULL;
 }
 
-static struct call *call_of_wait(struct list *node)
+/* ---- leases ---------------------------------------------------------------------------------- */
+
+void upstream_conn_bind(struct upstream_conn *conn, struct lease *lease)
 {
-    return container_of(node, struct call, waits);
+    const struct route_config *config = &lease->request->route->config;
+    list_push_back(&conn->leases, &lease->node);
+    lease->conn = conn;
+    lease->tenant->held++;
+    lease->state = LEASE_CONNECTING;
+    lease->reused = conn->state != UPSTREAM_STATE_CONNECTING;
+    conn->idle_ms = config->pool.idle_ms;
+    conn->max_idle = config->pool.max_idle;
+    conn->last_caller = lease->request->caller;
+    conn->last_used_ms = worker_now_ms(conn->worker);
 }
 
-/* ---- reading ------------------------------------------------------------------------------- */
-
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+void upstream_conn_unbind(struct lease *lease)
 {
-    (void)suggested;
-    intake_alloc(&conn_of_handle(handle)->intake, buf);
+    assert(lease->conn && lease->tenant);
+    list_remove(&lease->node);
+    lease->conn = NULL;
+    lease->tenant->held--;
+    lease->tenant = NULL;
+    lease->state = LEASE_NONE;
 }
 
-static void lost(struct upstream_conn *conn, int status)
+static void say_ready(struct upstream_conn *conn, struct lease *lease)
 {
-    conn->status = status;
+    lease->state = LEASE_READY;
+    lease->seqid = conn->last_seqid = conn->last_seqid < INT32_MAX ? conn->last_seqid + 1 : 1;
+    lease_post(lease, conn->worker, LEASE_NEWS_READY);
+}
+
+static bool is_sent(const struct upstream_conn *conn, const struct lease *lease)
+{
+    return lease->state == LEASE_SENT ||
+           (lease->state == LEASE_SENDING && channel_sent_total(&conn->channel) >= lease->out_end);
+}
+
+/* Whether the kernel may have its last byte: of what several leases have handed over together, a part may be
+ * taken before that is said. */
+static bool is_taken(const struct upstream_conn *conn, const struct lease *lease)
+{
+    return is_sent(conn, lease) || (lease->state == LEASE_SENDING &&
+                                    channel_taken_total(&conn->channel) >= lease->out_end);
+}
+
+static void fail_lease(struct upstream_conn *conn, struct lease *lease,
+                       struct lease_failure failure)
+{
+    failure.unsent = !is_taken(conn, lease);
+    upstream_conn_unbind(lease);
+    lease->failure = failure;
+    lease_post(lease, conn->worker, LEASE_NEWS_FAILED);
+}
+
+/* ---- sending --------------------------------------------------------------------------------- */
+
+static void on_broken(struct event *event)
+{
+    struct upstream_conn *conn = container_of(event, struct upstream_conn, broken);
+    conn->failure.cause = transport_strerror(-ENOMEM);
     upstream_conn_event(conn, UPSTREAM_EVENT_LOST);
 }
 
-static void stop_reading(struct upstream_conn *conn)
+void lease_send(struct lease *lease, const struct iovec iov[], size_t n, uint32_t len)
 {
-    if (conn->reading) {
-        (void)uv_read_stop(&conn->stream.uv.stream); /* always 0 */
-        conn->reading = false;
+    struct upstream_conn *conn = lease->conn;
+    lease->state = LEASE_SENDING;
+    lease->out_start = channel_pushed_total(&conn->channel);
+    lease->lent = !lease->request->message.block;
+    outq_seal(&conn->channel.out);
+    if (!channel_push_iov(&conn->channel, iov, n, len)) {
+        lease->out_end = UINT64_MAX; /* never sent */
+        worker_event_post(conn->worker, &conn->broken);
+        return;
+    }
+    lease->out_end = channel_pushed_total(&conn->channel);
+}
+
+/* A shared connection that has sent everything holds its permit without use. */
+static void sent_all(struct upstream_conn *conn)
+{
+    if (conn->shared && list_empty(&conn->leases)) {
+        upstream_conn_event(conn, UPSTREAM_EVENT_FREE);
     }
 }
 
-static void on_read(uv_stream_t *handle, ssize_t nread, const uv_buf_t *buf)
+static void on_progress(struct channel *channel)
 {
-    struct upstream_conn *conn = conn_of_handle((uv_handle_t *)handle);
-    stream_catch_up(&conn->stream);
-    if (nread > 0) {
-        if (conn->state == UPSTREAM_STATE_BUSY) {
-            intake_filled(&conn->intake, buf, (size_t)nread);
-        } else {
-            intake_unfilled(&conn->intake, buf);
-            conn->dropped_bytes = (size_t)nread;
+    struct upstream_conn *conn = conn_of(channel);
+    struct list *node = conn->leases.next, *next;
+    for (; node != &conn->leases; node = next) {
+        struct lease *lease = container_of(node, struct lease, node);
+        next = node->next;
+        if (lease->state != LEASE_SENDING || !is_sent(conn, lease)) {
+            break;
         }
-        upstream_conn_event(conn, UPSTREAM_EVENT_BYTES);
-    } else {
-        intake_unfilled(&conn->intake, buf);
-        if (nread == UV_ENOBUFS) {
-            if (conn->intake.starving) {
-                upstream_conn_pause(conn);
-                intake_starve(&conn->intake);
-            }
-        } else if (nread < 0 && list_linked(&conn->intake.spin)) {
-            conn->ended = (int)nread; /* what came whole counts first */
-            stop_reading(conn);
-        } else if (nread < 0) {
-            lost(conn, (int)nread);
-        }
-    }
-    worker_flush_early(conn->worker);
-}
-
-static void start_reading(struct upstream_conn *conn)
-{
-    if (!conn->reading && conn->state != UPSTREAM_STATE_CLOSED) {
-        int r = uv_read_start(&conn->stream.uv.stream, on_alloc, on_read);
-        conn->reading = r == 0;
-        if (r) {
-            lost(conn, r);
+        lease->state = LEASE_SENT;
+        lease_post(lease, conn->worker, LEASE_NEWS_SENT);
+        if (lease->request->oneway) {
+            upstream_conn_unbind(lease);
         }
     }
+    sent_all(conn);
 }
 
-void upstream_conn_pause(struct upstream_conn *conn)
+/* Makes the request's bytes the call's own and lets the queue send them from there, so that they are copied
+ * once and can be sent again. False without memory: the queue copies what is left. */
+static bool pin_lease(struct upstream_conn *conn, struct lease *lease)
 {
-    if (conn->state == UPSTREAM_STATE_BUSY) {
-        stop_reading(conn);
+    struct message *message = &lease->request->message;
+    if (!message_own(message, &conn->worker->buffers)) {
+        message->body = NULL; /* borrowed bytes end with the turn */
+        return false;
     }
+    /* Once, and in this turn: the next one may lend the same place to another message. */
+    if (lease->lent) {
+        outq_rebase(&conn->channel.out, message->lent, message->len, message->body);
+        lease->lent = false;
+    }
+    return true;
 }
 
-void upstream_conn_resume(struct upstream_conn *conn)
+static bool on_pin(struct channel *channel)
 {
-    if (conn->state == UPSTREAM_STATE_BUSY && !list_linked(&conn->intake.starved)) {
-        start_reading(conn);
+    struct upstream_conn *conn = conn_of(channel);
+    bool pinned = true;
+    for (struct list *n = conn->leases.next; n != &conn->leases; n = n->next) {
+        struct lease *lease = container_of(n, struct lease, node);
+        if (lease->state == LEASE_SENDING && !is_sent(conn, lease)) {
+            pinned = pin_lease(conn, lease) && pinned;
+            lease_post(lease, conn->worker, LEASE_NEWS_STUCK);
+        }
     }
+    return pinned;
 }
 
-/* ---- replies ------------------------------------------------------------------------------- */
+/* ---- replies --------------------------------------------------------------------------------- */
 
 /* The method, bare or as it was sent. */
-static bool name_matches(const struct call *call, const uint8_t *name, uint32_t len)
+static bool name_matches(const struct upstream_request *request, const uint8_t *name, uint32_t len)
 {
-    struct disc_str method = call->route->tuple.name[DISC_METHOD];
+    struct disc_str method = request->route->tuple.name[DISC_METHOD];
+    struct disc_str prefix = request->prefix;
     if (len == method.len && memcmp(name, method.p, len) == 0) {
         return true;
     }
-    uint32_t prefix = call->prefix_len;
-    return call->has_prefix && len == prefix + 1 + method.len &&
-           memcmp(name, call->prefix, prefix) == 0 && name[prefix] == ':' &&
-           memcmp(name + prefix + 1, method.p, method.len) == 0;
+    return prefix.p && len == prefix.len + 1 + method.len &&
+           memcmp(name, prefix.p, prefix.len) == 0 && name[prefix.len] == ':' &&
+           memcmp(name + prefix.len + 1, method.p, method.len) == 0;
 }
 
 static void bad(struct upstream_conn *conn, enum reason reason, const char *detail, int64_t number)
 {
-    conn->reason = reason;
-    conn->detail = detail;
-    conn->detail_number = number;
+    conn->failure = (struct lease_failure){.reason = (uint8_t)reason,
+                                           .fault = LEASE_FAULT_BAD_REPLY,
+                                           .detail = detail,
+                                           .cause = conn->failure.cause,
+                                           .number = number};
     upstream_conn_event(conn, UPSTREAM_EVENT_BAD);
 }
 
-static void drop_frame(struct upstream_conn *conn, const struct frame *frame)
+/* Why a proved message is no reply to what the lease sent; NULL where it is. */
+static const char *mismatch(const struct upstream_conn *conn, const struct lease *lease,
+                            const struct frame *frame)
 {
-    buffers_free(&conn->worker->buffers, frame->block);
+    const struct codec_message *message = &frame->scan->message;
+    if (message->seqid != lease->seqid) {
+        return "the reply has another seqid than was sent";
+    }
+    if (!name_matches(lease->request, frame->message.body + message->name.off, message->name.len)) {
+        return "the reply is to another method";
+    }
+    return is_sent(conn, lease) ? NULL : "the reply came before the request was sent";
 }
 
-/* A proved message: the reply to the call in flight, or a reason to go. */
+static void note_answered(struct upstream_conn *conn)
+{
+    if (!conn->answered) {
+        conn->answered = true;
+        atomic_fetch_add_explicit(&conn->pool->endpoint->answered, 1, memory_order_relaxed);
+        atomic_store_explicit(&conn->pool->endpoint->has_answered, true, memory_order_relaxed);
+    }
+}
+
 static void take_reply(struct upstream_conn *conn, struct frame *frame)
 {
-    struct call *call = conn->call;
+    struct lease *lease = first_lease(conn);
     const struct codec_message *message = &frame->scan->message;
-    const char *why = NULL;
-    if (message->seqid != call_wire_seqid(call)) {
-        why = "the reply has another seqid than was sent";
-    } else if (!name_matches(call, frame->bytes + WIRE_FRAME_LEN_BYTES + message->name.off,
-                             message->name.len)) {
-        why = "the reply is to another method";
-    } else if (call->state == CALL_STATE_SENDING) {
-        why = "the reply came before the request was sent";
-    }
+    const char *why = mismatch(conn, lease, frame);
     if (why) {
-        drop_frame(conn, frame);
+        message_done(&frame->message, &conn->worker->buffers);
         bad(conn, REASON_UPSTREAM_PROTOCOL, why, 0);
         return;
     }
-    conn->tainted = conn->ended || conn->intake.reader.window_len > 0 ||
-                    frame_reader_keeps(&conn->intake.reader);
-    call_reply(call, frame);
+    note_answered(conn);
+    upstream_conn_unbind(lease);
+    lease->reply = (struct lease_reply){.body = frame->message.body,
+                                        .block = frame->message.block,
+                                        .len = frame->message.len,
+                                        .head_room = frame->message.head_room,
+                                        .seqid_off = message->seqid_off,
+                                        .type = message->type};
+    lease->reply.has_code = codec_base_resp_code(frame->message.body, message, &lease->reply.code);
+    lease_post(lease, conn->worker, LEASE_NEWS_REPLY);
+    conn->tainted = conn->channel.ended || channel_has_input(&conn->channel);
+    upstream_conn_event(conn, UPSTREAM_EVENT_FREE);
 }
 
 static void broken(struct upstream_conn *conn, enum frame_broken why)
@@ -164,7 +242,7 @@ static void broken(struct upstream_conn *conn, enum frame_broken why)
         bad(conn, REASON_FRAME_TOO_LARGE, "the reply is above limits.frame_bytes %lld",
             (int64_t)conn->worker->env->bootstrap->limits.frame_bytes);
     } else {
-        conn->cause = frame_broken_str(why);
+        conn->failure.cause = frame_broken_str(why);
         bad(conn, REASON_UPSTREAM_PROTOCOL, "what came is no reply", 0);
     }
 }
@@ -172,182 +250,189 @@ static void broken(struct upstream_conn *conn, enum frame_broken why)
 static void take_frames(struct upstream_conn *conn)
 {
     struct frame frame;
-    while (conn->state == UPSTREAM_STATE_BUSY) {
-        switch (intake_next(&conn->intake, &frame)) {
-        case FRAME_READY:
-            take_reply(conn, &frame);
-            return;
-        case FRAME_BAD:
-            bad(conn, REASON_UPSTREAM_PROTOCOL, codec_error_str(frame.scan->error), 0);
-            return;
-        case FRAME_BROKEN:
-            broken(conn, frame.broken);
-            return;
-        case FRAME_NO_MEMORY:
-            bad(conn, REASON_INTERNAL, "out of memory", 0);
-            return;
-        case FRAME_YIELD:
-            intake_spin(&conn->intake);
-            return;
-        default:
-            return;
-        }
+    switch (channel_next(&conn->channel, &frame)) {
+    case FRAME_READY:
+        take_reply(conn, &frame);
+        break;
+    case FRAME_BAD:
+        bad(conn, REASON_UPSTREAM_PROTOCOL, codec_error_str(frame.scan->error), 0);
+        break;
+    case FRAME_BROKEN:
+        broken(conn, frame.broken);
+        break;
+    case FRAME_NO_MEMORY:
+        bad(conn, REASON_INTERNAL, "out of memory", 0);
+        break;
+    case FRAME_NONE:
+    case FRAME_YIELD:
+        break;
     }
 }
 
-/* A long reply goes on in the next turn, or buffers may be there again. */
-static void on_resume(struct intake *intake)
+void upstream_conn_read(struct upstream_conn *conn)
 {
-    struct upstream_conn *conn = container_of(intake, struct upstream_conn, intake);
-    assert(conn->magic == UPSTREAM_MAGIC);
-    intake->starving = false;
+    if (!event_waits(&conn->channel.intake.starve)) {
+        channel_read_start(&conn->channel);
+    }
+}
+
+/* ---- what the channel reports ---------------------------------------------------------------- */
+
+static bool on_received(struct channel *channel, const uint8_t *bytes, size_t n)
+{
+    struct upstream_conn *conn = conn_of(channel);
+    (void)bytes;
     if (conn->state == UPSTREAM_STATE_BUSY) {
-        take_frames(conn);
-    }
-    if (conn->ended && conn->state != UPSTREAM_STATE_CLOSED && !list_linked(&intake->spin)) {
-        lost(conn, conn->ended);
-        return;
-    }
-    if (conn->state == UPSTREAM_STATE_BUSY && conn->call && !conn->ended &&
-        (!conn->call->session || session_takes_reply(conn->call->session, conn->call))) {
-        start_reading(conn);
-    }
-}
-
-/* ---- sending ------------------------------------------------------------------------------- */
-
-static bool is_sent(const struct upstream_conn *conn, const struct call *call)
-{
-    return call->state == CALL_STATE_SENDING &&
-           outq_sent_total(&conn->stream.out) >= call->attempt.out_end;
-}
-
-static void on_progress(struct stream *stream)
-{
-    struct upstream_conn *conn = conn_of_stream(stream);
-    if (conn->call && is_sent(conn, conn->call)) {
-        call_event(conn->call, CALL_EVENT_ALL_SENT);
-    }
-    struct list *node;
-    while ((node = list_first(&conn->oneways)) && is_sent(conn, call_of_wait(node))) {
-        call_event(call_of_wait(node), CALL_EVENT_ALL_SENT_ONEWAY);
-    }
-}
-
-static void on_failed(struct stream *stream, int status)
-{
-    lost(conn_of_stream(stream), status);
-}
-
-/* Makes the request the call's own and lets the queue send it from there, so that it is copied once
- * and can be sent again. */
-static bool pin_call(struct upstream_conn *conn, struct call *call)
-{
-    const uint8_t *from = call->frame;
-    if (call->state != CALL_STATE_SENDING || call->block) {
         return true;
     }
-    if (!call_own_request(call)) {
-        call->frame = NULL; /* the queue copies what is left; it cannot be sent again */
-        return false;
+    if (conn->state ==
+        UPSTREAM_STATE_SHARED) { /* answers to ONEWAY messages: drained and dropped */
+        counter_add(&conn->worker->counters, METRIC_ONEWAY_ANSWER_BYTES, n);
+    } else {
+        upstream_conn_event(conn, UPSTREAM_EVENT_UNASKED);
     }
-    outq_rebase(&conn->stream.out, from, call->frame_len, call->frame);
-    return true;
+    return false;
 }
 
-static bool on_pin(struct stream *stream)
+static void on_input(struct channel *channel)
 {
-    struct upstream_conn *conn = conn_of_stream(stream);
-    bool pinned = true;
-    if (conn->call) {
-        pinned = pin_call(conn, conn->call);
-    }
-    for (struct list *n = conn->oneways.next; n != &conn->oneways; n = n->next) {
-        struct call *call = call_of_wait(n);
-        if (call->attempt.out_end > outq_sent_total(&stream->out)) {
-            pinned = pin_call(conn, call) && pinned;
+    struct upstream_conn *conn = conn_of(channel);
+    struct lease *lease = first_lease(conn);
+    if (conn->state == UPSTREAM_STATE_BUSY) {
+        take_frames(conn);
+        if (conn->state == UPSTREAM_STATE_BUSY && first_lease(conn) == lease && !lease->paused) {
+            channel_read_start(channel); /* it may have starved */
         }
     }
-    return pinned;
 }
 
-static const struct stream_ops stream_ops = {
-    .progress = on_progress, .failed = on_failed, .pin = on_pin};
-
-/* ---- connecting ---------------------------------------------------------------------------- */
-
-/* A local port that nobody listens on can be "reached" from itself. */
-static bool is_self_connected(const struct upstream_conn *conn)
+static void on_ended(struct channel *channel, int status)
 {
-    struct sockaddr_storage here, there;
-    int here_len = sizeof here, there_len = sizeof there;
-    memset(&here, 0, sizeof here);
-    memset(&there, 0, sizeof there);
-    return uv_tcp_getsockname(&conn->stream.uv.tcp, (struct sockaddr *)&here, &here_len) == 0 &&
-           uv_tcp_getpeername(&conn->stream.uv.tcp, (struct sockaddr *)&there, &there_len) == 0 &&
-           here_len == there_len && memcmp(&here, &there, (size_t)here_len) == 0;
+    struct upstream_conn *conn = conn_of(channel);
+    conn->failure.cause = transport_strerror(status);
+    upstream_conn_event(conn, UPSTREAM_EVENT_LOST);
 }
 
-static void on_connected(uv_connect_t *request, int status)
+static void on_connected(struct channel *channel, int status)
 {
-    struct upstream_conn *conn = request->data;
-    assert(conn->magic == UPSTREAM_MAGIC);
-    if (status == 0 && conn->state == UPSTREAM_STATE_CONNECTING && is_self_connected(conn)) {
+    struct upstream_conn *conn = conn_of(channel);
+    if (status == 0 && channel_is_self(channel)) {
         conn->reset = true;
-        status = UV_ECONNREFUSED;
+        status = -ECONNREFUSED;
     }
-    if (status < 0 || conn->state == UPSTREAM_STATE_CLOSED) {
-        conn->status = status;
-        conn->reason = REASON_CONNECT_FAILED;
+    if (status < 0) {
+        conn->failure.reason = REASON_CONNECT_FAILED;
+        conn->failure.cause = transport_strerror(status);
         upstream_conn_event(conn, UPSTREAM_EVENT_FAILED);
         return;
     }
-    (void)uv_tcp_nodelay(&conn->stream.uv.tcp, 1); /* slower without, not wrong */
     worker_timer_cancel(conn->worker, &conn->timer);
-    upstream_conn_event(conn, conn->oneway ? UPSTREAM_EVENT_CONNECTED_ONEWAY
-                              : conn->call ? UPSTREAM_EVENT_CONNECTED
-                                           : UPSTREAM_EVENT_CONNECTED_SPARE);
+    upstream_conn_event(conn, conn->shared                ? UPSTREAM_EVENT_CONNECTED_SHARED
+                              : list_empty(&conn->leases) ? UPSTREAM_EVENT_CONNECTED_SPARE
+                                                          : UPSTREAM_EVENT_CONNECTED);
+    sent_all(conn); /* all of a shared one's may have ended meanwhile */
 }
 
-static void on_closed(uv_handle_t *handle)
+static void on_closed(struct channel *channel)
 {
-    struct upstream_conn *conn = conn_of_handle(handle);
+    struct upstream_conn *conn = container_of(channel, struct upstream_conn, channel);
     conn->magic = 0;
     free(conn);
 }
 
-static int open_conn(struct endpoint_pool *pool, bool oneway, uint32_t connect_timeout_ms,
-                     struct upstream_conn **ret)
+static const struct channel_ops channel_ops = {
+    .received = on_received,
+    .input = on_input,
+    .ended = on_ended,
+    .starved = channel_read_starve,
+    .progress = on_progress,
+    .pin = on_pin,
+    .connected = on_connected,
+    .closed = on_closed,
+};
+
+static void on_timer(struct timer_node *node)
+{
+    struct upstream_conn *conn = container_of(node, struct upstream_conn, timer);
+    assert(conn->magic == UPSTREAM_MAGIC);
+    if (conn->state == UPSTREAM_STATE_CONNECTING) {
+        conn->failure.reason = REASON_CONNECT_TIMEOUT;
+        conn->failure.cause = transport_strerror(-ETIMEDOUT);
+        upstream_conn_event(conn, UPSTREAM_EVENT_FAILED);
+    } else {
+        counter_add(&conn->worker->counters, METRIC_UPSTREAM_IDLE_CLOSED, 1);
+        upstream_conn_event(conn, UPSTREAM_EVENT_EXPIRED);
+    }
+}
+
+/* ---- birth ----------------------------------------------------------------------------------- */
+
+void upstream_conn_refused(struct lease *lease, int status)
+{
+    lease->failure = (struct lease_failure){.fault = LEASE_FAULT_NO_CONNECTION,
+                                            .reason = REASON_CONNECT_FAILED,
+                                            .unsent = true,
+                                            .detail = "connecting failed",
+                                            .cause = transport_strerror(status)};
+}
+
+static struct upstream_conn *alloc(struct pool *pool, bool shared)
 {
     struct worker *worker = pool->worker;
     struct upstream_conn *conn = calloc(1, sizeof *conn);
     if (!conn) {
-        return UV_ENOMEM;
+        return NULL;
     }
     conn->magic = UPSTREAM_MAGIC;
     conn->worker = worker;
     conn->pool = pool;
-    conn->oneway = oneway;
-    conn->timer.kind = WORKER_TIMER_UPSTREAM;
-    conn->connect.data = conn;
+    conn->shared = shared;
+    conn->timer.fire = on_timer;
+    /* From another number on each: a reply that a callee sends on the wrong connection does not match. */
+    conn->last_seqid = (int32_t)(lb_random_next(&worker->random) >> 34);
+    conn->failure.detail = "the connection was lost before the reply was complete";
     list_init(&conn->all);
-    list_init(&conn->idle);
-    list_init(&conn->oneways);
-    stream_init(&conn->stream, &stream_ops, &worker->buffers, &worker->dirty);
-    intake_init(&conn->intake, worker, CODEC_SCAN_REPLY, on_resume);
-    int r = uv_tcp_init(&worker->loop, &conn->stream.uv.tcp);
+    list_init(&conn->in_pool);
+    list_init(&conn->leases);
+    event_init(&conn->broken, on_broken);
+    channel_init(&conn->channel, worker, &channel_ops, worker->dial, &framing_framed,
+                 CODEC_SCAN_REPLY);
+    return conn;
+}
+
+/* A permit of the process's descriptors, and a connection that opens. EMFILE: refused before the kernel would,
+ * which keeps descriptors for callers and everything else. */
+static int open_conn(struct pool *pool, bool shared, struct upstream_conn **ret)
+{
+    struct worker *worker = pool->worker;
+    struct worker_env *env = worker->env;
+    if (!permit_take(&env->upstreams, 1, env->bootstrap->limits.upstream_connections)) {
+        counter_add(&worker->counters, METRIC_UPSTREAM_LIMITED, 1);
+        return -EMFILE;
+    }
+    *ret = alloc(pool, shared);
+    int r = *ret ? channel_connect(&(*ret)->channel, &pool->endpoint->addr.any) : -ENOMEM;
     if (r) {
-        free(conn);
+        permit_give(&env->upstreams, 1);
+    }
+    return r;
+}
+
+int upstream_conn_new(struct pool *pool, bool shared, uint32_t connect_timeout_ms,
+                      struct upstream_conn **ret)
+{
+    struct worker *worker = pool->worker;
+    struct upstream_conn *conn;
+    int r = open_conn(pool, shared, &conn);
+    if (r) {
+        counter_add(&worker->counters, METRIC_UPSTREAM_FAILED, 1);
         return r;
     }
-    conn->stream.uv.handle.data = conn;
-    r = uv_tcp_connect(&conn->connect, &conn->stream.uv.tcp, &pool->endpoint->addr.any,
-                       on_connected);
-    if (r) {
-        uv_close(&conn->stream.uv.handle, on_closed);
-        return r;
-    }
+    pool->conns++;
     list_push_back(&worker->upstreams, &conn->all);
+    if (shared) {
+        list_push_back(&pool->shared, &conn->in_pool);
+    }
     counter_add(&worker->counters, METRIC_UPSTREAM_CONNECTIONS, 1);
     counter_add(&worker->counters, METRIC_UPSTREAM_CREATED, 1);
     worker_timer_set(worker, &conn->timer, worker_now_ms(worker) + connect_timeout_ms);
@@ -355,175 +440,127 @@ static int open_conn(struct endpoint_pool *pool, bool oneway, uint32_t connect_t
     return 0;
 }
 
-/* UV_EMFILE: refused before the kernel would, which keeps descriptors for callers and everything else. */
-int upstream_conn_new(struct endpoint_pool *pool, bool oneway, uint32_t connect_timeout_ms,
-                      struct upstream_conn **ret)
+/* ---- states ---------------------------------------------------------------------------------- */
+
+static void start(struct upstream_conn *conn)
 {
-    struct worker_env *env = pool->worker->env;
-    if (!permit_take(&env->upstreams, 1, env->bootstrap->limits.upstream_connections)) {
-        counter_add(&pool->worker->counters, METRIC_UPSTREAM_LIMITED, 1);
-        return UV_EMFILE;
-    }
-    int r = open_conn(pool, oneway, connect_timeout_ms, ret);
-    if (r) {
-        permit_give(&env->upstreams, 1);
-    }
-    return r;
+    channel_read_start(&conn->channel);
+    say_ready(conn, first_lease(conn));
 }
 
-void upstream_conn_bind(struct upstream_conn *conn, struct call *call)
+/* Those that gathered while it was being connected, or the one that came last. */
+static void start_shared(struct upstream_conn *conn)
 {
-    conn->call = call;
-    conn->idle_ms = call->route->config.pool.idle_ms;
-    conn->max_idle = call->route->config.pool.max_idle;
-    call->attempt.conn = conn;
-}
-
-void upstream_conn_on_timer(struct upstream_conn *conn)
-{
-    if (conn->state == UPSTREAM_STATE_CONNECTING) {
-        conn->reason = REASON_CONNECT_TIMEOUT;
-        conn->status = UV_ETIMEDOUT;
-    } else if (conn->state == UPSTREAM_STATE_ONEWAY && !list_empty(&conn->oneways)) {
-        worker_timer_set(conn->worker, &conn->timer, worker_now_ms(conn->worker) + conn->idle_ms);
-        return;
-    } else {
-        counter_add(&conn->worker->counters, METRIC_UPSTREAM_IDLE_CLOSED, 1);
-    }
-    upstream_conn_event(conn, UPSTREAM_EVENT_EXPIRED);
-}
-
-/* ---- states -------------------------------------------------------------------------------- */
-
-static void leave_idle(struct upstream_conn *conn)
-{
-    if (conn->counted_idle) {
-        conn->counted_idle = false;
-        list_remove(&conn->idle);
-        permit_give(&conn->pool->endpoint->idle, 1);
-        counter_sub(&conn->worker->counters, METRIC_UPSTREAM_IDLE, 1);
-    }
-    worker_timer_cancel(conn->worker, &conn->timer);
-}
-
-static void start_oneways(struct upstream_conn *conn)
-{
-    struct list waiting, *node;
-    start_reading(conn);
-    list_take_all(&conn->oneways, &waiting);
-    while ((node = list_first(&waiting))) {
-        list_remove(node);
-        list_push_back(&conn->oneways, node);
-        call_event(call_of_wait(node), CALL_EVENT_CONN);
-        if (conn->state != UPSTREAM_STATE_ONEWAY) {
-            break; /* memory was short; the others are told below */
+    channel_read_start(&conn->channel);
+    for (struct list *n = conn->leases.next; n != &conn->leases; n = n->next) {
+        struct lease *lease = container_of(n, struct lease, node);
+        if (lease->state == LEASE_CONNECTING) {
+            say_ready(conn, lease);
         }
     }
-    while ((node = list_first(&waiting))) {
-        struct call *call = call_of_wait(node);
-        list_remove(node);
-        call->attempt.conn = NULL;
-        attempt_connect_failed(call, REASON_INTERNAL, UV_ENOMEM);
-    }
-    if (conn->state == UPSTREAM_STATE_ONEWAY) {
-        worker_timer_set(conn->worker, &conn->timer, worker_now_ms(conn->worker) + conn->idle_ms);
+}
+
+/* An idle connection that dies is to be noticed: it is read from. */
+static void park(struct upstream_conn *conn)
+{
+    channel_read_start(&conn->channel);
+    pool_park(conn->pool, conn);
+}
+
+static void fail_leases(struct upstream_conn *conn, enum lease_fault fault)
+{
+    struct list *node;
+    conn->failure.fault = (uint8_t)fault;
+    while ((node = list_first(&conn->leases))) {
+        fail_lease(conn, container_of(node, struct lease, node), conn->failure);
     }
 }
 
-/* Takes the connection apart. Its permit is given back first: who is told may want it. */
+static void fail_unconnected(struct upstream_conn *conn)
+{
+    bool late = conn->failure.reason == REASON_CONNECT_TIMEOUT;
+    struct lease *lease = first_lease(conn);
+    counter_add(&conn->worker->counters, METRIC_UPSTREAM_FAILED, 1);
+    conn->failure.detail =
+        late ? "not connected within connect_timeout_ms %lld" : "connecting failed";
+    if (late) {
+        conn->failure.cause = NULL;
+        conn->failure.number = lease ? lease->request->route->config.connect_timeout_ms : 0;
+    }
+    fail_leases(conn, LEASE_FAULT_NO_CONNECTION);
+}
+
+static void fail_lost(struct upstream_conn *conn)
+{
+    conn->failure.reason = REASON_UPSTREAM_RESET;
+    fail_leases(conn, LEASE_FAULT_LOST);
+}
+
 static void close_conn(struct upstream_conn *conn)
 {
     struct worker *worker = conn->worker;
-    struct endpoint_pool *pool = conn->pool;
-    leave_idle(conn);
-    intake_done(&conn->intake);
-    stream_done(&conn->stream);
+    struct pool *pool = conn->pool;
+    worker_timer_cancel(worker, &conn->timer);
+    event_cancel(&conn->broken);
+    channel_close(&conn->channel, conn->reset);
+    permit_give(&worker->env->upstreams, 1); /* the descriptor is closed */
     list_remove(&conn->all);
     counter_sub(&worker->counters, METRIC_UPSTREAM_CONNECTIONS, 1);
-    if (!conn->reset || uv_tcp_close_reset(&conn->stream.uv.tcp, on_closed)) {
-        uv_close(&conn->stream.uv.handle, on_closed);
+    if (conn->answered) {
+        atomic_fetch_sub_explicit(&pool->endpoint->answered, 1, memory_order_relaxed);
     }
-    permit_give(&worker->env->upstreams, 1); /* the descriptor is closed */
     conn->pool = NULL;
-    endpoint_pool_closed(pool, conn);
+    pool_closed(pool, conn);
 }
 
-/* Tells the calls of a connection that is no more. */
-static void close_and_tell(struct upstream_conn *conn, enum upstream_action action)
-{
-    struct call *call = conn->call;
-    struct list oneways, *node;
-    conn->call = NULL;
-    list_take_all(&conn->oneways, &oneways);
-    if (call) {
-        call->attempt.conn = NULL;
-    }
-    for (node = oneways.next; node != &oneways; node = node->next) {
-        call_of_wait(node)->attempt.conn = NULL;
-    }
-    close_conn(conn);
-    if (call && action == UPSTREAM_ACTION_CLOSE_FAIL) {
-        attempt_connect_failed(call, conn->reason, conn->status);
-    } else if (call && action == UPSTREAM_ACTION_CLOSE_BAD) {
-        attempt_bad_reply(call, conn);
-    } else if (call) {
-        attempt_lost(call, conn->status);
-    }
-    while ((node = list_first(&oneways))) {
-        list_remove(node);
-        if (action == UPSTREAM_ACTION_CLOSE_FAIL) {
-            attempt_connect_failed(call_of_wait(node), conn->reason, conn->status);
-        } else {
-            attempt_lost(call_of_wait(node), conn->status);
-        }
-    }
-}
-
-/* The one place that moves a connection. */
 void upstream_conn_event(struct upstream_conn *conn, enum upstream_event event)
 {
     struct fsm_step step = upstream_fsm_step(conn->state, event);
     conn->state = step.next;
     switch ((enum upstream_action)step.action) {
-    case UPSTREAM_ACTION_START_CALL:
-        start_reading(conn);
-        if (conn->state == UPSTREAM_STATE_BUSY) {
-            call_event(conn->call, CALL_EVENT_CONN);
-        }
+    case UPSTREAM_ACTION_START:
+        start(conn);
         break;
-    case UPSTREAM_ACTION_START_ONEWAY:
-        start_oneways(conn);
+    case UPSTREAM_ACTION_START_SHARED:
+        start_shared(conn);
         break;
     case UPSTREAM_ACTION_PARK:
-        start_reading(conn); /* an idle connection that dies is to be noticed */
-        if (conn->state == UPSTREAM_STATE_IDLE) {
-            endpoint_pool_park(conn->pool, conn);
-        }
+        park(conn);
         break;
-    case UPSTREAM_ACTION_TAKE:
-        leave_idle(conn);
+    case UPSTREAM_ACTION_CLOSE_FAIL:
+        fail_unconnected(conn);
+        close_conn(conn);
         break;
-    case UPSTREAM_ACTION_PARSE:
-        take_frames(conn);
+    case UPSTREAM_ACTION_CLOSE_LOST:
+        fail_lost(conn);
+        close_conn(conn);
         break;
-    case UPSTREAM_ACTION_DROP:
-        counter_add(&conn->worker->counters, METRIC_ONEWAY_ANSWER_BYTES, conn->dropped_bytes);
+    case UPSTREAM_ACTION_CLOSE_BAD:
+        fail_leases(conn, LEASE_FAULT_BAD_REPLY);
+        close_conn(conn);
         break;
     case UPSTREAM_ACTION_CLOSE:
         close_conn(conn);
-        break;
-    case UPSTREAM_ACTION_CLOSE_FAIL:
-        counter_add(&conn->worker->counters, METRIC_UPSTREAM_FAILED, 1);
-        close_and_tell(conn, UPSTREAM_ACTION_CLOSE_FAIL);
-        break;
-    case UPSTREAM_ACTION_CLOSE_LOST:
-        close_and_tell(conn, UPSTREAM_ACTION_CLOSE_LOST);
-        break;
-    case UPSTREAM_ACTION_CLOSE_BAD:
-        close_and_tell(conn, UPSTREAM_ACTION_CLOSE_BAD);
         break;
     case UPSTREAM_ACTION_NONE:
     case UPSTREAM_ACTION_MAX:
         break;
     }
+}
+
+void upstream_conn_check(const struct upstream_conn *conn)
+{
+    uint32_t leases = 0;
+    assert(conn->magic == UPSTREAM_MAGIC);
+    channel_check(&conn->channel);
+    for (struct list *n = conn->leases.next; n != &conn->leases; n = n->next) {
+        const struct lease *lease = container_of(n, struct lease, node);
+        lease_check(lease);
+        assert(lease->conn == conn && lease->tenant->pool == conn->pool);
+        leases++;
+    }
+    assert(conn->shared || leases <= 1);
+    assert((conn->state == UPSTREAM_STATE_BUSY) <= (leases == 1));
+    assert(conn->state != UPSTREAM_STATE_IDLE || (leases == 0 && conn->counted_idle));
+    assert(!conn->counted_idle || leases == 0);
 }

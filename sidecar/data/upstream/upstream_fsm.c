@@ -1,94 +1,42 @@
 /*
  * sidecar/data/upstream/upstream_fsm.c: the table of a connection to a callee; see upstream_fsm.h.
+ *
+ * What is not here cannot be. So a channel reports nothing of a connection that is CLOSED, and no lease
+ * is bound to one; the worker ends its calls, and with them the leases, before it shuts the connections.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/data/upstream/upstream_fsm.h"
 
-#define GO(state, act)                                                                             \
-    {                                                                                              \
-        FSM_KIND_GO, UPSTREAM_STATE_##state, UPSTREAM_ACTION_##act                                 \
-    }
-#define NO                                                                                         \
-    {                                                                                              \
-        FSM_KIND_IMPOSSIBLE, 0, 0                                                                  \
-    }
+#define ON(state, event, next, act)                                                                \
+    [UPSTREAM_STATE_##                                                                             \
+        state][UPSTREAM_EVENT_##event] = {true, UPSTREAM_STATE_##next, UPSTREAM_ACTION_##act}
 
 static const struct fsm_step table[UPSTREAM_STATE_MAX][UPSTREAM_EVENT_MAX] = {
-    [UPSTREAM_STATE_CONNECTING] =
-        {
-            [UPSTREAM_EVENT_CONNECTED] = GO(BUSY, START_CALL),
-            [UPSTREAM_EVENT_CONNECTED_ONEWAY] = GO(ONEWAY, START_ONEWAY),
-            [UPSTREAM_EVENT_CONNECTED_SPARE] = GO(IDLE, PARK),
-            [UPSTREAM_EVENT_FAILED] = GO(CLOSED, CLOSE_FAIL),
-            [UPSTREAM_EVENT_ABANDON] = GO(CONNECTING, NONE), /* may still serve another call */
-            [UPSTREAM_EVENT_ASSIGN] = NO,
-            [UPSTREAM_EVENT_BYTES] = NO, /* not read before connected */
-            [UPSTREAM_EVENT_FINISHED] = NO,
-            [UPSTREAM_EVENT_BAD] = NO,
-            [UPSTREAM_EVENT_LOST] = NO,
-            [UPSTREAM_EVENT_EXPIRED] = GO(CLOSED, CLOSE_FAIL), /* connect_timeout_ms */
-            [UPSTREAM_EVENT_SHUT] = GO(CLOSED, CLOSE),
-        },
-    [UPSTREAM_STATE_IDLE] =
-        {
-            [UPSTREAM_EVENT_CONNECTED] = NO,
-            [UPSTREAM_EVENT_CONNECTED_ONEWAY] = NO,
-            [UPSTREAM_EVENT_CONNECTED_SPARE] = NO,
-            [UPSTREAM_EVENT_FAILED] = NO,
-            [UPSTREAM_EVENT_ABANDON] = NO,
-            [UPSTREAM_EVENT_ASSIGN] = GO(BUSY, TAKE),
-            [UPSTREAM_EVENT_BYTES] = GO(CLOSED, CLOSE), /* nobody asked */
-            [UPSTREAM_EVENT_FINISHED] = NO,
-            [UPSTREAM_EVENT_BAD] = NO,
-            [UPSTREAM_EVENT_LOST] = GO(CLOSED, CLOSE),
-            [UPSTREAM_EVENT_EXPIRED] = GO(CLOSED, CLOSE),
-            [UPSTREAM_EVENT_SHUT] = GO(CLOSED, CLOSE),
-        },
-    [UPSTREAM_STATE_BUSY] =
-        {
-            [UPSTREAM_EVENT_CONNECTED] = NO,
-            [UPSTREAM_EVENT_CONNECTED_ONEWAY] = NO,
-            [UPSTREAM_EVENT_CONNECTED_SPARE] = NO,
-            [UPSTREAM_EVENT_FAILED] = NO,
-            [UPSTREAM_EVENT_ABANDON] = GO(CLOSED, CLOSE), /* a late reply must not meet a call */
-            [UPSTREAM_EVENT_ASSIGN] = NO,
-            [UPSTREAM_EVENT_BYTES] = GO(BUSY, PARSE),
-            [UPSTREAM_EVENT_FINISHED] = GO(IDLE, PARK),
-            [UPSTREAM_EVENT_BAD] = GO(CLOSED, CLOSE_BAD),
-            [UPSTREAM_EVENT_LOST] = GO(CLOSED, CLOSE_LOST),
-            [UPSTREAM_EVENT_EXPIRED] = NO,
-            [UPSTREAM_EVENT_SHUT] = GO(CLOSED, CLOSE_LOST),
-        },
-    [UPSTREAM_STATE_ONEWAY] =
-        {
-            [UPSTREAM_EVENT_CONNECTED] = NO,
-            [UPSTREAM_EVENT_CONNECTED_ONEWAY] = NO,
-            [UPSTREAM_EVENT_CONNECTED_SPARE] = NO,
-            [UPSTREAM_EVENT_FAILED] = NO,
-            [UPSTREAM_EVENT_ABANDON] = GO(CLOSED, CLOSE_LOST), /* half a frame may have left */
-            [UPSTREAM_EVENT_ASSIGN] = GO(ONEWAY, NONE),
-            [UPSTREAM_EVENT_BYTES] = GO(ONEWAY, DROP),
-            [UPSTREAM_EVENT_FINISHED] = NO,
-            [UPSTREAM_EVENT_BAD] = NO,
-            [UPSTREAM_EVENT_LOST] = GO(CLOSED, CLOSE_LOST),
-            [UPSTREAM_EVENT_EXPIRED] = GO(CLOSED, CLOSE),
-            [UPSTREAM_EVENT_SHUT] = GO(CLOSED, CLOSE_LOST),
-        },
-    [UPSTREAM_STATE_CLOSED] =
-        {
-            [UPSTREAM_EVENT_CONNECTED] = NO, /* libuv reports ECANCELED */
-            [UPSTREAM_EVENT_CONNECTED_ONEWAY] = NO,
-            [UPSTREAM_EVENT_CONNECTED_SPARE] = NO,
-            [UPSTREAM_EVENT_FAILED] = GO(CLOSED, NONE),
-            [UPSTREAM_EVENT_ABANDON] = GO(CLOSED, NONE),
-            [UPSTREAM_EVENT_ASSIGN] = NO,
-            [UPSTREAM_EVENT_BYTES] = GO(CLOSED, NONE),
-            [UPSTREAM_EVENT_FINISHED] = GO(CLOSED, NONE),
-            [UPSTREAM_EVENT_BAD] = GO(CLOSED, NONE),
-            [UPSTREAM_EVENT_LOST] = GO(CLOSED, NONE),
-            [UPSTREAM_EVENT_EXPIRED] = NO,
-            [UPSTREAM_EVENT_SHUT] = GO(CLOSED, NONE),
-        },
+    ON(CONNECTING, CONNECTED, BUSY, START),
+    ON(CONNECTING, CONNECTED_SHARED, SHARED, START_SHARED),
+    ON(CONNECTING, CONNECTED_SPARE, IDLE, PARK),
+    ON(CONNECTING, FAILED, CLOSED, CLOSE_FAIL),
+    ON(CONNECTING, ASSIGN, CONNECTING, NONE), /* one more ONEWAY message gathers */
+    ON(CONNECTING, FREE, CONNECTING, NONE),   /* it may still serve another lease */
+    ON(CONNECTING, SHUT, CLOSED, CLOSE),
+
+    ON(IDLE, ASSIGN, BUSY, START),
+    ON(IDLE, UNASKED, CLOSED, CLOSE),
+    ON(IDLE, LOST, CLOSED, CLOSE),
+    ON(IDLE, EXPIRED, CLOSED, CLOSE),
+    ON(IDLE, SHUT, CLOSED, CLOSE),
+
+    ON(BUSY, FREE, IDLE, PARK),
+    ON(BUSY, ABANDON, CLOSED, CLOSE), /* a late reply must not meet a call */
+    ON(BUSY, BAD, CLOSED, CLOSE_BAD),
+    ON(BUSY, LOST, CLOSED, CLOSE_LOST),
+
+    ON(SHARED, ASSIGN, SHARED, START_SHARED),
+    ON(SHARED, FREE, SHARED, PARK),
+    ON(SHARED, ABANDON, CLOSED, CLOSE_LOST), /* half a message may have left */
+    ON(SHARED, LOST, CLOSED, CLOSE_LOST),
+    ON(SHARED, EXPIRED, CLOSED, CLOSE),
+    ON(SHARED, SHUT, CLOSED, CLOSE),
 };
 
 FSM_DEFINE(upstream, UPSTREAM, table)

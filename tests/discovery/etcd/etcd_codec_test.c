@@ -1,5 +1,6 @@
 /*
- * tests/discovery/etcd/etcd_codec_test.c: base64, lines, ranges, tallies, bodies, replies, messages.
+ * tests/discovery/etcd/etcd_codec_test.c: base64, lines, ranges, tallies, bodies, replies,
+ * messages.
  *
  * The replies are etcd 3.4.23's, byte for byte; those marked v2 have the form that grpc-gateway v2
  * (etcd 3.6) gives them.

@@ -109,7 +109,8 @@ static void test_the_same_again(void **state)
     etcd_endpoints_done(&e);
 }
 
-/* A number that became free is not given out at once: what is under way at it would pass for the new one. */
+/* A number that became free is not given out at once: what is under way at it would pass for the
+ * new one. */
 static void test_numbers_do_not_come_back_at_once(void **state)
 {
     (void)state;

@@ -58,7 +58,8 @@ static void list_of(uint64_t cluster)
     range_ok_of(cluster, 3, 1, false, 10);
 }
 
-/* No address has the known cluster for a minute: the stranger is it now, and what it lacks is held. */
+/* No address has the known cluster for a minute: the stranger is it now, and what it lacks is held.
+ * */
 static void test_believed_after_a_minute(void **state)
 {
     watching(1);

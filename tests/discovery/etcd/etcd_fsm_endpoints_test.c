@@ -110,7 +110,8 @@ static void test_the_first_hangs(void **state)
     }
 }
 
-/* Whatever comes and goes: the order holds each once, none is left out and the current one stays. */
+/* Whatever comes and goes: the order holds each once, none is left out and the current one stays.
+ * */
 static void test_random_changes(void **state)
 {
     struct lb_random random;

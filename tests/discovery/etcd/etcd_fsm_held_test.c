@@ -1,6 +1,6 @@
 /*
- * tests/discovery/etcd/etcd_fsm_held_test.c: etcd has keys no more that we have. Either their deletes
- * are on their way, or nobody deleted them, and they are held.
+ * tests/discovery/etcd/etcd_fsm_held_test.c: etcd has keys no more that we have. Either their
+ * deletes are on their way, or nobody deleted them, and they are held.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "tests/discovery/etcd/etcd_fsm_play.h"
@@ -60,7 +60,7 @@ static void holding_rules(void)
     simple(ETCD_EVENT_BYTES);
 }
 
-/* ---- the deletes are on their way ------------------------------------------------------------- */
+/* ---- the deletes are on their way ------------------------------------------------------------ */
 
 static void test_emptied_waits_for_the_deletes(void **state)
 {
@@ -146,7 +146,7 @@ static void test_hourly_list_finds_nothing(void **state)
     end();
 }
 
-/* ---- nobody deleted them ---------------------------------------------------------------------- */
+/* ---- nobody deleted them --------------------------------------------------------------------- */
 
 /* A list of the known cluster that is not older than what was seen is an operator's word. */
 static void test_a_compaction_holds_nothing(void **state)
@@ -163,7 +163,8 @@ static void test_a_compaction_holds_nothing(void **state)
     end();
 }
 
-/* What comes into a space that is held is a change like any other: no list, and the audit agrees. */
+/* What comes into a space that is held is a change like any other: no list, and the audit agrees.
+ * */
 static void test_puts_into_what_is_held(void **state)
 {
     holding_rules();
@@ -260,7 +261,8 @@ static void test_lost_deletes_of_all(void **state)
     end();
 }
 
-/* etcd loses the deletes of the revision that was compacted. No count tells it from slowness; a put does. */
+/* etcd loses the deletes of the revision that was compacted. No count tells it from slowness; a put
+ * does. */
 static void test_lost_deletes_and_a_put(void **state)
 {
     watching(1);

@@ -1,8 +1,8 @@
 /*
  * tests/discovery/etcd/etcd_fsm_play.h: the machine in virtual time; the test plays etcd.
  *
- * One machine at a time: begin() makes it, step by step it is told what etcd does, did() tells what
- * it wants done, end() frees it.
+ * One machine at a time: begin() makes it, each step is something that etcd does, did() is what the
+ * machine wants done for it, end() frees it.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_TESTS_DISCOVERY_ETCD_ETCD_FSM_PLAY_H

@@ -1,5 +1,6 @@
 /*
- * tests/discovery/etcd/etcd_fsm_test.c: lists, the stream, probe and audit, each way through the machine.
+ * tests/discovery/etcd/etcd_fsm_test.c: lists, the stream, probe and audit, each way through the
+ * machine.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "tests/discovery/etcd/etcd_fsm_play.h"
@@ -83,7 +84,8 @@ static void test_every_pair(void **state)
     }
 }
 
-/* Whatever comes, in whatever order: the machine holds together, and `seen` goes back only by a list. */
+/* Whatever comes, in whatever order: the machine holds together, and `seen` goes back only by a
+ * list. */
 static void test_random_walk(void **state)
 {
     static const char *const keys[] = {"/a/rules/x", "/a/rules/y", "/b/services/z", "/elsewhere"};
@@ -543,8 +545,9 @@ static void test_silence_is_probed(void **state)
     end();
 }
 
-/* etcd stops (SIGSTOP, a hung disk) at some moment of an hour, whatever is under way. How long until the
- * stream is left? Before, it answers within a second, and something or other moves its revision. */
+/* etcd stops (SIGSTOP, a hung disk) at some moment of an hour, whatever is under way. How long
+ * until the stream is left? Before, it answers within a second, and something or other moves its
+ * revision. */
 static uint64_t found_after(uint64_t seed)
 {
     struct lb_random random;

@@ -628,8 +628,8 @@ static uint64_t held_rules(const struct host *host)
     return stats_of(host).held[DISC_SPACE_RULES];
 }
 
-/* Another cluster at the same address, empty, and filled again key by key: what is known stays until it
- * is put, deleted or released, or until half of its cluster is back. */
+/* Another cluster at the same address, empty, and filled again key by key: what is known stays
+ * until it is put, deleted or released, or until half of its cluster is back. */
 static void test_replaced_by_empty(void **state)
 {
     struct host host = {.state_dir = state_dir};

@@ -1,5 +1,6 @@
 /*
- * tests/discovery/etcd/etcd_transport_test.c: bytes of a gateway, good and bad, as the machine's events.
+ * tests/discovery/etcd/etcd_transport_test.c: bytes of a gateway, good and bad, as the machine's
+ * events.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "tests/discovery/cmocka_first.h"

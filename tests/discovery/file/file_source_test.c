@@ -1,8 +1,9 @@
 /*
  * file_source_test.c: edits of the rules file, as editors, copies and Kubernetes make them.
  *
- * A real loop and real files. Waiting is for the effect, with the contract's second as the limit
- * (and some more for a busy machine: what was measured is checked against the second).
+ * A real loop and real files. Waiting is for the effect, with the second of docs/specification.md,
+ * section 4, as the limit (and some more for a busy machine: what was measured is checked against
+ * the second).
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "tests/discovery/store_fixture.h"

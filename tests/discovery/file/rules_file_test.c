@@ -72,7 +72,7 @@ static const char good[] = "rules:\n"
                            "  \"s/default/127.0.0.1:9105\": ''\n"
                            "  \"s/canary/[::1]:9103\": {}\n";
 
-static void test_the_contracts_example(void **state)
+static void test_the_example_of_the_manual(void **state)
 {
     (void)state;
     struct disc_resolution resolution;
@@ -182,7 +182,8 @@ static void test_bad_files_change_nothing(void **state)
     assert_int_equal(rmdir(path), 0);
 }
 
-/* A file that is refused as a whole is read to its end all the same by who wants every finding. */
+/* A file that is refused as a whole is read to its end all the same: `check` prints every finding.
+ * */
 static void test_a_bad_file_hides_no_finding(void **state)
 {
     (void)state;
@@ -241,9 +242,9 @@ static void test_the_same_file_rebuilds_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_the_contracts_example),    TEST(test_findings_have_their_place),
-        TEST(test_bad_files_change_nothing), TEST(test_a_bad_file_hides_no_finding),
-        TEST(test_what_is_gone_is_deleted),  TEST(test_the_same_file_rebuilds_nothing),
+        TEST(test_the_example_of_the_manual), TEST(test_findings_have_their_place),
+        TEST(test_bad_files_change_nothing),  TEST(test_a_bad_file_hides_no_finding),
+        TEST(test_what_is_gone_is_deleted),   TEST(test_the_same_file_rebuilds_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,7 +50,8 @@ static void test_display(void **state)
     }
 }
 
-/* Cut at every length: what stands there is a beginning of the whole, and no character is halved. */
+/* Cut at every length: what stands there is a beginning of the whole, and no character is halved.
+ * */
 static void test_display_is_cut(void **state)
 {
     (void)state;

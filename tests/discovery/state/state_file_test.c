@@ -1,5 +1,6 @@
 /*
- * tests/discovery/state/state_file_test.c: the state on disk: whole or not at all, whatever happens.
+ * tests/discovery/state/state_file_test.c: the state on disk: whole or not at all, whatever
+ * happens.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "tests/discovery/cmocka_first.h"

@@ -111,7 +111,7 @@ static void test_cases(void **state)
     free(text);
 }
 
-/* The contract's sentence, word by word. */
+/* The sentence of docs/specification.md, section 2, word by word. */
 static bool wins(uint32_t a, uint32_t b)
 {
     for (int i = 0; i < DISC_NAMES; i++) {

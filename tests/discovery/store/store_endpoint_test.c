@@ -1,5 +1,6 @@
 /*
- * store_endpoint_test.c: endpoints: versions, the state they share, who frees them and where.
+ * store_endpoint_test.c: endpoints: versions, the state they share, where and by which thread they
+ * are freed.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "tests/discovery/store_fixture.h"
@@ -158,7 +159,7 @@ static void test_state_is_shared_by_versions(void **state)
     fixture_etcd(&f, SERVICES, KEY, NULL, 5);
     assert_int_equal(f.detached, 0);
     old = disc_view_unref(old);
-    assert_int_equal(f.detached, 0); /* whoever let go was perhaps a worker */
+    assert_int_equal(f.detached, 0); /* the last to let go was perhaps a worker */
     disc_store_reap(f.store);
     assert_int_equal(f.detached, 1);
 }
@@ -186,7 +187,7 @@ static void test_a_rejected_value_keeps_the_endpoint(void **state)
     assert_int_equal(only()->mod_revision, 1);
 }
 
-/* Put, change and delete in every order of who lets go first: snapshot, old view, store. */
+/* Put, change and delete in every order of letting go: snapshot, old view, store. */
 static void test_detached_once_in_every_order(void **state)
 {
     (void)state;

@@ -100,7 +100,8 @@ static void test_what_a_wiped_etcd_lacks_is_held(void **state)
     assert_int_equal(held(DISC_SPACE_RULES), 1);
     assert_int_equal(held(DISC_SPACE_SERVICES), 6);
     assert_true(has_rule());
-    /* One instance registers again: nothing happens to the others, of its cluster or another one. */
+    /* One instance registers again: nothing happens to the others, of its cluster or another one.
+     * */
     add_endpoint("c", 1);
     assert_int_equal(endpoints("c"), 4);
     assert_int_equal(endpoints("d"), 2);

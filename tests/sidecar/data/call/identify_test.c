@@ -4,6 +4,8 @@
  */
 #include "sidecar/data/call/call.h"
 #include "tests/codec/bytes.h"
+#include "tests/sidecar/data/account.h"
+#include "tests/sidecar/data/virtual_loop.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
 /* cmocka wants some of the above first */
 #include <cmocka.h>
 
@@ -37,6 +38,8 @@ struct base {
 struct asked {
     char none[1];
     struct bootstrap_listener listener;
+    struct account account;
+    struct virtual_loop loop;
     struct worker *worker;
     struct bytes frame;
     struct call *call;
@@ -86,11 +89,22 @@ static void asked_init(struct asked *a)
     a->call = calloc(1, sizeof *a->call);
     assert_true(a->worker && a->call);
     memset(a->worker, 0, sizeof *a->worker);
+    account_open(&a->account, 1 << 20);
+    a->worker->buffers = a->account.buffers;
+    virtual_loop_open(&a->loop, a->worker);
     lb_random_init(&a->worker->random, 5);
+}
+
+static void forget(struct asked *a)
+{
+    buffers_free(&a->worker->buffers, a->call->request.prefix_block);
+    memset(a->call, 0, sizeof *a->call);
+    assert_int_equal(account_charged(&a->account), 0);
 }
 
 static void asked_done(struct asked *a)
 {
+    forget(a);
     bytes_done(&a->frame);
     free(a->worker);
     free(a->call);
@@ -115,15 +129,16 @@ static bool ask_body(struct asked *a)
     codec_scan_begin(&scan, CODEC_SCAN_REQUEST, len);
     assert_int_equal(codec_scan_run(&scan, a->frame.p + WIRE_FRAME_LEN_BYTES, len, len),
                      CODEC_SCAN_DONE);
-    memset(call, 0, sizeof *call);
+    forget(a);
     call->worker = a->worker;
-    call->listener = &a->listener;
-    call->frame = a->frame.p;
-    call->frame_len = (uint32_t)a->frame.len;
-    call->message = scan.message;
-    call->arrived_budget_ms = -1;
-    if (call->message.has_base) {
-        codec_base_read(call->frame + WIRE_FRAME_LEN_BYTES, call->message.base, &call->base);
+    call->request.listener = &a->listener;
+    call->request.wire.message = (struct message){
+        .body = a->frame.p + WIRE_FRAME_LEN_BYTES, .len = len, .head_room = WIRE_FRAME_LEN_BYTES};
+    call->request.message = scan.message;
+    call->budget.came_ms = -1;
+    if (call->request.message.has_base) {
+        codec_base_read(call->request.wire.message.body, call->request.message.base,
+                        &call->request.base);
     }
     return identify_again(a);
 }
@@ -344,9 +359,8 @@ static void test_the_name_and_its_prefix(void **state)
             assert_string_equal(a.error, "the message has no method name");
         } else {
             assert_name(&a, DISC_METHOD, cases[i].method);
-            assert_true(a.call->has_prefix == !!cases[i].prefix);
-            assert_str(disc_str_of(a.call->prefix, a.call->prefix_len),
-                       cases[i].prefix ? cases[i].prefix : "");
+            assert_true(!a.call->request.wire.prefix.p == !cases[i].prefix);
+            assert_str(a.call->request.wire.prefix, cases[i].prefix ? cases[i].prefix : "");
         }
         asked_done(&a);
     }
@@ -399,7 +413,8 @@ static void test_prefix_and_method_of_256_and_257_bytes(void **state)
             ask(&a, name, NULL);
             if (service == 256 && method == 256) {
                 assert_tuple(&a, "none", "default", s, "default", m);
-                assert_str(disc_str_of(a.call->prefix, a.call->prefix_len), s);
+                assert_str(a.call->request.wire.prefix, s);
+                assert_int_equal(account_charged(&a.account), service);
             } else {
                 assert_false(a.ok);
             }
@@ -553,7 +568,7 @@ static void test_extra_by_its_type(void **state)
         ask_body(&a);
         assert_name(&a, DISC_TO, names[__builtin_ctz(mask)]);
         assert_name(&a, DISC_FROM, "app");
-        assert_true(a.call->log_id_fresh == !(mask & 1)); /* field 1 is taken */
+        assert_true(a.call->request.log_id_fresh == !(mask & 1)); /* field 1 is taken */
         asked_done(&a);
     }
 }
@@ -581,7 +596,7 @@ static void test_other_types_count_as_absent(void **state)
     bytes_put8(&a.frame, WIRE_STOP);
     ask_body(&a);
     assert_tuple(&a, "none", "default", "", "default", "m");
-    assert_int_equal(a.call->log_id_len, 0);
+    assert_int_equal(a.call->request.log_id_len, 0);
     asked_done(&a);
 }
 
@@ -589,10 +604,10 @@ static void test_other_types_count_as_absent(void **state)
 
 static void assert_log_id_fresh(const struct asked *a)
 {
-    assert_true(a->call->log_id_fresh);
-    assert_int_equal(a->call->log_id_len, CALL_FRESH_LOG_ID_LEN);
+    assert_true(a->call->request.log_id_fresh);
+    assert_int_equal(a->call->request.log_id_len, CALL_FRESH_LOG_ID_LEN);
     for (int i = 0; i < CALL_FRESH_LOG_ID_LEN; i++) {
-        assert_non_null(memchr("0123456789abcdef", a->call->log_id[i], 16));
+        assert_non_null(memchr("0123456789abcdef", a->call->request.log_id[i], 16));
     }
 }
 
@@ -605,32 +620,33 @@ static void test_log_id(void **state)
     asked_init(&a);
 
     ask(&a, "m", &(struct base){.log_id = "20260101"});
-    assert_str(disc_str_of(a.call->log_id, a.call->log_id_len), "20260101");
-    assert_false(a.call->log_id_fresh);
+    assert_str(disc_str_of(a.call->request.log_id, a.call->request.log_id_len), "20260101");
+    assert_false(a.call->request.log_id_fresh);
     ask(&a, "m", &(struct base){.log_id = text}); /* kept for the log as far as there is room */
-    assert_int_equal(a.call->log_id_len, CALL_LOG_ID_MAX_BYTES);
-    assert_memory_equal(a.call->log_id, text, CALL_LOG_ID_MAX_BYTES);
+    assert_int_equal(a.call->request.log_id_len, CALL_LOG_ID_MAX_BYTES);
+    assert_memory_equal(a.call->request.log_id, text, CALL_LOG_ID_MAX_BYTES);
     ask(&a, "m", &(struct base){.log_id = "-"});
-    assert_str(disc_str_of(a.call->log_id, a.call->log_id_len), "-"); /* not empty */
+    assert_str(disc_str_of(a.call->request.log_id, a.call->request.log_id_len),
+               "-"); /* not empty */
 
     ask(&a, "m", &(struct base){.log_id = ""});
     assert_log_id_fresh(&a);
-    memcpy(before, a.call->log_id, sizeof before);
+    memcpy(before, a.call->request.log_id, sizeof before);
     identify_again(&a); /* after a wait for rules: the same */
     assert_log_id_fresh(&a);
-    assert_memory_equal(a.call->log_id, before, sizeof before);
+    assert_memory_equal(a.call->request.log_id, before, sizeof before);
     ask(&a, "m", &(struct base){.caller = "app"}); /* absent; another one for another call */
     assert_log_id_fresh(&a);
-    assert_memory_not_equal(a.call->log_id, before, sizeof before);
-    assert_memory_equal(a.call->log_id, before, 4); /* the time begins it */
+    assert_memory_not_equal(a.call->request.log_id, before, sizeof before);
+    assert_memory_equal(a.call->request.log_id, before, 4); /* the time begins it */
 
     ask(&a, "m", NULL); /* no Base to put one into */
-    assert_int_equal(a.call->log_id_len, 0);
-    assert_false(a.call->log_id_fresh);
+    assert_int_equal(a.call->request.log_id_len, 0);
+    assert_false(a.call->request.log_id_fresh);
     a.listener.fill_log_id = false;
     ask(&a, "m", &(struct base){.log_id = ""});
-    assert_int_equal(a.call->log_id_len, 0);
-    assert_false(a.call->log_id_fresh);
+    assert_int_equal(a.call->request.log_id_len, 0);
+    assert_false(a.call->request.log_id_fresh);
     asked_done(&a);
     free(text);
 }
@@ -674,35 +690,28 @@ static void test_the_budget_entry(void **state)
     asked_init(&a);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         ask(&a, "m", &(struct base){.extra = {{ENTRY, cases[i].text}}});
-        assert_int_equal(a.call->arrived_budget_ms, cases[i].ms);
-        assert_int_equal(a.call->stamp_age_ms, 0);
+        assert_int_equal(a.call->budget.came_ms, cases[i].ms);
+        assert_int_equal(a.call->budget.stamp_age_ms, 0);
     }
     ask(&a, "m", &(struct base){.extra = {{"other", "5"}}});
-    assert_int_equal(a.call->arrived_budget_ms, -1);
+    assert_int_equal(a.call->budget.came_ms, -1);
     ask(&a, "m", NULL);
-    assert_int_equal(a.call->arrived_budget_ms, -1);
+    assert_int_equal(a.call->budget.came_ms, -1);
     ask(&a, "m", &(struct base){.extra = {{ENTRY, "5"}, {ENTRY, "6"}}});
-    assert_int_equal(a.call->arrived_budget_ms, 6);
+    assert_int_equal(a.call->budget.came_ms, 6);
 
     char entry[] = "x-left";
     a.listener.deadline_entry = entry;
     ask(&a, "m", &(struct base){.extra = {{ENTRY, "5"}, {"x-left", "7"}}});
-    assert_int_equal(a.call->arrived_budget_ms, 7);
+    assert_int_equal(a.call->budget.came_ms, 7);
     asked_done(&a);
-}
-
-static int64_t now_unix_ms(void)
-{
-    struct timeval now;
-    assert_int_equal(gettimeofday(&now, NULL), 0);
-    return (int64_t)now.tv_sec * 1000 + now.tv_usec / 1000;
 }
 
 static void test_the_stamp(void **state)
 {
     static const struct {
-        int64_t ago_ms, least, most;
-    } cases[] = {{300, 300, 60300}, {0, 0, 60000}, {-100000, 0, 0}};
+        int64_t ago_ms, age_ms;
+    } cases[] = {{300, 300}, {0, 0}, {-100000, 0}};
     struct asked a;
     char text[32];
     (void)state;
@@ -710,24 +719,24 @@ static void test_the_stamp(void **state)
     for (int shared = 0; shared < 2; shared++) {
         a.listener.deadline_shared_clock = shared;
         for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-            snprintf(text, sizeof text, "%lld", (long long)(now_unix_ms() - cases[i].ago_ms));
+            snprintf(text, sizeof text, "%lld", (long long)(VIRTUAL_UNIX_MS - cases[i].ago_ms));
             ask(&a, "m", &(struct base){.extra = {{ENTRY, "500"}, {STAMP, text}}});
-            assert_int_equal(a.call->arrived_budget_ms, 500);
-            assert_in_range(a.call->stamp_age_ms, shared ? cases[i].least : 0,
-                            shared ? cases[i].most : 0);
+            assert_int_equal(a.call->budget.came_ms, 500);
+            assert_int_equal(a.call->budget.stamp_age_ms, shared ? cases[i].age_ms : 0);
         }
         ask(&a, "m", &(struct base){.extra = {{ENTRY, "500"}, {STAMP, "yesterday"}}});
-        assert_int_equal(a.call->stamp_age_ms, 0);
+        assert_int_equal(a.call->budget.stamp_age_ms, 0);
         ask(&a, "m", &(struct base){.extra = {{ENTRY, "500"}, {STAMP, "0"}}});
-        assert_int_equal(a.call->stamp_age_ms, 0);
+        assert_int_equal(a.call->budget.stamp_age_ms, 0);
         ask(&a, "m", &(struct base){.extra = {{STAMP, "1"}}}); /* nothing to take it off */
-        assert_int_equal(a.call->arrived_budget_ms, -1);
-        assert_int_equal(a.call->stamp_age_ms, 0);
+        assert_int_equal(a.call->budget.came_ms, -1);
+        assert_int_equal(a.call->budget.stamp_age_ms, 0);
     }
     asked_done(&a);
 }
 
-/* What passed while a call waited for rules is counted from its arrival, not by a second reading. */
+/* What passed while a call waited for rules is counted from its arrival, not by a second
+ * reading. */
 static void test_the_budget_is_read_once(void **state)
 {
     struct asked a;
@@ -735,13 +744,13 @@ static void test_the_budget_is_read_once(void **state)
     asked_init(&a);
     a.listener.deadline_shared_clock = true;
     ask(&a, "m", &(struct base){.extra = {{ENTRY, "500"}, {STAMP, "1"}}});
-    int64_t age = a.call->stamp_age_ms;
+    int64_t age = a.call->budget.stamp_age_ms;
     assert_true(age > 0);
-    a.call->arrived_budget_ms = 321;
-    a.call->stamp_age_ms = 12;
+    a.call->budget.came_ms = 321;
+    a.call->budget.stamp_age_ms = 12;
     identify_again(&a);
-    assert_int_equal(a.call->arrived_budget_ms, 321);
-    assert_int_equal(a.call->stamp_age_ms, 12);
+    assert_int_equal(a.call->budget.came_ms, 321);
+    assert_int_equal(a.call->budget.stamp_age_ms, 12);
     asked_done(&a);
 }
 

@@ -47,7 +47,7 @@ static void small_mix(struct script *script, enum codec_scan_kind kind)
 static void random_mix(struct script *script, struct random *random, enum codec_scan_kind kind,
                        size_t frames)
 {
-    struct message *message = calloc(1, sizeof *message);
+    struct generated *message = calloc(1, sizeof *message);
     struct bytes damaged = {0};
     assert_non_null(message);
     script_init(script, kind);
@@ -67,7 +67,7 @@ static void random_mix(struct script *script, struct random *random, enum codec_
                 script_add(script, damaged.p, damaged.len);
             }
         }
-        message_done(message);
+        generated_done(message);
     }
     bytes_done(&damaged);
     free(message);

@@ -126,7 +126,8 @@ void rig_init(struct rig *rig, const struct script *script, const struct rig_pla
     rig->random.state = seed;
     rig->buffers = (struct buffers){
         .permits = &rig->permits, .limit = UINT64_C(1) << 40, .counters = &rig->counters};
-    rig->env = (struct frame_env){.kind = script->kind,
+    rig->env = (struct frame_env){.framing = &framing_framed,
+                                  .kind = script->kind,
                                   .max_bytes = script->max_bytes,
                                   .scan = &rig->scan,
                                   .buffers = &rig->buffers,
@@ -217,22 +218,36 @@ size_t rig_read(struct rig *rig, size_t max)
     return n;
 }
 
+/* Where the frame begins, with its head, and how long it is. */
+static const uint8_t *frame_bytes(const struct frame *frame)
+{
+    assert_int_equal(frame->message.head_room, WIRE_FRAME_LEN_BYTES);
+    return frame->message.body - frame->message.head_room;
+}
+
+static size_t frame_len(const struct frame *frame)
+{
+    return (size_t)frame->message.head_room + frame->message.len;
+}
+
 static void check_ready(struct rig *rig, const struct frame *frame)
 {
-    assert_int_equal(frame->len, rig->script->frames[rig->next].len);
+    uint8_t *block = frame->message.block;
+    const uint8_t *bytes = frame_bytes(frame);
+    assert_int_equal(frame_len(frame), rig->script->frames[rig->next].len);
     assert_int_equal(frame->scan->error, CODEC_ERROR_NONE);
-    assert_frame_bytes(rig, frame->bytes, rig->next);
-    if (frame->block) {
+    assert_null(frame->message.lent);
+    assert_frame_bytes(rig, bytes, rig->next);
+    if (block) {
         size_t i = rig->held_len++;
-        assert_true(frame->bytes >= frame->block &&
-                    frame->bytes + frame->len <= frame->block + buffers_size(frame->block));
-        rig->held[i].block = frame->block;
-        rig->held[i].bytes = frame->bytes;
+        assert_true(bytes >= block && bytes + frame_len(frame) <= block + buffers_size(block));
+        rig->held[i].block = block;
+        rig->held[i].bytes = bytes;
         rig->held[i].frame = rig->next;
         rig->owned++;
     } else {
         size_t i = rig->seen_len++;
-        rig->seen[i].bytes = frame->bytes;
+        rig->seen[i].bytes = bytes;
         rig->seen[i].frame = rig->next;
         rig->borrowed++;
     }
@@ -245,10 +260,10 @@ static void check_bad(const struct rig *rig, const struct frame *frame)
     const uint8_t *sent = rig->script->wire.p + expected->off;
     struct wire_span name = frame->scan->message.name;
     assert_int_equal(frame->scan->error, expected->error);
-    assert_int_equal(frame->len, expected->len);
-    assert_null(frame->block);
+    assert_int_equal(frame_len(frame), expected->len);
+    assert_null(frame->message.block);
     assert_true(frame->scan->header_done);
-    assert_memory_equal(frame->bytes, sent, WIRE_FRAME_LEN_BYTES + name.off + name.len + 4);
+    assert_memory_equal(frame_bytes(frame), sent, WIRE_FRAME_LEN_BYTES + name.off + name.len + 4);
 }
 
 static void check(struct rig *rig, enum frame_verdict verdict, const struct frame *frame)

@@ -5,6 +5,7 @@
 #include "sidecar/data/io/intake.h"
 
 #include "tests/sidecar/data/io/frame_rig.h"
+#include "tests/sidecar/data/virtual_loop.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,6 +24,7 @@ static void nobody(void *owner)
 struct world {
     struct bootstrap bootstrap;
     struct worker_env env;
+    struct virtual_loop loop;
     struct worker *worker;
 };
 
@@ -36,13 +38,15 @@ static struct world *world_new(uint64_t buffered_bytes)
     world->env.bootstrap = &world->bootstrap;
     world->env.workers_len = 1;
     world->env.notify_control = nobody;
-    world->worker = worker_new(&world->env, 0, 1);
+    world->worker = worker_new(&world->env, 0, 1, &virtual_driver, NULL);
     assert_non_null(world->worker);
+    virtual_loop_open(&world->loop, world->worker);
     return world;
 }
 
 static void world_free(struct world *world)
 {
+    worker_stopped(world->worker);
     worker_free(world->worker);
     assert_int_equal(permit_taken(&world->env.buffered), 0);
     free(world);
@@ -56,7 +60,7 @@ static uint64_t buffered(const struct world *world)
 /* Until the turn ends: who spins goes on, blocks are freed, the arena is empty again. */
 static void turn(struct world *world)
 {
-    (void)uv_run(&world->worker->loop, UV_RUN_NOWAIT);
+    virtual_loop_turn(&world->loop);
 }
 
 /* One connection: what it read of its script, and how often it was told to go on. */
@@ -67,56 +71,57 @@ struct peer {
     unsigned frames, resumed;
 };
 
-static struct peer *peer_of(struct intake *intake)
-{
-    return container_of(intake, struct peer, intake);
-}
-
 static void take(struct peer *peer)
 {
     struct frame frame;
     enum frame_verdict verdict;
     while ((verdict = intake_next(&peer->intake, &frame)) >= FRAME_READY) {
-        if (frame.block) {
-            buffers_free(&peer->intake.worker->buffers, frame.block);
-        }
+        message_done(&frame.message, &peer->intake.worker->buffers);
         peer->frames++;
     }
     assert_true(verdict == FRAME_NONE || verdict == FRAME_YIELD);
-    if (verdict == FRAME_YIELD) {
-        intake_spin(&peer->intake);
-    }
+    assert_int_equal(event_waits(&peer->intake.spin), verdict == FRAME_YIELD);
     assert_true(intake_keep(&peer->intake));
 }
 
-static void on_resume(struct intake *intake)
+static void resume(struct peer *peer)
 {
-    intake->starving = false;
-    peer_of(intake)->resumed++;
-    take(peer_of(intake));
+    peer->intake.starving = false;
+    peer->resumed++;
+    take(peer);
+}
+
+static void on_spin(struct event *event)
+{
+    resume(container_of(event, struct peer, intake.spin));
+}
+
+static void on_starve(struct event *event)
+{
+    resume(container_of(event, struct peer, intake.starve));
 }
 
 static void peer_init(struct peer *peer, struct world *world, const struct script *script)
 {
     *peer = (struct peer){.script = script};
-    intake_init(&peer->intake, world->worker, script->kind, on_resume);
+    intake_init(&peer->intake, world->worker, &framing_framed, script->kind, on_spin, on_starve);
 }
 
-/* One read as libuv does it. Returns how much was read: at most max bytes, 0 where nothing was lent. */
+/* One read as a transport does it. Returns how much was read: at most max bytes, 0 where nothing
+ * was lent. */
 static size_t read_some(struct peer *peer, size_t max)
 {
-    uv_buf_t buf;
     size_t left = peer->script->wire.len - peer->fed;
-    intake_alloc(&peer->intake, &buf);
-    if (buf.len == 0) {
-        intake_unfilled(&peer->intake, &buf); /* UV_ENOBUFS */
+    struct iovec room = intake_room(&peer->intake);
+    if (room.iov_len == 0) {
+        intake_unfilled(&peer->intake, room);
         return 0;
     }
-    size_t n = buf.len < max ? buf.len : max;
+    size_t n = room.iov_len < max ? room.iov_len : max;
     n = n < left ? n : left;
-    memcpy(buf.base, peer->script->wire.p + peer->fed, n);
+    memcpy(room.iov_base, peer->script->wire.p + peer->fed, n);
     peer->fed += n;
-    intake_filled(&peer->intake, &buf, n);
+    intake_filled(&peer->intake, room, n);
     take(peer);
     return n;
 }
@@ -151,7 +156,6 @@ static void test_reads_of_a_turn_are_bounded(void **state)
 static void test_the_arena_holds_what_came(void **state)
 {
     static struct script script;
-    uv_buf_t buf;
     (void)state;
     script_init(&script, CODEC_SCAN_REQUEST);
     script_add_call(&script, "echo", 100);
@@ -161,9 +165,9 @@ static void test_the_arena_holds_what_came(void **state)
         struct peer peer;
         peer_init(&peer, world, &script);
         assert_int_equal(read_some(&peer, SIZE_MAX), script.wire.len);
-        intake_alloc(&peer.intake, &buf);
-        assert_int_equal(buf.len, WORKER_READ_BYTES);
-        intake_unfilled(&peer.intake, &buf);
+        struct iovec room = intake_room(&peer.intake);
+        assert_int_equal(room.iov_len, WORKER_READ_BYTES);
+        intake_unfilled(&peer.intake, room);
         assert_int_equal(peer.frames, 1);
         intake_done(&peer.intake);
     }
@@ -251,7 +255,7 @@ static void test_the_oldest_frame_goes_on(void **state)
     assert_true(counter_get(&world->worker->counters, METRIC_BUFFERS_EXHAUSTED) > 0);
 
     /* Now it is the oldest one. */
-    list_remove(&young.intake.starved);
+    event_cancel(&young.intake.starve);
     while (young.frames == 0) {
         read_some(&young, SIZE_MAX);
         assert_false(young.intake.starving);
@@ -264,7 +268,8 @@ static void test_the_oldest_frame_goes_on(void **state)
     script_done(&script);
 }
 
-/* Buffers are used up: a little may be begun by anybody, then the younger ones wait; a reply goes on. */
+/* Buffers are used up: a little may be begun by anybody, then the younger ones wait; a reply goes
+ * on. */
 static void test_requests_wait_and_replies_do_not(void **state)
 {
     static struct script request, reply;
@@ -288,13 +293,14 @@ static void test_requests_wait_and_replies_do_not(void **state)
 
     intake_starve(&caller.intake);
     intake_starve(&caller.intake); /* once is enough */
-    assert_true(list_linked(&caller.intake.starved));
-    assert_true(world->worker->housekeeping.node.expires_ms <=
-                worker_now_ms(world->worker) + WORKER_STARVED_POLL_MS);
+    assert_true(event_waits(&caller.intake.starve));
+    assert_int_equal(world->worker->housekeeping.expires_ms,
+                     worker_now_ms(world->worker) + WORKER_STARVED_POLL_MS);
     buffers_free(&world->worker->buffers, others);
-    while (caller.resumed == 0) {
-        (void)uv_run(&world->worker->loop, UV_RUN_ONCE); /* waits for the poll's timer */
-    }
+    virtual_pass(&world->loop, 1, WORKER_STARVED_POLL_MS - 1);
+    assert_int_equal(caller.resumed, 0);
+    virtual_pass(&world->loop, 1, 1);
+    assert_int_equal(caller.resumed, 1);
     assert_false(caller.intake.starving);
     while (caller.frames == 0) {
         assert_true(read_some(&caller, SIZE_MAX) > 0);

@@ -25,6 +25,17 @@ static void *block_of(const char *text)
     return buffers_copy(&account.buffers, text, strlen(text));
 }
 
+static size_t filled(const struct outq *q, struct iovec iov[], size_t max)
+{
+    size_t total, sum = 0;
+    size_t n = outq_fill_iov(q, iov, max, &total);
+    for (size_t i = 0; i < n; i++) {
+        sum += iov[i].iov_len;
+    }
+    assert_int_equal(sum, total);
+    return n;
+}
+
 static int check_nothing_left(void **state)
 {
     (void)state;
@@ -36,7 +47,7 @@ static void assert_content(const struct outq *q, const char *text)
     struct iovec iov[64];
     char got[4096];
     size_t len = 0;
-    size_t n = outq_fill_iov(q, iov, 64);
+    size_t n = filled(q, iov, 64);
 
     outq_check(q);
     for (size_t i = 0; i < n; i++) {
@@ -56,7 +67,7 @@ static void test_empty(void **state)
     (void)state;
     outq_init(&q, &account.buffers);
     assert_int_equal(outq_bytes(&q), 0);
-    assert_int_equal(outq_fill_iov(&q, iov, 4), 0);
+    assert_int_equal(filled(&q, iov, 4), 0);
     outq_consumed(&q, 0);
     assert_int_equal(outq_own_rest(&q), 0);
     assert_int_equal(outq_drop_unsent_from(&q, 0), 0);
@@ -103,11 +114,11 @@ static void test_neighbours_become_one_vector(void **state)
     for (size_t i = 0; i + 1 < sizeof(text); i++) {
         assert_int_equal(outq_push_borrowed(&q, text + i, 1), 0);
     }
-    assert_int_equal(outq_fill_iov(&q, iov, 8), 1);
+    assert_int_equal(filled(&q, iov, 8), 1);
     assert_int_equal(iov[0].iov_len, sizeof(text) - 1);
     assert_int_equal(outq_push_borrowed(&q, text, 3), 0); /* not a neighbour */
-    assert_int_equal(outq_fill_iov(&q, iov, 8), 2);
-    assert_int_equal(outq_fill_iov(&q, iov, 1), 1);
+    assert_int_equal(filled(&q, iov, 8), 2);
+    assert_int_equal(filled(&q, iov, 1), 1);
     assert_content(&q, "one two threeone");
 
     /* An owned block is no neighbour of what happens to lie behind it. */
@@ -116,7 +127,7 @@ static void test_neighbours_become_one_vector(void **state)
     memcpy(block, "abcdefgh", 8);
     assert_int_equal(outq_push_owned(&q, block, 0, 4), 0);
     assert_int_equal(outq_push_borrowed(&q, block + 4, 4), 0);
-    assert_int_equal(outq_fill_iov(&q, iov, 8), 2);
+    assert_int_equal(filled(&q, iov, 8), 2);
     outq_done(&q);
 }
 
@@ -134,7 +145,7 @@ static void test_the_rest_is_copied_once(void **state)
     assert_int_equal(outq_own_rest(&q), 0);
     memset(turn, '#', sizeof(turn));
     assert_content(&q, "rldhello");
-    assert_int_equal(outq_fill_iov(&q, iov, 8), 1);
+    assert_int_equal(filled(&q, iov, 8), 1);
     assert_int_equal(outq_own_rest(&q), 0);
     assert_int_equal(account_charged(&account), 8);
     outq_consumed(&q, 7);
@@ -159,7 +170,7 @@ static void test_own_rest_keeps_what_is_owned(void **state)
     assert_int_equal(outq_push_borrowed(&q, turn + 4, 1), 0);
     assert_int_equal(outq_own_rest(&q), 0);
     memset(turn, '#', sizeof(turn));
-    assert_int_equal(outq_fill_iov(&q, iov, 8), 5);
+    assert_int_equal(filled(&q, iov, 8), 5);
     assert_int_equal(account_charged(&account), 6);
     assert_content(&q, "1ac23e");
     outq_done(&q);
@@ -268,13 +279,13 @@ static void test_a_seal_ends_a_segment(void **state)
     outq_seal(&q); /* of nothing */
     assert_int_equal(outq_push_borrowed(&q, text, 2), 0);
     assert_int_equal(outq_push_borrowed(&q, text + 2, 1), 0);
-    assert_int_equal(outq_fill_iov(&q, iov, 8), 1);
+    assert_int_equal(filled(&q, iov, 8), 1);
     outq_seal(&q);
     outq_seal(&q);
     assert_int_equal(outq_push_borrowed(&q, text + 3, 0), 0); /* breaks nothing */
     assert_int_equal(outq_push_borrowed(&q, text + 3, 2), 0);
     assert_int_equal(outq_push_borrowed(&q, text + 5, 1), 0); /* grows the new one again */
-    assert_int_equal(outq_fill_iov(&q, iov, 8), 2);
+    assert_int_equal(filled(&q, iov, 8), 2);
     assert_int_equal(iov[1].iov_len, 3);
     outq_seal(&q);
     outq_consumed(&q, 6);
@@ -304,12 +315,12 @@ static void test_rebase_moves_one_range(void **state)
         assert_int_equal(outq_push_borrowed(&q, turn + 9, 6), 0); /* right behind it */
         assert_int_equal(outq_push_owned(&q, block_of("!"), 0, 1), 0);
         outq_consumed(&q, sent);
-        size_t n = outq_fill_iov(&q, iov, 8);
+        size_t n = filled(&q, iov, 8);
 
         outq_rebase(&q, turn + 2, 7, moved);
         memset(turn + 2, '#', 7);
         assert_content(&q, &"..req<id>uest.other!"[sent]);
-        assert_int_equal(outq_fill_iov(&q, iov, 8), n);
+        assert_int_equal(filled(&q, iov, 8), n);
         assert_int_equal(account_charged(&account), 1); /* what was moved is its owner's */
         outq_rebase(&q, turn, 0, moved);                /* no range at all */
         assert_content(&q, &"..req<id>uest.other!"[sent]);
@@ -428,7 +439,7 @@ static void model_step(struct model *m)
 static void model_compare(struct model *m)
 {
     struct iovec iov[2048];
-    size_t n = outq_fill_iov(&m->q, iov, 2048);
+    size_t n = filled(&m->q, iov, 2048);
     size_t position = m->sent;
 
     for (size_t i = 0; i < n; i++) {

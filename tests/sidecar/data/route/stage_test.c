@@ -52,7 +52,7 @@ static void prepare(struct fixture *f, const char *to_cluster)
 
 static const char *run(struct fixture *f)
 {
-    if (stages_run(&f->ctx) == STAGE_ANSWER) {
+    if (stages_decide(&f->ctx) == STAGE_ANSWER) {
         return reason_str(f->ctx.reason);
     }
     return f->ctx.set->endpoints[f->ctx.target]->address;
@@ -240,7 +240,7 @@ static void test_p2c_avoids_the_loaded(void **state)
 {
     struct fixture *f = *state;
     prepare(f, "default");
-    assert_int_equal(stages_run(&f->ctx), STAGE_GO_ON);
+    assert_int_equal(stages_decide(&f->ctx), STAGE_GO_ON);
     struct target_set *set = f->ctx.set;
     endpoint_ewma_record(set->endpoints[0], 1000, 1000);
     endpoint_ewma_record(set->endpoints[1], 1000, 1000);
@@ -258,7 +258,7 @@ static void test_excluded_are_not_picked_again(void **state)
         world_rule(&f->world, "a/*/b/*/*/config", lbs[k]);
         prepare(f, "default");
         struct lb_exclude exclude = {.n = 1, .index = {0}};
-        assert_int_equal(stages_run(&f->ctx), STAGE_GO_ON);
+        assert_int_equal(stages_decide(&f->ctx), STAGE_GO_ON);
         f->ctx.exclude = &exclude;
         for (int i = 0; i < 20; i++) {
             assert_int_equal(stage_balance(&f->ctx), STAGE_GO_ON);
@@ -273,6 +273,45 @@ static void test_excluded_are_not_picked_again(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+static uint64_t inflight(const struct fixture *f)
+{
+    return atomic_load(&f->ctx.route->counts->inflight);
+}
+
+/* What is taken is given back, also where a later stage answers; deciding takes nothing. */
+static void test_what_is_taken_is_given_back(void **state)
+{
+    struct fixture *f = *state;
+    struct tuple_table *tuples = tuple_table_new(10, 1);
+    route_cache_free(f->cache);
+    f->cache =
+        route_cache_new(&(struct route_cache_options){.limit = 10, .seed = 7, .tuples = tuples});
+    const struct {
+        const char *cluster;
+        enum stage_verdict verdict;
+    } rows[] = {{"default", STAGE_GO_ON}, {"nowhere", STAGE_ANSWER}};
+    for (size_t i = 0; i < 2; i++) {
+        prepare(f, rows[i].cluster);
+        f->ctx.taken = 0;
+        assert_int_equal(stages_decide(&f->ctx), rows[i].verdict);
+        assert_int_equal(inflight(f), 0);
+        assert_int_equal(stages_run(&f->ctx), rows[i].verdict);
+        assert_int_equal(inflight(f), 1);
+        stages_give(f->ctx.route, f->ctx.taken);
+        assert_int_equal(inflight(f), 0);
+        stages_give(f->ctx.route, 0);
+        assert_int_equal(inflight(f), 0);
+    }
+    world_rule(&f->world, "a/default/b/default/Visit/config", "{\"access\": \"deny\"}");
+    prepare(f, "default");
+    f->ctx.taken = 0;
+    assert_int_equal(stages_run(&f->ctx), STAGE_ANSWER);
+    assert_int_equal(f->ctx.taken, 0);
+    route_cache_free(f->cache);
+    f->cache = NULL;
+    tuple_table_free(tuples);
+}
 
 int main(void)
 {
@@ -289,6 +328,7 @@ int main(void)
         TEST(test_round_robin_takes_turns),
         TEST(test_p2c_avoids_the_loaded),
         TEST(test_excluded_are_not_picked_again),
+        TEST(test_what_is_taken_is_given_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,305 @@
+/*
+ * sidecar/data/upstream/pool.c: see pool.h.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "sidecar/data/upstream/pool.h"
+
+#include "sidecar/data/route/route.h"
+#include "sidecar/data/upstream/upstream_conn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static void on_tidy(struct event *event)
+{
+    struct pool *pool = container_of(event, struct pool, tidy);
+    if (pool->conns > 0 || !list_empty(&pool->waiters)) {
+        return;
+    }
+    pool->endpoint->pool_of_worker[pool->worker->index] = NULL;
+    list_remove(&pool->waits);
+    pool_tenants_free(pool);
+    (void)endpoint_state_unref(pool->endpoint); /* NULL always */
+    free(pool);
+}
+
+struct pool *pool_get(struct worker *worker, struct endpoint_state *endpoint)
+{
+    struct pool *pool = endpoint->pool_of_worker[worker->index];
+    if (pool) {
+        return pool;
+    }
+    pool = calloc(1, sizeof *pool);
+    if (pool) {
+        pool->worker = worker;
+        pool->endpoint = endpoint;
+        endpoint_state_ref(endpoint);
+        list_init(&pool->idle);
+        list_init(&pool->shared);
+        list_init(&pool->waiters);
+        list_init(&pool->waits);
+        event_init(&pool->tidy, on_tidy);
+        endpoint->pool_of_worker[worker->index] = pool;
+    }
+    return pool;
+}
+
+void pool_left(struct pool *pool)
+{
+    if (pool->conns == 0 && list_empty(&pool->waiters)) {
+        worker_event_post(pool->worker, &pool->tidy);
+    }
+}
+
+/* ---- a connection for a lease ---------------------------------------------------------------- */
+
+static void take(struct pool *pool, struct lease *lease, struct upstream_conn *conn)
+{
+    pool_leave_idle(pool, conn);
+    upstream_conn_bind(conn, lease);
+    lease->reused = true;
+    upstream_conn_event(conn, UPSTREAM_EVENT_ASSIGN);
+}
+
+/* Makes a connection for the lease; a permit was taken for it. False where that fails at once: the
+ * failure is set, the permit is given back. */
+static bool connect_for(struct pool *pool, struct lease *lease)
+{
+    struct upstream_conn *conn;
+    int r = upstream_conn_new(pool, lease->request->oneway,
+                              lease->request->route->config.connect_timeout_ms, &conn);
+    if (r) {
+        pool_give_permit(pool);
+        pool_wake_others(pool);
+        upstream_conn_refused(lease, r);
+        return false;
+    }
+    lease->reused = false;
+    upstream_conn_bind(conn, lease);
+    return true;
+}
+
+/* Whatever connection the lease may use at once, or one that is being made. NULL: it needs a permit. */
+static struct upstream_conn *find_conn(struct pool *pool, const struct lease *lease, bool fresh)
+{
+    if (lease->request->oneway) {
+        return pool_shared_find(pool, lease);
+    }
+    return fresh ? NULL : pool_exclusive_find(pool, lease);
+}
+
+/* A ONEWAY message rather shares a connection than waits. */
+static struct upstream_conn *share_conn(struct pool *pool, const struct lease *lease)
+{
+    return lease->request->oneway ? pool_shared_any(pool) : NULL;
+}
+
+static void serve(struct pool *pool);
+
+/* Nothing is free: the lease waits, and what holds a permit without use is asked for it. */
+static bool wait_for_permit(struct pool *pool, struct lease *lease)
+{
+    if (!pool_enqueue(pool, lease)) {
+        return false;
+    }
+    uint32_t limit = lease->request->route->config.pool.max_connections;
+    struct upstream_conn *spare =
+        pool_share(pool, lease->tenant, limit) == limit ? pool_spare(pool) : NULL;
+    if (spare) {
+        upstream_conn_event(spare,
+                            UPSTREAM_EVENT_EXPIRED); /* its permit goes to the first waiter */
+    } else {
+        pool_want_idle(pool);
+        serve(pool); /* a permit that came free before our bit was set woke nobody */
+    }
+    return true;
+}
+
+static bool get(struct pool *pool, struct lease *lease, bool fresh)
+{
+    struct upstream_conn *conn = find_conn(pool, lease, fresh);
+    if (conn && conn->state != UPSTREAM_STATE_CONNECTING) {
+        take(pool, lease, conn);
+        return true;
+    }
+    if (!message_own(&lease->request->message, &pool->worker->buffers)) {
+        lease->failure = (struct lease_failure){
+            .reason = REASON_INTERNAL, .unsent = true, .detail = "out of memory"};
+        return false; /* it will not leave within this turn */
+    }
+    if (!conn && list_empty(&pool->waiters) && pool_take_permit(pool, lease)) {
+        return connect_for(pool, lease);
+    }
+    conn = conn ? conn : share_conn(pool, lease);
+    if (conn) {
+        take(pool, lease, conn);
+        return true;
+    }
+    return wait_for_permit(pool, lease);
+}
+
+static enum lease_state fail_now(struct lease *lease, struct worker *worker)
+{
+    lease->state = LEASE_NONE;
+    lease->tenant = NULL;
+    lease_post(lease, worker, LEASE_NEWS_FAILED);
+    return LEASE_NONE;
+}
+
+enum lease_state lease_get(struct lease *lease, struct worker *worker,
+                           struct endpoint_state *endpoint, bool fresh)
+{
+    struct pool *pool = pool_get(worker, endpoint);
+    lease->tenant = pool ? pool_tenant_of(pool, lease->request->route->hash) : NULL;
+    if (!lease->tenant) {
+        if (pool) {
+            pool_left(pool);
+        }
+        lease->failure = (struct lease_failure){
+            .reason = REASON_INTERNAL, .unsent = true, .detail = "out of memory"};
+        return fail_now(lease, worker);
+    }
+    if (!get(pool, lease, fresh)) {
+        pool_left(pool);
+        return fail_now(lease, worker);
+    }
+    return lease->state;
+}
+
+/* ---- what waits ------------------------------------------------------------------------------ */
+
+/* One lease that waits gets a connection. False: none may have one. */
+static bool serve_one(struct pool *pool)
+{
+    struct lease *lease = pool_next_for_permit(pool);
+    if (!lease) {
+        return false;
+    }
+    pool_dequeue(pool, lease);
+    if (!connect_for(pool, lease)) {
+        (void)fail_now(lease, pool->worker);
+    }
+    return true;
+}
+
+static void serve(struct pool *pool)
+{
+    while (serve_one(pool)) {
+    }
+    pool_left(pool);
+}
+
+void pool_serve_all(struct worker *worker)
+{
+    for (struct list *n = worker->pool_waits.next, *next; n != &worker->pool_waits; n = next) {
+        next = n->next; /* serving takes this pool alone out of the list */
+        serve(container_of(n, struct pool, waits));
+    }
+}
+
+/* ---- connections that come free -------------------------------------------------------------- */
+
+void pool_park(struct pool *pool, struct upstream_conn *conn)
+{
+    struct lease *waiter = pool_next_for_conn(pool);
+    bool ours = !pool_others_waiting(pool) || pool->local_turns < POOL_LOCAL_TURNS_MAX;
+    if (waiter && ours && !conn->shared && !waiter->request->oneway && !conn->tainted) {
+        pool->local_turns++;
+        pool_dequeue(pool, waiter);
+        take(pool, waiter, conn);
+        return;
+    }
+    pool->local_turns = POOL_LOCAL_TURNS_MAX; /* the others' turn, where any wait */
+    if (waiter || !pool_keep_idle(pool, conn)) {
+        upstream_conn_event(conn, UPSTREAM_EVENT_EXPIRED);
+    }
+}
+
+void pool_closed(struct pool *pool, struct upstream_conn *conn)
+{
+    pool_leave_idle(pool, conn);
+    list_remove(&conn->in_pool);
+    /* The permit first: what is served or woken may need it. */
+    pool_give_permit(pool);
+    bool others_first = pool_others_waiting(pool) && pool->local_turns >= POOL_LOCAL_TURNS_MAX;
+    pool->local_turns = others_first ? 0 : pool->local_turns + 1;
+    pool_wake_others(pool);
+    pool->conns--;
+    if (!others_first) {
+        serve(pool);
+    } else if (!list_empty(&pool->waiters)) {
+        worker_post(pool->worker, WORKER_MAIL_PERMITS); /* in the next turn, behind the others */
+    }
+    pool_left(pool);
+}
+
+static struct pool *pool_of_conn(struct list *all)
+{
+    return container_of(all, struct upstream_conn, all)->pool;
+}
+
+/* A pool where others wait, that has something to spare and has not given as many as wait. */
+static struct upstream_conn *next_to_give(struct worker *worker)
+{
+    for (struct list *n = worker->upstreams.next; n != &worker->upstreams; n = n->next) {
+        struct pool *pool = pool_of_conn(n);
+        if (pool_others_waiting(pool) && pool->given < permit_taken(&pool->endpoint->waiting)) {
+            struct upstream_conn *spare = pool_spare(pool);
+            pool->given += spare != NULL;
+            if (spare) {
+                return spare;
+            }
+        }
+    }
+    return NULL;
+}
+
+void pool_give_idle(struct worker *worker)
+{
+    struct upstream_conn *conn;
+    for (struct list *n = worker->upstreams.next; n != &worker->upstreams; n = n->next) {
+        pool_of_conn(n)->given = 0;
+    }
+    while ((conn = next_to_give(worker))) {
+        upstream_conn_event(conn, UPSTREAM_EVENT_EXPIRED);
+    }
+}
+
+void pool_drop_gone(struct worker *worker)
+{
+    for (struct list *n = worker->upstreams.next, *next; n != &worker->upstreams; n = next) {
+        struct upstream_conn *conn = container_of(n, struct upstream_conn, all);
+        next = n->next; /* closing one takes no other out of the list */
+        if (conn->counted_idle &&
+            atomic_load_explicit(&conn->pool->endpoint->gone, memory_order_relaxed)) {
+            upstream_conn_event(conn, UPSTREAM_EVENT_EXPIRED);
+        }
+    }
+}
+
+void pool_check(const struct pool *pool)
+{
+    uint32_t queued = 0;
+    uint32_t waiters = 0;
+    for (uint32_t i = 0; i < POOL_TENANT_BUCKETS; i++) {
+        for (const struct pool_tenant *tenant = pool->tenants[i]; tenant; tenant = tenant->next) {
+            assert(tenant->pool == pool);
+            queued += tenant->queued;
+        }
+    }
+    uint64_t turn = 0;
+    for (struct list *n = pool->waiters.next; n != &pool->waiters; n = n->next) {
+        const struct lease *lease = container_of(n, struct lease, node);
+        assert(lease->state == LEASE_QUEUED && lease->turn >= turn);
+        turn = lease->turn;
+        waiters++;
+    }
+    assert(queued == waiters);
+    assert(list_linked(&pool->waits) == (waiters > 0));
+    assert(permit_taken(&pool->endpoint->connections) >= pool->conns);
+    assert(permit_taken(&pool->endpoint->waiting) >= waiters);
+}

@@ -1,0 +1,121 @@
+/*
+ * sidecar/data/upstream/pool.h: one worker's connections to one endpoint.
+ *
+ *     pool.c            the pool itself, and which kind of connection a lease gets
+ *     pool_queue.c      permits, and who waits for one: fairness
+ *     pool_exclusive.c  connections with one lease at a time; idle ones are taken last in, first out
+ *     pool_shared.c     connections with several leases: ONEWAY messages
+ *
+ * Permits of the endpoint are counted over all workers. Where none is left, leases wait in a queue
+ * (pool.wait_ms, pool.max_waiting). A worker that is about to keep a connection idle while another one has
+ * leases waiting closes it instead, so that the permit goes over.
+ *
+ * The pool exists while it has connections or leases waiting; it hangs in endpoint_state's slot of its
+ * worker, and is freed behind the events.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef TSIDE_SIDECAR_DATA_UPSTREAM_POOL_H
+#define TSIDE_SIDECAR_DATA_UPSTREAM_POOL_H
+
+#include "sidecar/data/upstream/lease.h"
+#include "sidecar/shared/endpoint_state.h"
+
+/* After so many hand-overs in a row to leases of this worker, one goes to another that waits. */
+#define POOL_LOCAL_TURNS_MAX 16
+/* Tuples that are told apart at one endpoint; those beyond share the last place. */
+#define POOL_TENANTS_MAX    64
+#define POOL_TENANT_BUCKETS 16
+/* How long a tuple's last call keeps a part of the permits free for it. */
+#define POOL_RESERVE_MS 10000
+
+/* One tuple's share of a pool. */
+struct pool_tenant {
+    struct pool *pool;
+    struct pool_tenant *next; /* in its bucket */
+    uint64_t tuple;   /* its route's hash: after a change of rules its route is another one */
+    uint32_t held;    /* leases with a connection, or for which one is being made */
+    uint32_t queued;  /* leases that wait */
+    uint64_t last_ms; /* when it last asked */
+};
+
+struct pool {
+    struct endpoint_state *endpoint; /* referenced */
+    struct worker *worker;
+    struct list idle;    /* upstream_conn.in_pool; the one used last in front */
+    struct list shared;  /* upstream_conn.in_pool: for ONEWAY messages */
+    struct list waiters; /* lease.node, by lease.turn */
+    struct list waits;   /* worker->pool_waits */
+    struct event tidy;   /* frees the pool where it is not used any more */
+    uint64_t turn;       /* of the lease served last */
+    uint32_t conns;
+    uint32_t local_turns;
+    uint64_t given; /* connections given up in one go, to another worker's leases */
+    uint32_t tenants_len;
+    struct pool_tenant *tenants[POOL_TENANT_BUCKETS]; /* by tuple */
+};
+
+/* ---- pool.c ---------------------------------------------------------------------------------- */
+
+/* NULL without memory. */
+struct pool *pool_get(struct worker *worker, struct endpoint_state *endpoint);
+/* After a connection or a lease has left: frees the pool behind the events where it was the last. */
+void pool_left(struct pool *pool);
+
+/* Mail: permits may have come free elsewhere. */
+void pool_serve_all(struct worker *worker);
+/* Mail: another worker's leases wait while connections are idle here: lets as many go as wait. */
+void pool_give_idle(struct worker *worker);
+/* Closes idle connections to endpoints that are in no snapshot any more. */
+void pool_drop_gone(struct worker *worker);
+
+/* The connection serves no lease now: to one that waits, to the idle list, or out. */
+void pool_park(struct pool *pool, struct upstream_conn *conn);
+/* It has closed: its permit is given back, and what waits is served. */
+void pool_closed(struct pool *pool, struct upstream_conn *conn);
+
+/* ---- pool_queue.c ---------------------------------------------------------------------------- */
+
+/* The tenant of this tuple, noted as calling now. NULL without memory. */
+struct pool_tenant *pool_tenant_of(struct pool *pool, uint64_t tuple);
+void pool_tenants_free(struct pool *pool);
+/* How many of the endpoint's connections this tenant may have open. The last quarter is not for one that
+ * has a quarter's worth of leases (as many on the other workers assumed as here) while another one, that has
+ * less, has called lately: then there is room for it. */
+uint32_t pool_share(const struct pool *pool, const struct pool_tenant *tenant, uint32_t limit);
+bool pool_take_permit(struct pool *pool, const struct lease *lease);
+void pool_give_permit(struct pool *pool);
+/* Whether the lease may use a connection that is there already. */
+bool pool_may_use(const struct pool *pool, const struct lease *lease);
+
+/* Tenants take turns: the n-th lease of a tenant that waits stands behind the others' first n. So a caller
+ * that pipelines a thousand calls, or opens a thousand connections, delays itself. False where pool.wait_ms
+ * or pool.max_waiting forbid it: the failure is set. */
+bool pool_enqueue(struct pool *pool, struct lease *lease) __attribute__((warn_unused_result));
+void pool_dequeue(struct pool *pool, struct lease *lease);
+/* The first of the queue that may have a permit (taken) or NULL; the same of one that may have a connection
+ * that comes free. One that may not does not hold up those close behind it. */
+struct lease *pool_next_for_permit(struct pool *pool);
+struct lease *pool_next_for_conn(struct pool *pool);
+
+/* Workers that wait, this one not among them: one bit each. */
+uint64_t pool_others_waiting(const struct pool *pool);
+void pool_wake_others(const struct pool *pool);
+/* Idle connections hold permits, too: another worker's are asked for. */
+void pool_want_idle(const struct pool *pool);
+
+/* ---- pool_exclusive.c, pool_shared.c --------------------------------------------------------- */
+
+/* A connection that is there for the lease; NULL: none may be used. */
+struct upstream_conn *pool_exclusive_find(struct pool *pool, const struct lease *lease);
+struct upstream_conn *pool_shared_find(struct pool *pool, const struct lease *lease);
+/* The same where no permit is left for one of its own: one that others use, and may be busy with. */
+struct upstream_conn *pool_shared_any(struct pool *pool);
+/* Keeps it for later; false where limits or another worker's leases forbid it. */
+bool pool_keep_idle(struct pool *pool, struct upstream_conn *conn);
+void pool_leave_idle(struct pool *pool, struct upstream_conn *conn);
+/* A connection that serves nothing, but whose permit is wanted: the one used longest ago. NULL: none. */
+struct upstream_conn *pool_spare(const struct pool *pool);
+
+void pool_check(const struct pool *pool);
+
+#endif

@@ -1,0 +1,74 @@
+/*
+ * sidecar/data/upstream/pool_exclusive.c: connections with one lease at a time, and those kept idle.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "sidecar/data/upstream/pool.h"
+#include "sidecar/data/upstream/upstream_conn.h"
+
+struct upstream_conn *pool_exclusive_find(struct pool *pool, const struct lease *lease)
+{
+    struct list *node = list_first(&pool->idle);
+    return node && pool_may_use(pool, lease) ? container_of(node, struct upstream_conn, in_pool)
+                                             : NULL;
+}
+
+static bool may_keep(const struct pool *pool, const struct upstream_conn *conn)
+{
+    return !conn->tainted && !pool_others_waiting(pool) &&
+           worker_phase(pool->worker) < WORKER_ENDING &&
+           !atomic_load_explicit(&pool->endpoint->gone, memory_order_relaxed);
+}
+
+bool pool_keep_idle(struct pool *pool, struct upstream_conn *conn)
+{
+    struct worker *worker = pool->worker;
+    if (!may_keep(pool, conn) || !permit_take(&pool->endpoint->idle, 1, conn->max_idle)) {
+        return false;
+    }
+    /* One that began to wait after the first look may have looked for idle ones before the permit was taken. */
+    if (pool_others_waiting(pool)) {
+        permit_give(&pool->endpoint->idle, 1);
+        return false;
+    }
+    conn->counted_idle = true;
+    if (!conn->shared) { /* a shared one stays in its list */
+        list_push_front(&pool->idle, &conn->in_pool);
+    }
+    counter_add(&worker->counters, METRIC_UPSTREAM_IDLE, 1);
+    worker_timer_set(worker, &conn->timer, worker_now_ms(worker) + conn->idle_ms);
+    return true;
+}
+
+void pool_leave_idle(struct pool *pool, struct upstream_conn *conn)
+{
+    if (conn->counted_idle) {
+        conn->counted_idle = false;
+        permit_give(&pool->endpoint->idle, 1);
+        counter_sub(&pool->worker->counters, METRIC_UPSTREAM_IDLE, 1);
+    }
+    if (!conn->shared) {
+        list_remove(&conn->in_pool);
+    }
+    worker_timer_cancel(pool->worker, &conn->timer);
+}
+
+/* The shared one that serves nothing, used longest ago. */
+static struct upstream_conn *spare_shared(const struct pool *pool)
+{
+    struct upstream_conn *spare = NULL;
+    for (struct list *n = pool->shared.next; n != &pool->shared; n = n->next) {
+        struct upstream_conn *conn = container_of(n, struct upstream_conn, in_pool);
+        if (conn->counted_idle && (!spare || conn->last_used_ms < spare->last_used_ms)) {
+            spare = conn;
+        }
+    }
+    return spare;
+}
+
+struct upstream_conn *pool_spare(const struct pool *pool)
+{
+    if (!list_empty(&pool->idle)) {
+        return container_of(pool->idle.prev, struct upstream_conn, in_pool);
+    }
+    return spare_shared(pool);
+}
