@@ -41,11 +41,11 @@ def measure(options: argparse.Namespace) -> tuple[float, str]:
         "valgrind", "--tool=callgrind", "--instr-atstart=no", "--callgrind-out-file=counts"]).start()
     try:
         load(tside.address, options, options.calls)
-        control(tside.pid, "-i", "on")
         before = tside.calls()
+        control(tside.pid, "-i", "on")
         load(tside.address, options, options.calls)
-        calls = tside.calls() - before
         control(tside.pid, "-i", "off")
+        calls = tside.calls() - before
         control(tside.pid, "-d")
         counts = max(tside.folder.glob("counts*"), key=lambda p: p.stat().st_size)
         listing = subprocess.run(["callgrind_annotate", "--threshold=97", counts], check=True,
@@ -67,7 +67,7 @@ def main() -> None:
     per_call, listing = measure(options)
     print(json.dumps({"instructions_per_call": round(per_call), "payload": options.payload,
                       "connections": options.connections, "depth": options.depth}))
-    rows = re.findall(r"^\s*([\d,]+) \(\s*([\d.]+)%\)\s+\S*?([\w.]+:\S+)", listing, re.M)
+    rows = re.findall(r"^\s*([\d,]+) \(\s*([\d.]+)%\)\s+\S*?([\w.?]+:\S+)", listing, re.M)
     for count, percent, where in rows[: options.top]:
         print(f"{int(count.replace(',', '')) / options.calls:8.0f} {float(percent):5.1f} %  {where}")
 

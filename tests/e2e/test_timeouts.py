@@ -1,5 +1,6 @@
 """Deadlines: the four timeouts, and the budget that arrives with a call and is passed on."""
 
+import signal
 import threading
 import time
 
@@ -52,6 +53,26 @@ def test_the_whole_call(world):
     print(f"50 ms: fired after {took[0]:.1f} .. {took[-1]:.1f} ms, median {took[20]:.1f}")
     # Never early (by more than a turn of the loop's clock); late by 2 ms and this machine's delays.
     assert took[0] >= 48 and took[20] <= 50 + 15 * PATIENCE
+
+
+def test_a_method_that_is_never_answered_is_named_once(world):
+    """As of a client that sends a oneway method as CALL; not before others of that callee are answered."""
+    def script(link):
+        while True:
+            request = link.message()
+            if request.name != b"Fire":
+                link.send(wire.reply(request, wire.response("a")))
+    tside = world.tside(rules={KEY: {"timeout_ms": 50}}, default=[world.callee("a", script)])
+    link = world.link(tside)
+    assert link.call("Visit").server == "a"
+    for _ in range(6):
+        assert link.call("Fire").reason == "timeout"
+        assert link.call("Visit").server == "a"
+    wait_until(lambda: tside.events("never_answered"))
+    assert link.call("Fire").reason == "timeout"
+    lines = tside.events("never_answered")
+    assert len(lines) == 1, lines
+    assert "/Fire:" in lines[0]["msg"] and '"oneway": true' in lines[0]["msg"]
 
 
 def test_timeouts_fire_in_time_for_many_at_once(world):
@@ -461,3 +482,31 @@ def test_a_chain_of_two_hops_keeps_the_first_deadline(world):
     assert ms < 250 + 300 * PATIENCE
     assert reply.reason == "timeout" or reply.args.get(0, 2) == b"timeout"
     assert 0 < int(last.requests[0].extra[REMAIN]) <= 250
+
+
+# ---- a loop that stood still ---------------------------------------------------------------------
+
+
+def test_what_came_while_the_process_stood_still_is_read_first(world):
+    """Stopped for longer than every timer: no connection is closed for silence with a call unread behind it."""
+    callee = world.callee("a")
+    tside = world.tside(rules={KEY: {"timeout_ms": 20000}}, default=[callee],
+                        timeouts={"idle_ms": 700, "frame_timeout_ms": 700})
+    idle, begun = world.spread(tside, 12), world.spread(tside, 12)
+    whole = wire.call("Visit")
+    for link in idle:
+        assert link.call("Visit").server == "a"
+    for link in begun:
+        link.send(whole[:20])
+    wait_until(lambda: tside.metric("tside_buffered_bytes") > 0)
+    tside.signal(signal.SIGSTOP)
+    stopped = time.monotonic()
+    for link in idle:
+        link.send(whole)
+    for link in begun:
+        link.send(whole[20:])
+    wait_until(lambda: time.monotonic() - stopped > 2, 10)
+    tside.signal(signal.SIGCONT)
+    assert [link.message().server for link in idle + begun] == ["a"] * 24
+    for link in idle + begun:
+        assert link.ended(10)  # silent at last
