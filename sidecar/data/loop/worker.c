@@ -82,13 +82,8 @@ static bool stood_still(struct worker *worker)
 {
     uint64_t next_ms = timer_wheel_next_ms(&worker->wheel);
     bool late = next_ms != UINT64_MAX && worker->now_ms >= next_ms + WORKER_LATE_MS;
-    if (late && !worker->looked) {
-        worker->looked = true;
-        worker->driver->spin(worker, true); /* the poll that comes does not wait */
-        return true;
-    }
-    worker->looked = false;
-    return false;
+    worker->looked = late && !worker->looked; /* the timer that is due lets no poll wait */
+    return worker->looked;
 }
 
 /* Events between two timers: what a timer causes comes before what the next one does. */
