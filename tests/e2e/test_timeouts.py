@@ -510,3 +510,20 @@ def test_what_came_while_the_process_stood_still_is_read_first(world):
     assert [link.message().server for link in idle + begun] == ["a"] * 24
     for link in idle + begun:
         assert link.ended(10)  # silent at last
+
+
+def test_a_deadline_stays_one_while_the_process_stands_still(world):
+    """The reply waits in the socket when the process goes on, long after the deadline."""
+    callee = world.callee("a")
+    tside = world.tside(rules={KEY: {"timeout_ms": 500}}, default=[callee])
+    links = world.spread(tside, 6)
+    callee.gate.clear()
+    for link in links:
+        link.send(wire.call("Visit"))
+    wait_until(lambda: callee.count == 6)
+    tside.signal(signal.SIGSTOP)
+    stopped = time.monotonic()
+    callee.gate.set()
+    wait_until(lambda: time.monotonic() - stopped > 1, 10)
+    tside.signal(signal.SIGCONT)
+    assert [link.message().reason for link in links] == ["timeout"] * 6

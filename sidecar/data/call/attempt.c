@@ -283,6 +283,18 @@ static void time_out(struct attempt *attempt, enum reason reason, const char *de
     end_and_report(attempt, ATTEMPT_TIMED_OUT);
 }
 
+/* The loop reads before its timers fire when it stood still: a deadline stays a deadline then, too. */
+static void take_reply(struct attempt *attempt)
+{
+    struct call *call = attempt->call;
+    if (call_remaining_ms(call) >= -WORKER_LATE_MS) {
+        end_and_report(attempt, ATTEMPT_REPLIED);
+        return;
+    }
+    buffers_free(&call->worker->buffers, attempt->lease.reply.block);
+    time_out(attempt, REASON_TIMEOUT, CALL_LATE_TEXT, call->budget.total_ms);
+}
+
 /* News of the lease. */
 static void on_news(struct event *event)
 {
@@ -307,7 +319,7 @@ static void on_news(struct event *event)
         attempt_event(attempt, ATTEMPT_EVENT_SENT);
     }
     if (news & LEASE_NEWS_REPLY) {
-        end_and_report(attempt, ATTEMPT_REPLIED);
+        take_reply(attempt);
     } else if (news & LEASE_NEWS_FAILED) {
         end_and_report(attempt, ATTEMPT_FAILED);
     }
