@@ -240,7 +240,7 @@ static bool simulate(const struct explain_input *input, struct outcomes *all)
     struct route_cache *cache =
         route_cache_new(&(struct route_cache_options){.limit = 1, .seed = SEED});
     struct route *route =
-        cache ? route_get(cache, input->snapshot, &input->tuple, input->now_ms) : NULL;
+        cache ? route_get(cache, input->snapshot, &input->tuple, input->now_ms, NULL) : NULL;
     if (!route) {
         route_cache_free(cache);
         return false;

@@ -1,5 +1,6 @@
 """What a call costs, counted and not timed: system calls, allocations, bytes of an idle connection."""
 
+import argparse
 import json
 import re
 import signal
@@ -8,6 +9,7 @@ import threading
 
 import pytest
 
+from bench import instructions
 from support import wire
 from support.callee import Echo
 from support.process import Allocations, helper
@@ -131,3 +133,12 @@ def test_memory_of_calls_is_given_back(world):
         sizes.append(tside.memory_kib())
     print(f"resident after each round: {sizes}")
     assert sizes[-1] - sizes[2] < 4096
+
+
+@pytest.mark.parametrize("workers", [1], indirect=True)
+def test_user_instructions_per_call(workers):
+    """64 connections, 1 KiB: what tside itself executes, libraries included, counted by valgrind."""
+    options = argparse.Namespace(payload=1024, connections=64, depth=1, calls=6000)
+    per_call, _ = instructions.measure(options)
+    print(f"{per_call:.0f} user instructions per call")
+    assert per_call <= 8000

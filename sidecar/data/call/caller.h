@@ -9,6 +9,7 @@
 #define TSIDE_SIDECAR_DATA_CALL_CALLER_H
 
 #include "sidecar/data/loop/worker.h"
+#include "sidecar/data/route/route.h"
 
 /* Which replies the caller takes now. */
 enum caller_flow {
@@ -28,6 +29,7 @@ struct caller {
     struct list
         finished; /* struct call.waits: calls with an outcome, not answered yet, first come first */
     enum caller_flow flow;
+    struct route_hint route; /* of its last call */
 };
 
 static inline void caller_init(struct caller *caller, struct worker *worker,

@@ -150,7 +150,8 @@ static void run_stages(struct call *call)
 static void route(struct call *call, const struct disc_tuple *tuple)
 {
     struct worker *worker = call->worker;
-    struct route *route = route_get(worker->routes, worker->snapshot, tuple, worker_now_ms(worker));
+    struct route *route = route_get(worker->routes, worker->snapshot, tuple, worker_now_ms(worker),
+                                    call->caller ? &call->caller->route : NULL);
     if (!route) {
         call_fail_unrouted(call, tuple, REASON_INTERNAL, "out of memory", 0);
         return;
@@ -199,7 +200,8 @@ static void wait_for_rules(struct call *call, const struct disc_tuple *tuple)
  * state of the connection, which others share. */
 static bool is_upgrade_probe(const struct disc_tuple *tuple)
 {
-    return disc_str_eq(tuple->name[DISC_METHOD], disc_str_of_z("__can__finagle__trace__v3__"));
+    static const char probe[] = "__can__finagle__trace__v3__";
+    return disc_str_eq(tuple->name[DISC_METHOD], disc_str_of(probe, sizeof probe - 1));
 }
 
 void dispatch(struct call *call)

@@ -17,7 +17,8 @@
 struct route_cache {
     struct route_cache_options options;
     struct target_table *targets;
-    uint64_t count; /* routes in the buckets */
+    uint64_t count;      /* routes in the buckets */
+    uint64_t departures; /* routes that have left them */
     uint32_t mask;
     struct route **buckets;
     struct route *first; /* all cached routes, newest first */
@@ -90,6 +91,7 @@ static void cache_unlink(struct route_cache *cache, struct route *route)
     }
     route->next = route->all_prev = route->all_next = NULL;
     cache->count--;
+    cache->departures++;
     if (cache->options.counters) {
         counter_sub(cache->options.counters, METRIC_ROUTES_CACHED, 1);
     }
@@ -266,33 +268,64 @@ static bool is_valid(struct route *route, const struct disc_snapshot *snapshot)
     return true;
 }
 
-struct route *route_get(struct route_cache *cache, const struct disc_snapshot *snapshot,
-                        const struct disc_tuple *tuple, uint64_t now_ms)
+static struct route *use(struct route *route, uint64_t now_ms)
+{
+    route->last_used_ms = now_ms;
+    route->refs++;
+    return route;
+}
+
+/* Takes the old route's place, or stays beside the cache where that is full. */
+static void replace(struct route_cache *cache, struct route *old, struct route *route)
+{
+    /* The old one goes last: sets and counters that both use are kept, not made again. */
+    if (old) {
+        cache_unlink(cache, old);
+    }
+    if (route && cache->count < cache->options.limit) {
+        cache_link(cache, route);
+    } else if (route) {
+        count_metric(cache, METRIC_ROUTES_UNCACHED);
+    }
+}
+
+static struct route *find_or_make(struct route_cache *cache, const struct disc_snapshot *snapshot,
+                                  const struct disc_tuple *tuple, uint64_t now_ms)
 {
     uint64_t hash = disc_names_hash(cache->options.seed, tuple->name, DISC_NAMES);
     struct route *old = cache_find(cache, hash, tuple);
     if (old && is_valid(old, snapshot)) {
-        old->last_used_ms = now_ms;
-        old->refs++;
-        return old;
+        return use(old, now_ms);
     }
     count_metric(cache, METRIC_ROUTE_MISSES);
     struct route *route =
         route_new(cache, tuple, hash, disc_snapshot_view(snapshot, tuple->name[DISC_TO]),
                   disc_snapshot_star(snapshot));
-    /* The old one goes last: sets and counters that both use are kept, not made again. */
-    if (old) {
-        cache_unlink(cache, old);
+    if (route) {
+        route->generation = disc_snapshot_generation(snapshot);
+        route->last_used_ms = now_ms;
     }
-    if (!route) {
-        return NULL;
+    replace(cache, old, route);
+    return route;
+}
+
+static bool is_hinted(const struct route_cache *cache, const struct route_hint *hint,
+                      const struct disc_snapshot *snapshot, const struct disc_tuple *tuple)
+{
+    return hint->route && hint->departures == cache->departures &&
+           disc_tuple_eq(&hint->route->tuple, tuple) && is_valid(hint->route, snapshot);
+}
+
+struct route *route_get(struct route_cache *cache, const struct disc_snapshot *snapshot,
+                        const struct disc_tuple *tuple, uint64_t now_ms, struct route_hint *hint)
+{
+    if (hint && is_hinted(cache, hint, snapshot, tuple)) {
+        return use(hint->route, now_ms);
     }
-    route->generation = disc_snapshot_generation(snapshot);
-    route->last_used_ms = now_ms;
-    if (cache->count < cache->options.limit) {
-        cache_link(cache, route);
-    } else {
-        count_metric(cache, METRIC_ROUTES_UNCACHED);
+    struct route *route = find_or_make(cache, snapshot, tuple, now_ms);
+    if (hint) {
+        bool is_cached = route && route->refs > 1;
+        *hint = (struct route_hint){is_cached ? route : NULL, cache->departures};
     }
     return route;
 }

@@ -89,9 +89,16 @@ struct route_cache *route_cache_new(const struct route_cache_options *options);
 /* No call may hold a route any more. */
 struct route_cache *route_cache_free(struct route_cache *cache);
 
-/* The route of this tuple under this snapshot; takes a reference. NULL when out of memory. */
+/* The route found last by the calls of one connection, which mostly are of one tuple: saves hashing five names.
+ * Holds no reference: it is believed only while no route has left the cache. All zero: none. */
+struct route_hint {
+    struct route *route;
+    uint64_t departures; /* of the cache, when it was found */
+};
+
+/* The route of this tuple under this snapshot; takes a reference. NULL when out of memory. hint may be NULL. */
 struct route *route_get(struct route_cache *cache, const struct disc_snapshot *snapshot,
-                        const struct disc_tuple *tuple, uint64_t now_ms);
+                        const struct disc_tuple *tuple, uint64_t now_ms, struct route_hint *hint);
 void route_unref(struct route_cache *cache, struct route *route);
 
 /* Looks at n cached routes, going on where it stopped, and lets go of those whose views are outdated

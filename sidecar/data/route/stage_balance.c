@@ -27,7 +27,9 @@ enum stage_verdict stage_balance(struct stage_ctx *ctx)
 {
     struct target_set *set = ctx->set;
     uint32_t target = LB_NONE;
-    if (ctx->route->config.lb == DISC_LB_ROUND_ROBIN) {
+    if (set->n == 1 && !lb_is_excluded(ctx->exclude, 0)) {
+        target = 0; /* nothing to weigh */
+    } else if (ctx->route->config.lb == DISC_LB_ROUND_ROBIN) {
         target = lb_round_robin_pick(set->round_robin, ctx->exclude);
     } else { /* the other values are refused by the rule parser until they are built */
         const struct balance balance = {set, ctx->now_ms};

@@ -41,7 +41,7 @@ static int teardown(void **state)
 static struct route *get(struct fixture *f, const char *from, const char *to, uint64_t now_ms)
 {
     struct disc_tuple tuple = world_tuple(from, "default", to, "default", "Visit");
-    struct route *route = route_get(f->cache, f->world.snapshot, &tuple, now_ms);
+    struct route *route = route_get(f->cache, f->world.snapshot, &tuple, now_ms, NULL);
     assert_non_null(route);
     assert_true(disc_tuple_eq(&route->tuple, &tuple));
     assert_true(route->tuple.name[0].p != tuple.name[0].p);
@@ -208,13 +208,60 @@ static void test_names_do_not_run_together(void **state)
     struct fixture *f = *state;
     struct disc_tuple one = world_tuple("ab", "c", "b", "default", "M");
     struct disc_tuple two = world_tuple("a", "bc", "b", "default", "M");
-    struct route *a = route_get(f->cache, f->world.snapshot, &one, 1);
-    struct route *b = route_get(f->cache, f->world.snapshot, &two, 1);
+    struct route *a = route_get(f->cache, f->world.snapshot, &one, 1, NULL);
+    struct route *b = route_get(f->cache, f->world.snapshot, &two, 1, NULL);
     assert_ptr_not_equal(a, b);
     assert_true(a->hash != b->hash);
     assert_ptr_equal(a->targets[0].set, b->targets[0].set);
     route_unref(f->cache, a);
     route_unref(f->cache, b);
+}
+
+static struct route *get_by(struct fixture *f, struct route_hint *hint, const char *from)
+{
+    struct disc_tuple tuple = world_tuple(from, "default", "b", "default", "Visit");
+    struct route *route = route_get(f->cache, f->world.snapshot, &tuple, 1, hint);
+    assert_non_null(route);
+    assert_true(disc_tuple_eq(&route->tuple, &tuple));
+    route_unref(f->cache, route);
+    return route;
+}
+
+/* A hint saves the look-up, and is believed only while its route is in the cache, valid and of this tuple. */
+static void test_a_hint_is_believed_while_it_is_true(void **state)
+{
+    struct fixture *f = *state;
+    struct route_hint hint = {0};
+    struct route *first = get_by(f, &hint, "a");
+    assert_ptr_equal(hint.route, first);
+    assert_ptr_equal(get_by(f, &hint, "a"), first);
+    struct route *other = get_by(f, &hint, "x");
+    assert_ptr_not_equal(other, first);
+    assert_ptr_equal(hint.route, other);
+
+    world_rule(&f->world, "*/*/b/*/*/config", "{\"timeout_ms\": 301}");
+    world_commit(&f->world);
+    assert_int_equal(get_by(f, &hint, "x")->config.timeout_ms, 301); /* valid no more */
+
+    struct route_hint stale = hint;
+    route_cache_sweep(f->cache, f->world.snapshot, 10, 1000, 1); /* all leave, and are freed */
+    struct route *again = get_by(f, &stale, "x");
+    assert_ptr_equal(again, stale.route);
+    assert_int_equal(stale.departures, hint.departures + 2);
+}
+
+/* One that was made for one call only is gone with it. */
+static void test_a_route_that_is_not_cached_is_no_hint(void **state)
+{
+    struct fixture *f = *state;
+    struct route_hint hint = {0};
+    const char *const callers[] = {"a", "b", "c"};
+    for (size_t i = 0; i < 3; i++) {
+        (void)get_by(f, &hint, callers[i]);
+        assert_non_null(hint.route);
+    }
+    (void)get_by(f, &hint, "one too many");
+    assert_null(hint.route);
 }
 
 static void test_counts_into_the_tuple_table(void **state)
@@ -224,7 +271,7 @@ static void test_counts_into_the_tuple_table(void **state)
     struct route_cache *cache = route_cache_new(
         &(struct route_cache_options){.limit = 1, .seed = 1, .tuples = tuples, .worker = 1});
     struct disc_tuple tuple = world_tuple("a", "default", "b", "default", "M");
-    struct route *route = route_get(cache, f->world.snapshot, &tuple, 1);
+    struct route *route = route_get(cache, f->world.snapshot, &tuple, 1, NULL);
     assert_ptr_equal(route->counts, tuple_state_counts(route->state, 1));
     assert_true(disc_tuple_eq(tuple_state_names(route->state), &tuple));
     route_unref(cache, route);
@@ -326,6 +373,8 @@ int main(void)
         TEST(test_bound_makes_routes_for_one_call),
         TEST(test_sweep_lets_idle_and_outdated_go),
         TEST(test_names_do_not_run_together),
+        TEST(test_a_hint_is_believed_while_it_is_true),
+        TEST(test_a_route_that_is_not_cached_is_no_hint),
         TEST(test_counts_into_the_tuple_table),
         TEST(test_small_sets_have_exact_load),
         TEST(test_large_sets_are_sampled_now_and_then),

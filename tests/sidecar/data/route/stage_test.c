@@ -44,7 +44,7 @@ static void prepare(struct fixture *f, const char *to_cluster)
 {
     world_commit(&f->world);
     struct disc_tuple tuple = world_tuple("a", "default", "b", to_cluster, "Visit");
-    struct route *route = route_get(f->cache, f->world.snapshot, &tuple, 1);
+    struct route *route = route_get(f->cache, f->world.snapshot, &tuple, 1, NULL);
     assert_non_null(route);
     f->ctx.route = route;
     route_unref(f->cache, route); /* the cache still holds it */
