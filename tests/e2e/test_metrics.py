@@ -5,7 +5,6 @@ import http.client
 import os
 import re
 import resource
-import shutil
 import signal
 import subprocess
 import threading
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from support import wire
-from support.etcd import RULES, SERVICES
+from support.etcd import RULES, SERVICES, Etcd, free_port
 from support.raw import StuckListener, closed_port
 from support.tside import SERVICE, Tside, parse_metrics
 from support.wait import PATIENCE, wait_until
@@ -322,26 +321,36 @@ def test_events_lists_and_revisions(world, etcd):
         assert since(name) == 0, name
 
 
-def test_reconnects_and_an_etcd_that_forgot_everything(world, etcd_server, etcd):
-    """Its list has none of the keys that are held: counted, and not taken over."""
-    etcd.endpoint(SERVICE, "default", world.callee("a").address)
-    tside = on_etcd(world, etcd)
-    wait_until(lambda: tside.metric("tside_etcd_watching") == 1)
-    assert tside.metric("tside_etcd_reconnects_total") == 0
-    etcd.kill()
-    wait_until(lambda: tside.metric("tside_etcd_watching") == 0)
-    etcd.start()
-    wait_until(lambda: tside.metric("tside_etcd_watching") == 1, 10)
-    assert tside.metric("tside_etcd_reconnects_total") == 1
-    assert tside.metric("tside_etcd_empty_lists_total") == 0
-    lists = tside.metric("tside_etcd_lists_total")
-    etcd.kill()
-    shutil.rmtree(etcd_server.folder / "data")
-    etcd.start()
-    wait_until(lambda: tside.metric("tside_etcd_empty_lists_total") > 0, 10)
-    wait_until(lambda: tside.metric("tside_etcd_lists_total") > lists, 10)
-    assert tside.metric("tside_keys", source="etcd", kind="services") == 1
-    assert world.link(tside).call("Visit").server == "a"
+def test_reconnects_and_an_etcd_that_forgot_everything(world):
+    """The same cluster without its data: its list has none of the keys that are held: counted, not taken over."""
+    etcd = Etcd("alone", {"alone": f"http://127.0.0.1:{free_port()}"}).start()
+    try:
+        etcd.endpoint(SERVICE, "default", world.callee("a").address)
+        tside = on_etcd(world, etcd)
+        wait_until(lambda: tside.metric("tside_etcd_watching") == 1)
+        assert tside.metric("tside_etcd_reconnects_total") == 0
+        etcd.kill()
+        wait_until(lambda: tside.metric("tside_etcd_watching") == 0)
+        etcd.start()
+        wait_until(lambda: tside.metric("tside_etcd_watching") == 1, 10)
+        assert tside.metric("tside_etcd_reconnects_total") == 1
+        assert tside.metric("tside_etcd_empty_lists_total") == 0
+        lists = tside.metric("tside_etcd_lists_total")
+        etcd.wipe()
+        etcd.start()
+        wait_until(lambda: tside.metric("tside_etcd_empty_lists_total") > 0, 10)
+        wait_until(lambda: tside.metric("tside_etcd_lists_total") > lists, 10)
+        assert tside.metric("tside_keys", source="etcd", kind="services") == 1
+        assert tside.metric("tside_etcd_cluster_changes_total") == 0
+        assert world.link(tside).call("Visit").server == "a"
+    finally:
+        etcd.remove()
+
+
+def test_lookups_of_etcds_name(world):
+    """A name that nobody has: each failure is counted."""
+    tside = world.tside(ready=False, rules_file=None, etcd={"endpoints": ["http://nobody.tside.invalid:2379"]})
+    wait_until(lambda: tside.metric("tside_etcd_lookup_failures_total") > 0, 10)
 
 
 def test_states_written(world, etcd):
