@@ -141,7 +141,8 @@ static inline uint64_t channel_sent_total(const struct channel *channel)
     return outq_sent_total(&channel->out);
 }
 
-/* Bytes that were taken in the channel's whole life, to the byte, also of a hand-over that is under way. */
+/* Bytes that were taken in the channel's whole life, to the byte, also of a hand-over that is under way; of
+ * one that failed, the most that can have been. */
 uint64_t channel_taken_total(const struct channel *channel);
 
 /* Takes back what was pushed from position on, where not one byte of it was sent or is being sent.
