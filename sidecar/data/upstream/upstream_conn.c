@@ -69,8 +69,8 @@ static bool is_sent(const struct upstream_conn *conn, const struct lease *lease)
  * taken before that is said. */
 static bool is_taken(const struct upstream_conn *conn, const struct lease *lease)
 {
-    return is_sent(conn, lease) || (lease->state == LEASE_SENDING &&
-                                    channel_taken_total(&conn->channel) >= lease->out_end);
+    return is_sent(conn, lease) ||
+           (lease->state == LEASE_SENDING && channel_taken_total(&conn->channel) >= lease->out_end);
 }
 
 static void fail_lease(struct upstream_conn *conn, struct lease *lease,
@@ -78,6 +78,7 @@ static void fail_lease(struct upstream_conn *conn, struct lease *lease,
 {
     failure.unsent = !is_taken(conn, lease);
     upstream_conn_unbind(lease);
+    lease->news &= (uint8_t)~LEASE_NEWS_READY; /* that may not have been heard yet */
     lease->failure = failure;
     lease_post(lease, conn->worker, LEASE_NEWS_FAILED);
 }

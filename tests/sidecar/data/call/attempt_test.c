@@ -470,6 +470,36 @@ static void test_ended_before_it_could_send(void **state)
     rig_free(rig);
 }
 
+/* A message cannot be queued for want of memory, and before its connection is closed for that, one more
+ * message takes the connection: the queue of events has both. Whichever allocation fails, all go out or
+ * the caller has gone. */
+static void test_no_memory_while_another_message_comes(void **state)
+{
+    unsigned failed = 1;
+    (void)state;
+    for (unsigned n = 0; failed > 0; n++) {
+        struct rig *rig = rig_new(1);
+        rig->bootstrap.limits.pipelined_calls = 13;
+        rig_config(rig, "D", "{\"access\": \"deny\"}");
+        rig_begin(rig, "{}");
+        struct memory_peer *caller = rig_caller(rig, 0);
+        rig_oneway(caller, "O");
+        rig_call(caller, "D", 1);
+        rig_rest(rig);
+        rig_expect_failure(caller, 1, "[tside denied]");
+        for (int i = 0; i < 12; i++) {
+            rig_oneway(caller, "O");
+        }
+        rig_call(caller, "D", 2); /* answered at once: the session reads on */
+        rig_oneway(caller, "O");  /* was kept meanwhile */
+        scarce_begin(n, false);
+        rig_rest(rig);
+        failed = scarce_end();
+        assert_true(memory_is_closed(caller) || rig_reason(rig, REASON_OK) == 14);
+        rig_free(rig);
+    }
+}
+
 /* ---- two at once ----------------------------------------------------------------------------- */
 
 /* One more attempt of the call begun last, on the other one of two endpoints. */
@@ -591,6 +621,7 @@ int main(void)
         cmocka_unit_test(test_no_memory_to_queue_a_message),
         cmocka_unit_test(test_no_memory_for_an_attempt),
         cmocka_unit_test(test_ended_before_it_could_send),
+        cmocka_unit_test(test_no_memory_while_another_message_comes),
         cmocka_unit_test(test_two_attempts_at_once),
         cmocka_unit_test(test_one_of_two_attempts_is_lost),
         cmocka_unit_test(test_every_legal_step_was_taken),
