@@ -13,13 +13,15 @@ void intake_init(struct intake *intake, struct worker *worker, const struct fram
     event_init(&intake->starve, resume_starve);
 }
 
-/* Half-read frames hold so much that they may be waiting for each other, and this is the oldest. */
+/* Half-read frames hold so much that they may be waiting for each other, and this is the oldest. The reserve
+ * for connections may be half of the limit, and the next piece as long as all that is held: where only
+ * half-read frames hold buffers, those of some worker hold a quarter of its share when the limit bites. */
 static bool may_go_over(const struct intake *intake)
 {
     const struct worker *worker = intake->worker;
     return list_first(&worker->incomplete) == &intake->incomplete &&
            worker->incomplete_bytes >=
-               worker->buffers.limit / (UINT64_C(2) * worker->env->workers_len);
+               worker->buffers.limit / (UINT64_C(4) * worker->env->workers_len);
 }
 
 static struct frame_env env_of(const struct intake *intake)

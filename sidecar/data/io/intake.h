@@ -3,7 +3,7 @@
  *
  * A frame reader and its place among the worker's others: reads per turn are bounded, a frame that is
  * too long for one turn goes on in the next, and one that cannot have buffers waits for them. Where
- * half-read frames hold half of a worker's share of the buffers, the oldest of them may go on over the
+ * half-read frames hold a quarter of a worker's share of the buffers, the oldest of them may go on over the
  * limit, or they would lock each other out.
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -268,6 +268,37 @@ static void test_the_oldest_frame_goes_on(void **state)
     script_done(&script);
 }
 
+/* Half of the limit is set aside for connections, and the rest is not enough for any of the frames that
+ * hold it: the oldest goes on all the same. */
+static void test_the_oldest_frame_goes_on_beside_a_reserve(void **state)
+{
+    static struct script script;
+    struct peer old, young;
+    (void)state;
+    script_init(&script, CODEC_SCAN_REQUEST);
+    script_add_call(&script, "large", 600000);
+    struct world *world = world_new(1 << 20);
+    assert_true(permit_take(&world->env.connections, 1000, UINT64_MAX));
+    peer_init(&old, world, &script);
+    peer_init(&young, world, &script);
+    read_some(&old, 40000);
+    turn(world);
+    read_some(&young, 50000);
+    turn(world);
+    for (int turns = 0; old.frames == 0; turns++) {
+        assert_true(turns < 1000);
+        read_some(&old, SIZE_MAX);
+        read_some(&young, SIZE_MAX);
+        turn(world);
+    }
+    intake_done(&old.intake);
+    intake_done(&young.intake);
+    turn(world);
+    permit_give(&world->env.connections, 1000);
+    world_free(world);
+    script_done(&script);
+}
+
 /* Buffers are used up: a little may be begun by anybody, then the younger ones wait; a reply goes
  * on. */
 static void test_requests_wait_and_replies_do_not(void **state)
@@ -347,6 +378,7 @@ int main(void)
         cmocka_unit_test(test_a_full_arena_lends_nothing),
         cmocka_unit_test(test_what_is_there_comes_first),
         cmocka_unit_test(test_the_oldest_frame_goes_on),
+        cmocka_unit_test(test_the_oldest_frame_goes_on_beside_a_reserve),
         cmocka_unit_test(test_requests_wait_and_replies_do_not),
         cmocka_unit_test(test_done_leaves_every_list),
     };
