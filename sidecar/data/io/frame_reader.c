@@ -91,6 +91,11 @@ bool frame_reader_in_frame(const struct frame_reader *reader)
     return in && (in->pos < in->len || in->discard_left > 0);
 }
 
+bool frame_reader_skips(const struct frame_reader *reader)
+{
+    return reader->input && reader->input->bad;
+}
+
 static bool input_grow(struct frame_input *in, const struct frame_env *env, uint32_t cap,
                        bool forced)
 {

@@ -73,6 +73,8 @@ struct frame_env {
 
 /* Whether a frame has begun and is not complete. */
 bool frame_reader_in_frame(const struct frame_reader *reader);
+/* Whether it has failed its proof: its rest is dropped as it comes. */
+bool frame_reader_skips(const struct frame_reader *reader);
 /* Whether anything is kept, complete frames included. */
 static inline bool frame_reader_keeps(const struct frame_reader *reader)
 {

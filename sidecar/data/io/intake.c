@@ -68,11 +68,12 @@ static struct iovec piece(struct intake *intake)
     struct worker *worker = intake->worker;
     bool free_to_read = intake->kind == CODEC_SCAN_REPLY || may_go_over(intake) ||
                         buffers_may_charge(&worker->buffers, WORKER_READ_BYTES);
-    if (!free_to_read && frame_reader_keeps(&intake->reader)) {
+    bool keeps = frame_reader_keeps(&intake->reader) && !frame_reader_skips(&intake->reader);
+    if (!free_to_read && keeps) {
         intake->starving = true;
         return (struct iovec){NULL, 0};
     }
-    /* One that keeps nothing may read a little: small calls get through when the buffers are used up. */
+    /* One that keeps nothing of it may read a little: small calls get through when the buffers are used up. */
     size_t len = free_to_read ? WORKER_READ_BYTES : BUFFERS_RESERVE_BYTES;
     void *base = arena_take(&worker->arena, len);
     return (struct iovec){base, base ? len : 0};

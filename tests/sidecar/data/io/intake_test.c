@@ -346,6 +346,36 @@ static void test_requests_wait_and_replies_do_not(void **state)
     script_done(&reply);
 }
 
+/* The rest of a frame that failed its proof is skipped, not kept: it goes on without buffers. */
+static void test_what_is_skipped_needs_no_buffers(void **state)
+{
+    static struct script script;
+    struct peer older, peer;
+    (void)state;
+    script_init(&script, CODEC_SCAN_REQUEST);
+    script_add_call(&script, "large", 300000);
+    size_t first = script.wire.len;
+    script_add_call(&script, "small", 10);
+    struct world *world = world_new(100000);
+    peer_init(&older, world, &script);
+    peer_init(&peer, world, &script);
+    read_some(&older, 2000);
+    void *others = buffers_alloc(&world->worker->buffers, 100000);
+    script.wire.p[WIRE_FRAME_LEN_BYTES + 17] = 0xff; /* the type of its field */
+    for (int turns = 0; peer.frames < 2; turns++) {
+        assert_true(turns < 1000);
+        read_some(&peer, SIZE_MAX);
+        turn(world);
+    }
+    assert_true(peer.fed > first);
+    buffers_free(&world->worker->buffers, others);
+    intake_done(&older.intake);
+    intake_done(&peer.intake);
+    turn(world);
+    world_free(world);
+    script_done(&script);
+}
+
 /* A connection that goes is told nothing any more. */
 static void test_done_leaves_every_list(void **state)
 {
@@ -380,6 +410,7 @@ int main(void)
         cmocka_unit_test(test_the_oldest_frame_goes_on),
         cmocka_unit_test(test_the_oldest_frame_goes_on_beside_a_reserve),
         cmocka_unit_test(test_requests_wait_and_replies_do_not),
+        cmocka_unit_test(test_what_is_skipped_needs_no_buffers),
         cmocka_unit_test(test_done_leaves_every_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
