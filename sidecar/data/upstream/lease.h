@@ -102,6 +102,7 @@ struct lease {
     bool reused;   /* the connection had served before */
     bool paused;   /* its reply is not read: the caller does not take it */
     bool lent;     /* SENDING: the connection's output points into bytes that end with the turn */
+    bool stuck; /* SENDING: the kernel did not take it within its turn; its bytes were kept then */
 };
 
 void lease_init(struct lease *lease, struct upstream_request *request, event_fn run);

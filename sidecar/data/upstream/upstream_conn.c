@@ -20,10 +20,15 @@ static struct upstream_conn *conn_of(struct channel *channel)
     return conn;
 }
 
+static struct lease *lease_at(struct list *node)
+{
+    return container_of(node, struct lease, node);
+}
+
 static struct lease *first_lease(const struct upstream_conn *conn)
 {
     struct list *node = list_first(&conn->leases);
-    return node ? container_of(node, struct lease, node) : NULL;
+    return node ? lease_at(node) : NULL;
 }
 
 /* ---- leases ---------------------------------------------------------------------------------- */
@@ -120,7 +125,7 @@ static void on_progress(struct channel *channel)
     struct upstream_conn *conn = conn_of(channel);
     struct list *node = conn->leases.next, *next;
     for (; node != &conn->leases; node = next) {
-        struct lease *lease = container_of(node, struct lease, node);
+        struct lease *lease = lease_at(node);
         next = node->next;
         if (lease->state != LEASE_SENDING || !is_sent(conn, lease)) {
             break;
@@ -151,14 +156,20 @@ static bool pin_lease(struct upstream_conn *conn, struct lease *lease)
     return true;
 }
 
+/* Those that got stuck before were seen to then; they stand in front. There may be thousands. */
 static bool on_pin(struct channel *channel)
 {
     struct upstream_conn *conn = conn_of(channel);
+    struct list *n = &conn->leases;
     bool pinned = true;
-    for (struct list *n = conn->leases.next; n != &conn->leases; n = n->next) {
-        struct lease *lease = container_of(n, struct lease, node);
+    while (n->prev != &conn->leases && !lease_at(n->prev)->stuck) {
+        n = n->prev;
+    }
+    for (; n != &conn->leases; n = n->next) {
+        struct lease *lease = lease_at(n);
         if (lease->state == LEASE_SENDING && !is_sent(conn, lease)) {
             pinned = pin_lease(conn, lease) && pinned;
+            lease->stuck = true;
             lease_post(lease, conn->worker, LEASE_NEWS_STUCK);
         }
     }
@@ -449,15 +460,17 @@ static void start(struct upstream_conn *conn)
     say_ready(conn, first_lease(conn));
 }
 
-/* Those that gathered while it was being connected, or the one that came last. */
+/* Those that gathered while it was being connected, or the one that came last: they stand behind those that
+ * are being sent. */
 static void start_shared(struct upstream_conn *conn)
 {
+    struct list *n = &conn->leases;
     channel_read_start(&conn->channel);
-    for (struct list *n = conn->leases.next; n != &conn->leases; n = n->next) {
-        struct lease *lease = container_of(n, struct lease, node);
-        if (lease->state == LEASE_CONNECTING) {
-            say_ready(conn, lease);
-        }
+    while (n->prev != &conn->leases && lease_at(n->prev)->state == LEASE_CONNECTING) {
+        n = n->prev;
+    }
+    for (; n != &conn->leases; n = n->next) {
+        say_ready(conn, lease_at(n));
     }
 }
 
@@ -473,7 +486,7 @@ static void fail_leases(struct upstream_conn *conn, enum lease_fault fault)
     struct list *node;
     conn->failure.fault = (uint8_t)fault;
     while ((node = list_first(&conn->leases))) {
-        fail_lease(conn, container_of(node, struct lease, node), conn->failure);
+        fail_lease(conn, lease_at(node), conn->failure);
     }
 }
 
@@ -555,7 +568,7 @@ void upstream_conn_check(const struct upstream_conn *conn)
     assert(conn->magic == UPSTREAM_MAGIC);
     channel_check(&conn->channel);
     for (struct list *n = conn->leases.next; n != &conn->leases; n = n->next) {
-        const struct lease *lease = container_of(n, struct lease, node);
+        const struct lease *lease = lease_at(n);
         lease_check(lease);
         assert(lease->conn == conn && lease->tenant->pool == conn->pool);
         leases++;

@@ -495,6 +495,62 @@ static void test_a_stuck_oneway_ends_the_connection(void **state)
     rig_free(rig);
 }
 
+/* There was no memory to keep the first one by itself: the queue has its bytes, and others behind it are kept
+ * as ever. */
+static void test_no_memory_for_a_stuck_oneway(void **state)
+{
+    struct rig *rig = rig_new(1);
+    (void)state;
+    rig_begin(rig, "{}");
+    struct memory_peer *caller = rig_caller(rig, 0);
+    rig_oneway(caller, "O");
+    rig_rest(rig);
+    struct memory_peer *callee = rig_callee(rig, 0);
+    rig_expect_call(callee, "O");
+    callee->window = 5;
+    rig_oneway(caller, "O");
+    scarce_begin(0, false);
+    rig_rest(rig);
+    assert_int_equal(scarce_end(), 1);
+    rig_oneway(caller, "P");
+    rig_rest(rig);
+    callee->window = SIZE_MAX;
+    rig_rest(rig);
+    rig_expect_call(callee, "O");
+    rig_expect_call(callee, "P");
+    assert_int_equal(rig_reason(rig, REASON_OK), 3);
+    rig_free(rig);
+}
+
+/* Each is kept once, in the turn in which it gets stuck, and all go out in order. */
+static void test_oneways_that_get_stuck_one_by_one(void **state)
+{
+    struct rig *rig = rig_new(1);
+    (void)state;
+    rig_begin(rig, "{\"send_timeout_ms\": 1000}");
+    struct memory_peer *caller = rig_caller(rig, 0);
+    rig_oneway(caller, "O");
+    rig_rest(rig);
+    struct memory_peer *callee = rig_callee(rig, 0);
+    int32_t seqid = rig_expect_call(callee, "O");
+    callee->window = 5;
+    for (int i = 1; i <= MANY; i++) {
+        struct rig_request request = {.type = WIRE_ONEWAY, .method = "O", .payload = (size_t)i};
+        rig_send(caller, &request);
+        if (i % 3 == 0) {
+            virtual_loop_turn(&rig->loop[0]);
+        }
+    }
+    rig_rest(rig);
+    callee->window = SIZE_MAX;
+    rig_rest(rig);
+    for (int i = 1; i <= MANY; i++) {
+        assert_int_equal(rig_expect_call(callee, "O"), seqid + i);
+    }
+    assert_int_equal(rig_reason(rig, REASON_OK), MANY + 1);
+    rig_free(rig);
+}
+
 /* A connection that dies under many leases is a loop: each call gets its own outcome. */
 static void test_a_connection_with_many_oneways_dies(void **state)
 {
@@ -587,6 +643,8 @@ int main(void)
         cmocka_unit_test(test_oneways_gather),
         cmocka_unit_test(test_a_shared_one_ends),
         cmocka_unit_test(test_a_stuck_oneway_ends_the_connection),
+        cmocka_unit_test(test_no_memory_for_a_stuck_oneway),
+        cmocka_unit_test(test_oneways_that_get_stuck_one_by_one),
         cmocka_unit_test(test_a_connection_with_many_oneways_dies),
         cmocka_unit_test(test_no_memory_for_a_connection),
         cmocka_unit_test(test_every_legal_step_was_taken),
