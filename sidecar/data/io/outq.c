@@ -255,13 +255,24 @@ int outq_own_rest(struct outq *q)
     return err;
 }
 
-void outq_rebase(struct outq *q, const void *from, size_t len, const void *to)
+struct outq_cursor outq_find(const struct outq *q, uint64_t position)
 {
-    for (uint32_t i = 0; i < q->n; i++) {
-        struct outq_segment *segment = at(q, i);
-        size_t off = (size_t)((uintptr_t)segment->ptr - (uintptr_t)from);
-        if (!segment->block && off < len) {
-            segment->ptr = (const uint8_t *)to + off;
+    struct outq_cursor cursor = {.segment = q->n, .position = outq_pushed_total(q)};
+    while (cursor.segment > 0 && cursor.position > position) {
+        cursor.position -= at_const(q, --cursor.segment)->len;
+    }
+    return cursor;
+}
+
+void outq_rebase(struct outq *q, struct outq_cursor *cursor, uint64_t end,
+                 const struct outq_move *move)
+{
+    while (cursor->segment < q->n && cursor->position < end) {
+        struct outq_segment *segment = at(q, cursor->segment++);
+        size_t off = (size_t)((uintptr_t)segment->ptr - (uintptr_t)move->from);
+        cursor->position += segment->len;
+        if (!segment->block && off < move->len) {
+            segment->ptr = (const uint8_t *)move->to + off;
         }
     }
 }

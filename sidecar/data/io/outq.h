@@ -87,9 +87,23 @@ static inline void outq_seal(struct outq *q)
     q->sealed = true;
 }
 
-/* What is queued of [from, from + len) is sent from the same place at `to` instead: the owner has
- * copied the bytes there, and keeps them until they are sent. No segment reaches beyond the range. */
-void outq_rebase(struct outq *q, const void *from, size_t len, const void *to);
+/* A place among the segments, good until something is consumed, dropped or made owned. */
+struct outq_cursor {
+    uint32_t segment; /* from the first that is queued */
+    uint64_t position;
+};
+/* Where what was pushed at that position, or behind it, begins: looks from the end. */
+struct outq_cursor outq_find(const struct outq *q, uint64_t position);
+
+/* Bytes that their owner has copied, and keeps until they are sent. */
+struct outq_move {
+    const void *from, *to;
+    size_t len;
+};
+/* What is queued of move->from, from the cursor up to position `end`, is sent from the same place at move->to
+ * instead. No segment reaches beyond the range, or beyond `end`, to which the cursor moves. */
+void outq_rebase(struct outq *q, struct outq_cursor *cursor, uint64_t end,
+                 const struct outq_move *move);
 
 /* Takes back what was pushed from position on and was not sent. Returns the number of bytes. */
 size_t outq_drop_unsent_from(struct outq *q, uint64_t position);

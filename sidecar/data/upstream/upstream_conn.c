@@ -141,7 +141,7 @@ static void on_progress(struct channel *channel)
 
 /* Makes the request's bytes the call's own and lets the queue send them from there, so that they are copied
  * once and can be sent again. False without memory: the queue copies what is left. */
-static bool pin_lease(struct upstream_conn *conn, struct lease *lease)
+static bool pin_lease(struct upstream_conn *conn, struct lease *lease, struct outq_cursor *cursor)
 {
     struct message *message = &lease->request->message;
     if (!message_own(message, &conn->worker->buffers)) {
@@ -149,26 +149,36 @@ static bool pin_lease(struct upstream_conn *conn, struct lease *lease)
         return false;
     }
     /* Once, and in this turn: the next one may lend the same place to another message. */
-    if (lease->lent) {
-        outq_rebase(&conn->channel.out, message->lent, message->len, message->body);
-        lease->lent = false;
-    }
+    const struct outq_move move = {
+        .from = message->lent, .to = message->body, .len = lease->lent ? message->len : 0};
+    outq_rebase(&conn->channel.out, cursor, lease->out_end, &move);
+    lease->lent = false;
     return true;
 }
 
-/* Those that got stuck before were seen to then; they stand in front. There may be thousands. */
-static bool on_pin(struct channel *channel)
+/* Those that got stuck before were seen to then; they stand in front, and there may be thousands. */
+static struct list *first_unstuck(struct upstream_conn *conn)
 {
-    struct upstream_conn *conn = conn_of(channel);
     struct list *n = &conn->leases;
-    bool pinned = true;
     while (n->prev != &conn->leases && !lease_at(n->prev)->stuck) {
         n = n->prev;
     }
+    return n;
+}
+
+static bool on_pin(struct channel *channel)
+{
+    struct upstream_conn *conn = conn_of(channel);
+    struct list *n = first_unstuck(conn);
+    bool pinned = true;
+    if (n == &conn->leases) {
+        return true;
+    }
+    struct outq_cursor cursor = outq_find(&channel->out, lease_at(n)->out_start);
     for (; n != &conn->leases; n = n->next) {
         struct lease *lease = lease_at(n);
         if (lease->state == LEASE_SENDING && !is_sent(conn, lease)) {
-            pinned = pin_lease(conn, lease) && pinned;
+            pinned = pin_lease(conn, lease, &cursor) && pinned;
             lease->stuck = true;
             lease_post(lease, conn->worker, LEASE_NEWS_STUCK);
         }

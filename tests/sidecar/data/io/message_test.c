@@ -99,7 +99,10 @@ static void test_two_queues_move_to_the_block(void **state)
     }
     assert_true(message_own(&message, &account.buffers));
     for (int i = 0; i < 2; i++) {
-        outq_rebase(&queues[i], message.lent, message.len, message.body);
+        const struct outq_move move = {
+            .from = message.lent, .to = message.body, .len = message.len};
+        struct outq_cursor cursor = outq_find(&queues[i], 0);
+        outq_rebase(&queues[i], &cursor, UINT64_MAX, &move);
     }
     memset(room, 'x', sizeof room);
     for (int i = 0; i < 2; i++) {

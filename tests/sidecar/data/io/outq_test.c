@@ -294,6 +294,47 @@ static void test_a_seal_ends_a_segment(void **state)
     outq_done(&q);
 }
 
+/* All that is queued. */
+static void rebase(struct outq *q, const void *from, size_t len, const void *to)
+{
+    const struct outq_move move = {.from = from, .to = to, .len = len};
+    struct outq_cursor cursor = outq_find(q, 0);
+    assert_int_equal(cursor.segment, 0);
+    assert_int_equal(cursor.position, outq_sent_total(q));
+    outq_rebase(q, &cursor, UINT64_MAX, &move);
+    assert_int_equal(cursor.position, outq_pushed_total(q));
+}
+
+/* Message after message, from where the first of them begins: others that point to the same place stay. */
+static void test_rebase_goes_from_message_to_message(void **state)
+{
+    char turn[] = "abcdef";
+    char moved[2][3] = {"AB", "CD"};
+    struct outq q;
+
+    (void)state;
+    outq_init(&q, &account.buffers);
+    assert_int_equal(outq_push_borrowed(&q, turn, 2), 0);
+    outq_seal(&q);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(outq_push_borrowed(&q, "-", 1), 0);
+        assert_int_equal(outq_push_borrowed(&q, turn + 2 * i, 2), 0);
+        outq_seal(&q);
+    }
+    outq_consumed(&q, 1);
+    struct outq_cursor cursor = outq_find(&q, 2);
+    assert_int_equal(cursor.position, 2);
+    for (size_t i = 0; i < 2; i++) {
+        const struct outq_move move = {.from = turn + 2 * i, .to = moved[i], .len = 2};
+        outq_rebase(&q, &cursor, 2 + 3 * (i + 1), &move);
+        assert_int_equal(cursor.position, 2 + 3 * (i + 1));
+    }
+    assert_content(&q, "b-AB-CD-ef");
+    cursor = outq_find(&q, outq_pushed_total(&q));
+    assert_int_equal(cursor.position, outq_pushed_total(&q));
+    outq_done(&q);
+}
+
 static void test_rebase_moves_one_range(void **state)
 {
     char turn[] = "..request.other..";
@@ -317,12 +358,12 @@ static void test_rebase_moves_one_range(void **state)
         outq_consumed(&q, sent);
         size_t n = filled(&q, iov, 8);
 
-        outq_rebase(&q, turn + 2, 7, moved);
+        rebase(&q, turn + 2, 7, moved);
         memset(turn + 2, '#', 7);
         assert_content(&q, &"..req<id>uest.other!"[sent]);
         assert_int_equal(filled(&q, iov, 8), n);
         assert_int_equal(account_charged(&account), 1); /* what was moved is its owner's */
-        outq_rebase(&q, turn, 0, moved);                /* no range at all */
+        rebase(&q, turn, 0, moved);                     /* no range at all */
         assert_content(&q, &"..req<id>uest.other!"[sent]);
         outq_done(&q);
         free(moved);
@@ -344,7 +385,7 @@ static void test_rebase_then_own_rest(void **state)
     outq_seal(&q);
     assert_int_equal(outq_push_borrowed(&q, turn + 4, 2), 0);
     outq_consumed(&q, 2);
-    outq_rebase(&q, turn + 1, 3, moved);
+    rebase(&q, turn + 1, 3, moved);
     assert_int_equal(outq_own_rest(&q), 0);
     memset(turn, '#', sizeof(turn));
     memset(moved, '#', sizeof(moved));
@@ -487,6 +528,7 @@ int main(void)
         cmocka_unit_test_teardown(test_a_push_that_fails_changes_nothing, check_nothing_left),
         cmocka_unit_test_teardown(test_a_seal_ends_a_segment, check_nothing_left),
         cmocka_unit_test_teardown(test_rebase_moves_one_range, check_nothing_left),
+        cmocka_unit_test_teardown(test_rebase_goes_from_message_to_message, check_nothing_left),
         cmocka_unit_test_teardown(test_rebase_then_own_rest, check_nothing_left),
         cmocka_unit_test_teardown(test_against_the_model, check_nothing_left),
     };
