@@ -1,0 +1,503 @@
+/*
+ * tests/sim/sim_callee.c: see sim_callee.h.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "tests/sim/sim_callee.h"
+
+#include "tests/sim/sim.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+struct conn {
+    struct list node;
+    struct sim_callee *callee;
+    struct sim_link *link;
+    struct sim_pipe in; /* taken, up to the last whole frame */
+    struct bytes out;   /* replies, written up to out_at */
+    size_t out_at;
+    uint64_t due_us;   /* out is written from then on */
+    uint64_t close_us; /* it is closed; UINT64_MAX: not by itself */
+    bool resets;       /* ... with a reset */
+    bool busy;         /* has a call whose reply is not out */
+    bool had_call, had_oneway;
+    bool answered_early; /* the frame that is coming in */
+};
+
+static bool one_in(struct sim_callee *callee, uint32_t n)
+{
+    return random_one_in(&callee->random, n);
+}
+
+static uint64_t later(struct sim_callee *callee, uint32_t most_ms)
+{
+    return callee->sim->clock_us + random_below(&callee->random, most_ms * 1000 + 1);
+}
+
+static struct sim_happened *happened(struct sim_callee *callee)
+{
+    return &callee->sim->oracle.happened;
+}
+
+/* ---- connections ----------------------------------------------------------------------------- */
+
+static void on_sent(void *owner, const uint8_t *bytes, size_t n)
+{
+    (void)owner;
+    (void)bytes;
+    (void)n;
+}
+
+static void on_read(void *owner, uint64_t total)
+{
+    (void)owner;
+    (void)total;
+}
+
+static void on_closed(void *owner)
+{
+    (void)owner; /* seen when what was sent has been taken */
+}
+
+static const struct sim_peer_ops peer_ops = {.sent = on_sent, .read = on_read, .closed = on_closed};
+
+/* Not one byte of a refused message: what came of one that never came whole is looked at, too. */
+static void check_rest(const struct conn *conn)
+{
+    const struct sim_oracle *oracle = &conn->callee->sim->oracle;
+    struct sim_message message;
+    uint32_t id = SIM_NO_ID;
+    if (conn->in.len > WIRE_FRAME_LEN_BYTES &&
+        sim_message_read(sim_pipe_bytes(&conn->in) + WIRE_FRAME_LEN_BYTES,
+                         (uint32_t)conn->in.len - WIRE_FRAME_LEN_BYTES, &message)) {
+        id = sim_message_id_begun(&message);
+    }
+    SIM_CHECK(id == SIM_NO_ID ||
+                  (id < oracle->calls_len && oracle->calls[id].kind <= SIM_CALL_FORGET),
+              "refused at a callee", "the beginning of call %u", id);
+}
+
+static void free_conn(struct conn *conn)
+{
+    check_rest(conn);
+    list_remove(&conn->node);
+    sim_pipe_done(&conn->in);
+    bytes_done(&conn->out);
+    sim_give(conn);
+}
+
+static void close_conn(struct conn *conn, bool reset)
+{
+    sim_link_close(conn->link, reset);
+    free_conn(conn);
+}
+
+static void refuse(struct sim_callee *callee, struct sim_link *link)
+{
+    static const int at_once[] = {-EMFILE, -EADDRNOTAVAIL, -ENETUNREACH, -EPERM, -ECONNREFUSED};
+    switch (random_below(&callee->random, 4)) {
+    case 0:
+        link->connect_us = 0;
+        link->connect_status = at_once[random_below(&callee->random, 5)];
+        happened(callee)->connect_failed = true;
+        sim_count(SIM_EVENT_CONNECT_AT_ONCE);
+        break;
+    case 1:
+        link->connect_us = UINT64_MAX;
+        sim_count(SIM_EVENT_CONNECT_HUNG);
+        break;
+    case 2:
+        link->is_self = true;
+        happened(callee)->connect_failed = true;
+        sim_count(SIM_EVENT_CONNECT_SELF);
+        break;
+    default:
+        link->connect_status = -ECONNREFUSED;
+        happened(callee)->connect_failed = true;
+        break;
+    }
+}
+
+static struct sim_callee *callee_at(struct sim *sim, const struct sockaddr *address)
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)address;
+    return &sim->callees[ntohs(v4->sin_port) - SIM_CALLEE_PORT];
+}
+
+struct sim_link *sim_callee_dial(struct sim_worker *home, const struct sockaddr *address)
+{
+    struct sim_callee *callee = callee_at(home->sim, address);
+    struct sim_link *link = sim_link_new(home, random_next(&callee->random));
+    struct conn *conn = sim_take(sizeof *conn);
+    conn->callee = callee;
+    conn->link = link;
+    conn->close_us = UINT64_MAX;
+    link->state = SIM_LINK_CONNECTING;
+    link->partial = home->sim->plan->knobs[SIM_KNOB_PARTIAL];
+    link->room = callee->kind == SIM_CALLEE_SLOW ? 200 : SIM_LINK_ROOM_BYTES;
+    link->peer = &peer_ops;
+    link->peer_owner = conn;
+    link->connect_us = later(callee, one_in(callee, 10) ? 10 : 1) + 1;
+    list_push_back(&callee->conns, &conn->node);
+    if (callee->kind == SIM_CALLEE_REFUSING && !one_in(callee, 3)) {
+        refuse(callee, link);
+    }
+    return link;
+}
+
+/* ---- replies --------------------------------------------------------------------------------- */
+
+static struct sim_reply reply_to(struct sim_callee *callee, const struct sim_call *call,
+                                 const struct sim_message *message)
+{
+    const struct sim *sim = callee->sim;
+    bool large = sim->plan->knobs[SIM_KNOB_LARGE_MESSAGES] && one_in(callee, 20);
+    bool bare = one_in(callee, 2);
+    return (struct sim_reply){
+        .id = sim_oracle_id(&sim->oracle, call),
+        .type = WIRE_REPLY,
+        .name = bare ? call->method : message->name,
+        .name_len = bare ? strlen(call->method) : message->name_len,
+        .seqid = message->seqid,
+        .filling = random_below(&callee->random, large ? SIM_FRAME_BYTES_MAX - 1000 : 200),
+    };
+}
+
+static void put_reply(struct conn *conn, struct sim_call *call, const struct sim_message *message)
+{
+    struct sim_callee *callee = conn->callee;
+    struct sim_reply reply = reply_to(callee, call, message);
+    if (one_in(callee, 12)) {
+        reply.type = WIRE_EXCEPTION;
+        sim_wire_exception(&conn->out, &reply);
+        call->deeds |= SIM_DEED_EXCEPTION;
+        sim_count(SIM_EVENT_CALLEE_EXCEPTION);
+        return;
+    }
+    bool fails = one_in(callee, 12);
+    reply.code = fails ? 503 : 0;
+    sim_wire_reply(&conn->out, &reply);
+    call->deeds |= fails ? SIM_DEED_FAILED : SIM_DEED_REPLIED;
+    call->reply_filling = reply.filling;
+    sim_count(fails ? SIM_EVENT_CALLEE_FAILURE : SIM_EVENT_CALLEE_REPLIED);
+}
+
+/* What is no reply to the call, in one of the ways there are. */
+static void lie(struct conn *conn, struct sim_call *call, const struct sim_message *message)
+{
+    struct sim_callee *callee = conn->callee;
+    struct sim_reply reply = reply_to(callee, call, message);
+    size_t from = conn->out.len;
+    uint32_t way = random_below(&callee->random, 7);
+    reply.filling %= 100; /* else two of them are above the limit */
+    happened(callee)->callee_lied = true;
+    conn->busy = false; /* a good reply may be among them */
+    sim_count(SIM_EVENT_CALLEE_LIED);
+    if (way == 0) {
+        reply.seqid += one_in(callee, 2) ? 1 : -1;
+    } else if (way == 1) {
+        reply.name = "Nobody";
+        reply.name_len = 6;
+    } else if (way == 2) {
+        reply.type = one_in(callee, 2) ? WIRE_CALL : (enum wire_message_type)7;
+    } else if (way == 3) { /* the right one, and once more */
+        put_reply(conn, call, message);
+        from = conn->out.len;
+    }
+    sim_wire_reply(&conn->out, &reply);
+    if (way >= 4) {
+        sim_wire_damage(&conn->out, from, (enum sim_damage)(way - 4));
+    }
+}
+
+static void put_huge(struct conn *conn, const struct sim_call *call,
+                     const struct sim_message *message)
+{
+    struct sim_reply reply = reply_to(conn->callee, call, message);
+    reply.filling = SIM_FRAME_BYTES_MAX;
+    sim_wire_reply(&conn->out, &reply);
+    happened(conn->callee)->callee_huge = true;
+    sim_count(SIM_EVENT_CALLEE_HUGE);
+}
+
+/* Ends the connection before all of the reply, or a part of it, is out. */
+static void put_cut(struct conn *conn, struct sim_call *call, const struct sim_message *message)
+{
+    struct sim_callee *callee = conn->callee;
+    put_reply(conn, call, message);
+    conn->out.len = random_below(&callee->random, (uint32_t)conn->out.len);
+    conn->close_us = conn->due_us;
+    conn->resets = one_in(callee, 3);
+    happened(callee)->callee_closed = true;
+    sim_count(SIM_EVENT_CALLEE_CUT);
+}
+
+static void plan_close(struct conn *conn, uint32_t most_ms, bool resets)
+{
+    conn->close_us = later(conn->callee, most_ms);
+    conn->resets = resets;
+    happened(conn->callee)->callee_closed = true;
+}
+
+/* What a callee of its kind makes of a call. */
+static void answer(struct conn *conn, struct sim_call *call, const struct sim_message *message)
+{
+    struct sim_callee *callee = conn->callee;
+    conn->due_us = callee->sim->clock_us;
+    switch (callee->kind) {
+    case SIM_CALLEE_SLOW:
+        conn->due_us = later(callee, 8);
+        break;
+    case SIM_CALLEE_LATE:
+        conn->due_us = later(callee, 120);
+        sim_count(SIM_EVENT_CALLEE_LATE);
+        break;
+    case SIM_CALLEE_SILENT:
+        if (one_in(callee, 4)) {
+            conn->due_us = UINT64_MAX;
+            sim_count(SIM_EVENT_CALLEE_SILENT);
+            return;
+        }
+        break;
+    case SIM_CALLEE_CUTTING:
+        if (one_in(callee, 5)) {
+            put_cut(conn, call, message);
+            return;
+        }
+        break;
+    case SIM_CALLEE_LYING:
+        if (one_in(callee, 20)) {
+            put_huge(conn, call, message);
+            return;
+        }
+        if (one_in(callee, 4)) {
+            lie(conn, call, message);
+            return;
+        }
+        break;
+    default:
+        break;
+    }
+    put_reply(conn, call, message);
+}
+
+/* Behind a reply, or while nothing is asked. */
+static void think_of_closing(struct conn *conn)
+{
+    struct sim_callee *callee = conn->callee;
+    if (callee->kind == SIM_CALLEE_CUTTING && one_in(callee, 4)) {
+        plan_close(conn, one_in(callee, 2) ? 0 : 10, false);
+    } else if (callee->kind == SIM_CALLEE_RESETTING && one_in(callee, 4)) {
+        plan_close(conn, one_in(callee, 2) ? 0 : 10, true);
+    }
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+static void take_oneway(struct conn *conn)
+{
+    struct sim_callee *callee = conn->callee;
+    conn->had_oneway = true;
+    sim_count(SIM_EVENT_CALLEE_GOT_ONEWAY);
+    if (callee->kind == SIM_CALLEE_LYING && one_in(callee, 3)) {
+        bytes_put_text(&conn->out, "an answer that nobody wants");
+        conn->due_us = callee->sim->clock_us;
+    }
+}
+
+static void take_call(struct conn *conn, struct sim_call *call, const struct sim_message *message)
+{
+    SIM_CHECK(!conn->busy, "pool", "callee %u: a call before the reply to another one",
+              conn->callee->number);
+    conn->had_call = true;
+    sim_count(SIM_EVENT_CALLEE_GOT_CALL);
+    if (conn->answered_early) {
+        conn->answered_early = false;
+        return;
+    }
+    conn->busy = true;
+    answer(conn, call, message);
+    think_of_closing(conn);
+}
+
+static void take_request(struct conn *conn, const uint8_t *body, uint32_t len)
+{
+    struct sim_callee *callee = conn->callee;
+    struct sim_message message;
+    SIM_CHECK(sim_message_read(body, len, &message), "request", "callee %u got no message",
+              callee->number);
+    struct sim_call *call = sim_oracle_request(&callee->sim->oracle, callee->number, &message);
+    if (call->kind == SIM_CALL_CALL) {
+        take_call(conn, call, &message);
+    } else {
+        take_oneway(conn);
+    }
+    SIM_CHECK(!conn->had_call || !conn->had_oneway, "pool",
+              "callee %u: calls and ONEWAY messages on one connection", callee->number);
+}
+
+static void take_requests(struct conn *conn)
+{
+    const uint8_t *body;
+    uint32_t len;
+    while ((body = sim_pipe_frame(&conn->in, &len))) {
+        take_request(conn, body, len);
+        sim_pipe_skip(&conn->in, WIRE_FRAME_LEN_BYTES + len);
+    }
+}
+
+/* Answers a call whose end has not come. Where the kernel has it by then, that is a good reply. */
+static void answer_early(struct conn *conn)
+{
+    struct sim_callee *callee = conn->callee;
+    const uint8_t *p = sim_pipe_bytes(&conn->in);
+    struct sim_message message;
+    bool can = callee->kind == SIM_CALLEE_LYING && conn->in.len > 100 && !conn->answered_early &&
+               !conn->busy && one_in(callee, 2);
+    if (!can ||
+        !sim_message_read(p + WIRE_FRAME_LEN_BYTES, (uint32_t)conn->in.len - WIRE_FRAME_LEN_BYTES,
+                          &message) ||
+        message.type != WIRE_CALL) {
+        return;
+    }
+    uint32_t id = sim_message_id_begun(&message);
+    if (id < callee->sim->oracle.calls_len) {
+        conn->answered_early = true;
+        happened(callee)->callee_lied = true;
+        conn->due_us = callee->sim->clock_us;
+        put_reply(conn, &callee->sim->oracle.calls[id], &message);
+        sim_count(SIM_EVENT_CALLEE_EARLY);
+    }
+}
+
+/* ---- acting ---------------------------------------------------------------------------------- */
+
+static bool is_closing(const struct conn *conn)
+{
+    bool out = conn->out_at == conn->out.len;
+    return conn->close_us <= conn->callee->sim->clock_us && (out || conn->resets);
+}
+
+static bool has_to_write(const struct conn *conn)
+{
+    return conn->out_at < conn->out.len && conn->due_us <= conn->callee->sim->clock_us &&
+           sim_link_has_room(conn->link) && conn->link->state == SIM_LINK_OPEN;
+}
+
+static bool can_act(const struct conn *conn)
+{
+    return sim_link_is_over(conn->link) || sim_link_has_bytes(conn->link) || has_to_write(conn) ||
+           is_closing(conn);
+}
+
+static void write_some(struct conn *conn)
+{
+    struct sim_callee *callee = conn->callee;
+    size_t most = conn->out.len - conn->out_at;
+    if (most > 1 && conn->link->partial && one_in(callee, 2)) {
+        most = 1 + random_below(&callee->random, (uint32_t)most);
+    }
+    conn->out_at += sim_link_write(conn->link, conn->out.p + conn->out_at, most);
+    if (conn->out_at == conn->out.len) {
+        conn->out.len = conn->out_at = 0;
+        conn->busy = false;
+    }
+}
+
+static void take_some(struct conn *conn)
+{
+    struct sim_callee *callee = conn->callee;
+    size_t most = callee->kind == SIM_CALLEE_SLOW ? 1 + random_below(&callee->random, 100)
+                                                  : SIM_LINK_ROOM_BYTES;
+    (void)sim_link_take(conn->link, &conn->in, most);
+    take_requests(conn);
+    if (conn->in.len > 0) {
+        answer_early(conn);
+    }
+}
+
+/* tside has let go: what it had sent before is still a request. */
+static void take_last(struct conn *conn)
+{
+    if (!conn->link->broken && !conn->link->reset_by_tside) {
+        (void)sim_link_take(conn->link, &conn->in, SIZE_MAX);
+        take_requests(conn);
+    }
+    close_conn(conn, false);
+}
+
+static void act_on(struct conn *conn)
+{
+    if (sim_link_is_over(conn->link)) {
+        take_last(conn);
+    } else if (is_closing(conn)) {
+        sim_count(conn->resets ? SIM_EVENT_CALLEE_RESET : SIM_EVENT_CALLEE_CLOSED);
+        close_conn(conn, conn->resets);
+    } else if (has_to_write(conn) && (!sim_link_has_bytes(conn->link) || one_in(conn->callee, 2))) {
+        write_some(conn);
+    } else {
+        take_some(conn);
+    }
+}
+
+bool sim_callee_can_act(const struct sim_callee *callee)
+{
+    for (struct list *n = callee->conns.next; n != &callee->conns; n = n->next) {
+        if (can_act(container_of(n, struct conn, node))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void sim_callee_act(struct sim_callee *callee)
+{
+    struct conn *pick = NULL;
+    uint32_t n = 0;
+    for (struct list *node = callee->conns.next; node != &callee->conns; node = node->next) {
+        struct conn *conn = container_of(node, struct conn, node);
+        if (can_act(conn) && one_in(callee, ++n)) {
+            pick = conn;
+        }
+    }
+    if (pick) {
+        act_on(pick);
+    }
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+uint64_t sim_callee_next_us(const struct sim_callee *callee)
+{
+    uint64_t next = UINT64_MAX;
+    for (struct list *n = callee->conns.next; n != &callee->conns; n = n->next) {
+        const struct conn *conn = container_of(n, struct conn, node);
+        uint64_t due = conn->out_at < conn->out.len ? conn->due_us : UINT64_MAX;
+        next = earlier(next, earlier(due, conn->close_us));
+    }
+    return next > callee->sim->clock_us ? next : UINT64_MAX;
+}
+
+/* ---- birth and death ------------------------------------------------------------------------- */
+
+void sim_callee_open(struct sim_callee *callee, struct sim *sim, uint32_t number)
+{
+    const struct sim_plan_peer *plan = &sim->plan->callees[number];
+    callee->sim = sim;
+    callee->number = number;
+    callee->kind = plan->off ? SIM_CALLEE_QUICK : (enum sim_callee_kind)plan->kind;
+    callee->random.state = plan->seed;
+    list_init(&callee->conns);
+}
+
+void sim_callee_done(struct sim_callee *callee)
+{
+    struct list *node;
+    while ((node = list_first(&callee->conns))) {
+        close_conn(container_of(node, struct conn, node), false);
+    }
+}

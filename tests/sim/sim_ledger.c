@@ -1,0 +1,149 @@
+/*
+ * tests/sim/sim_ledger.c: see sim_ledger.h.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "tests/sim/sim_ledger.h"
+
+#include "sidecar/data/session/session.h"
+#include "sidecar/data/upstream/pool.h"
+#include "sidecar/data/upstream/upstream_conn.h"
+#include "tests/sim/sim.h"
+
+struct sums {
+    uint64_t sessions, calls, buffered;
+};
+
+static void add_sessions(const struct worker *worker, struct sums *sums)
+{
+    const struct list *sessions = &worker->sessions;
+    uint64_t most = worker->env->bootstrap->limits.pipelined_calls;
+    for (struct list *n = sessions->next; n != sessions; n = n->next) {
+        const struct session *session = container_of(n, struct session, all);
+        SIM_CHECK(session->caller.calls_len <= most, "limits", "%u calls pipelined",
+                  session->caller.calls_len);
+        sums->sessions++;
+    }
+}
+
+static void add_calls(const struct worker *worker, struct sums *sums)
+{
+    const struct list *live = &worker->live;
+    for (struct list *n = live->next; n != live; n = n->next) {
+        sums->calls += container_of(n, struct call, live)->has_permit;
+    }
+}
+
+static void check_permits(const char *what, const struct permits *permits, uint64_t held,
+                          uint64_t limit)
+{
+    uint64_t taken = permit_taken(permits);
+    SIM_CHECK(taken == held, "permits", "%s: %llu taken, %llu held", what,
+              (unsigned long long)taken, (unsigned long long)held);
+    SIM_CHECK(taken <= limit, "limits", "%s: %llu of %llu", what, (unsigned long long)taken,
+              (unsigned long long)limit);
+}
+
+/* What one endpoint's objects hold, over all workers. */
+struct endpoint_sums {
+    uint64_t conns, idle, waiting, waiting_workers, inflight, answered;
+};
+
+static void add_pool(const struct pool *pool, struct endpoint_sums *sums)
+{
+    const struct worker *worker = pool->worker;
+    sums->conns += pool->conns;
+    for (struct list *n = pool->waiters.next; n != &pool->waiters; n = n->next) {
+        sums->waiting++;
+    }
+    if (!list_empty(&pool->waiters)) {
+        sums->waiting_workers |= UINT64_C(1) << worker->index;
+    }
+    for (struct list *n = worker->upstreams.next; n != &worker->upstreams; n = n->next) {
+        const struct upstream_conn *conn = container_of(n, struct upstream_conn, all);
+        sums->idle += conn->pool == pool && conn->counted_idle;
+        sums->answered += conn->pool == pool && conn->answered;
+    }
+}
+
+static void add_attempts(const struct worker *worker, const struct endpoint_state *state,
+                         struct endpoint_sums *sums)
+{
+    for (struct list *n = worker->live.next; n != &worker->live; n = n->next) {
+        const struct call *call = container_of(n, struct call, live);
+        for (struct list *a = call->attempts.next; a != &call->attempts; a = a->next) {
+            sums->inflight += container_of(a, struct attempt, in_call)->endpoint == state;
+        }
+    }
+}
+
+/* One that waits alone at its endpoint's pool for a permit that is free has been told so. (With
+ * several tuples there a share may be kept for the others.) */
+static void check_waiter(const struct sim_worker *home, const struct pool *pool)
+{
+    struct list *node = list_first(&pool->waiters);
+    if (!node || pool->tenants_len > 1) {
+        return;
+    }
+    const struct lease *lease = container_of(node, struct lease, node);
+    uint32_t limit = lease->request->route->config.pool.max_connections;
+    bool told = home->woken && (atomic_load(&home->worker->mail) & WORKER_MAIL_PERMITS);
+    SIM_CHECK(told || permit_taken(&pool->endpoint->connections) >= limit, "lost wake-up",
+              "worker %u waits at %s with %llu of %u connections", home->worker->index,
+              pool->endpoint->address,
+              (unsigned long long)permit_taken(&pool->endpoint->connections), limit);
+}
+
+static void check_endpoint(const struct sim *sim, const struct endpoint_state *state)
+{
+    struct endpoint_sums sums = {0};
+    for (uint32_t i = 0; i < sim->plan->workers; i++) {
+        if (state->pool_of_worker[i]) {
+            add_pool(state->pool_of_worker[i], &sums);
+            check_waiter(&sim->workers[i], state->pool_of_worker[i]);
+        }
+        add_attempts(sim->workers[i].worker, state, &sums);
+    }
+    check_permits("connections", &state->connections, sums.conns, sim->world.max_connections);
+    check_permits("idle", &state->idle, sums.idle, sim->world.max_idle);
+    check_permits("waiting", &state->waiting, sums.waiting, sim->world.max_waiting);
+    SIM_CHECK(atomic_load(&state->waiting_workers) == sums.waiting_workers, "permits",
+              "the bits of waiting workers");
+    SIM_CHECK(atomic_load(&state->answered) == sums.answered, "permits", "answered connections");
+    SIM_CHECK(atomic_load(&state->inflight) == sums.inflight, "permits", "%u in flight, %llu held",
+              atomic_load(&state->inflight), (unsigned long long)sums.inflight);
+}
+
+void sim_ledger_check(const struct sim *sim)
+{
+    const struct worker_env *env = &sim->env;
+    struct sums sums = {0};
+    for (uint32_t i = 0; i < sim->plan->workers; i++) {
+        const struct worker *worker = sim->workers[i].worker;
+        add_sessions(worker, &sums);
+        add_calls(worker, &sums);
+        sums.buffered += counter_get(&worker->counters, METRIC_BUFFERED_BYTES);
+    }
+    check_permits("callers' connections", &env->connections, sums.sessions,
+                  env->bootstrap->limits.connections);
+    check_permits("calls", &env->calls, sums.calls, env->bootstrap->limits.calls);
+    check_permits("buffered bytes", &env->buffered, sums.buffered, UINT64_MAX);
+    for (uint32_t i = 0; i < sim->world.states_len; i++) {
+        check_endpoint(sim, sim->world.states[i]);
+    }
+}
+
+void sim_ledger_check_end(const struct sim *sim)
+{
+    check_permits("callers' connections at the end", &sim->env.connections, 0, 0);
+    check_permits("calls at the end", &sim->env.calls, 0, 0);
+    check_permits("buffered bytes at the end", &sim->env.buffered, 0, 0);
+    for (uint32_t i = 0; i < sim->plan->workers; i++) {
+        const struct worker *worker = sim->workers[i].worker;
+        SIM_CHECK(worker->calls.taken == 0 && worker->attempts.taken == 0, "leak",
+                  "worker %u: %llu calls, %llu attempts", i,
+                  (unsigned long long)worker->calls.taken,
+                  (unsigned long long)worker->attempts.taken);
+        SIM_CHECK(worker->incomplete_bytes == 0 && list_empty(&worker->incomplete), "leak",
+                  "worker %u: frames begun", i);
+    }
+}

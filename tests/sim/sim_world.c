@@ -1,0 +1,297 @@
+/*
+ * tests/sim/sim_world.c: see sim_world.h.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "tests/sim/sim_world.h"
+
+#include "tests/sim/sim.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define BUILD_BUDGET_US 1000000
+
+const char *sim_service_name(uint32_t service)
+{
+    static const char *const names[SIM_SERVICES] = {"svc.0", "svc.1"};
+    return names[service];
+}
+
+/* ---- endpoint states ------------------------------------------------------------------------- */
+
+static void *on_attach(void *owner, const char *key, const struct disc_endpoint *endpoint)
+{
+    struct sim_world *world = owner;
+    struct endpoint_state *state = endpoint_state_new(endpoint->address, endpoint->host,
+                                                      endpoint->port, world->sim->plan->workers);
+    (void)key;
+    SIM_CHECK(world->states_len < SIM_ENDPOINTS_MAX, "simulator", "too many endpoints");
+    endpoint_state_ref(state);
+    world->states[world->states_len++] = state;
+    return state;
+}
+
+static void on_detach(void *owner, void *state)
+{
+    (void)owner;
+    atomic_store(&((struct endpoint_state *)state)->gone, true);
+    (void)endpoint_state_unref(state); /* NULL always */
+}
+
+static void on_rejected(void *owner, const struct disc_rejection *rejection)
+{
+    (void)owner;
+    sim_fail("simulator", "the rule %s was refused: %s", rejection->key, rejection->reason);
+}
+
+static void on_publish(void *owner, struct disc_snapshot *snapshot)
+{
+    struct sim_world *world = owner;
+    snapshots_add(&world->snapshots, snapshot);
+    if (world->offered) {
+        sim_world_offer(world);
+    }
+}
+
+void sim_world_offer(struct sim_world *world)
+{
+    const struct disc_snapshot *newest = snapshots_newest(&world->snapshots);
+    world->offered = true;
+    for (uint32_t i = 0; i < world->sim->plan->workers; i++) {
+        worker_offer_snapshot(world->sim->workers[i].worker, newest);
+    }
+}
+
+void sim_world_reclaim(struct sim_world *world)
+{
+    uint64_t seen = UINT64_MAX;
+    for (uint32_t i = 0; i < world->sim->plan->workers; i++) {
+        uint64_t one = atomic_load(&world->sim->workers[i].worker->seen_generation);
+        seen = one < seen ? one : seen;
+    }
+    snapshots_reclaim(&world->snapshots, seen);
+    disc_store_reap(world->store);
+}
+
+/* ---- keys ------------------------------------------------------------------------------------ */
+
+static void put(struct sim_world *world, enum disc_space space, const char *key, const char *format,
+                ...) __attribute__((format(printf, 4, 5)));
+
+static void put(struct sim_world *world, enum disc_space space, const char *key, const char *format,
+                ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    disc_store_put(world->store, DISC_LAYER_ETCD, space, key, strlen(key), text, (size_t)len,
+                   ++world->revision, 0, SIM_UNIX_US / 1000);
+}
+
+static void drop(struct sim_world *world, enum disc_space space, const char *key)
+{
+    world->revision++;
+    disc_store_delete(world->store, DISC_LAYER_ETCD, space, key, strlen(key));
+}
+
+static uint32_t one_of(struct sim_world *world, const uint32_t *values, uint32_t n)
+{
+    return values[random_below(&world->random, n)];
+}
+
+static void note_max(uint32_t *max, uint32_t value)
+{
+    *max = value > *max ? value : *max;
+}
+
+static void put_config(struct sim_world *world, uint32_t service)
+{
+    static const uint32_t timeouts[] = {SIM_TIMEOUT_MIN_MS, 50, 100, 400};
+    static const uint32_t connections[] = {1, 2, 4, 8, 32};
+    static const uint32_t idles[] = {0, 1, 4, 32};
+    static const uint32_t waits[] = {0, 10, 40, 100};
+    static const uint32_t waitings[] = {0, 8, 64, 256};
+    static const uint32_t idle_ms[] = {5, 50, 2000};
+    static const uint32_t receives[] = {0, 0, SIM_TIMEOUT_MIN_MS, 60};
+    char key[64];
+    uint32_t timeout = one_of(world, timeouts, 4);
+    uint32_t max_connections = one_of(world, connections, 5);
+    uint32_t max_idle = one_of(world, idles, 4);
+    uint32_t max_waiting = one_of(world, waitings, 4);
+    snprintf(key, sizeof key, "*/*/%s/*/*/config", sim_service_name(service));
+    put(world, DISC_SPACE_RULES, key,
+        "{\"timeout_ms\": %u, \"connect_timeout_ms\": %u, \"send_timeout_ms\": %u,"
+        " \"receive_timeout_ms\": %u, \"lb\": \"%s\", \"pool\": {\"max_connections\": %u,"
+        " \"max_idle\": %u, \"wait_ms\": %u, \"max_waiting\": %u, \"idle_ms\": %u}}",
+        timeout, 1 + random_below(&world->random, 30), 5 + random_below(&world->random, 60),
+        one_of(world, receives, 4), random_one_in(&world->random, 2) ? "p2c" : "round_robin",
+        max_connections, max_idle, one_of(world, waits, 4), max_waiting, one_of(world, idle_ms, 3));
+    note_max(&world->timeout_max_ms, timeout);
+    note_max(&world->max_connections, max_connections);
+    note_max(&world->max_idle, max_idle);
+    note_max(&world->max_waiting, max_waiting);
+}
+
+/* Callees 0, 2, 4 serve the first service, the others the second; number 2 is a canary. */
+static void endpoint_key(uint32_t callee, char *key, size_t cap)
+{
+    snprintf(key, cap, "%s/%s/127.0.0.1:%u", sim_service_name(callee % SIM_SERVICES),
+             callee == 2 ? "canary" : "default", SIM_CALLEE_PORT + callee);
+}
+
+static void put_endpoint(struct sim_world *world, uint32_t callee, uint32_t weight)
+{
+    char key[96];
+    endpoint_key(callee, key, sizeof key);
+    put(world, DISC_SPACE_SERVICES, key, "{\"weight\": %u}", weight);
+}
+
+static void drop_endpoint(struct sim_world *world, uint32_t callee)
+{
+    char key[96];
+    endpoint_key(callee, key, sizeof key);
+    drop(world, DISC_SPACE_SERVICES, key);
+    world->lost_endpoints = true;
+}
+
+static void begin(struct sim_world *world)
+{
+    disc_store_begin(world->store, DISC_LAYER_ETCD, false);
+}
+
+static void commit(struct sim_world *world)
+{
+    disc_store_commit(world->store, DISC_LAYER_ETCD, world->revision, DISC_ORIGIN_ETCD,
+                      world->sim->clock_us / 1000);
+    while (!disc_store_build(world->store, BUILD_BUDGET_US)) {
+    }
+}
+
+/* Every success is logged: so each call leaves a record, which the oracle reads. */
+static void put_first(struct sim_world *world)
+{
+    begin(world);
+    put(world, DISC_SPACE_RULES, "*/*/*/*/*/config",
+        "{\"access_log\": 1, \"failures\": {\"exceptions\": true, \"base_resp\": [[500, 599]]}}");
+    put(world, DISC_SPACE_RULES, "*/*/*/*/Forget/config", "{\"oneway\": true}");
+    put(world, DISC_SPACE_RULES, "*/*/svc.0/*/*/traffic", "{\"default\": 2, \"canary\": 1}");
+    for (uint32_t i = 0; i < SIM_SERVICES; i++) {
+        put_config(world, i);
+    }
+    for (uint32_t i = 0; i < world->sim->plan->callees_len; i++) {
+        put_endpoint(world, i, 10);
+    }
+    world->lost_endpoints = world->sim->plan->callees_len < 3; /* no canary */
+    commit(world);
+}
+
+/* ---- changes --------------------------------------------------------------------------------- */
+
+static void change_endpoints(struct sim_world *world)
+{
+    uint32_t callee = random_below(&world->random, world->sim->plan->callees_len);
+    if (random_one_in(&world->random, 3)) {
+        drop_endpoint(world, callee);
+    } else {
+        uint32_t weight = random_below(&world->random, 3) * 10;
+        world->lost_endpoints = world->lost_endpoints || weight == 0;
+        put_endpoint(world, callee, weight);
+    }
+}
+
+static void change_access(struct sim_world *world)
+{
+    bool deny = random_one_in(&world->random, 2);
+    world->denied = world->denied || deny;
+    put(world, DISC_SPACE_RULES, "app.1/*/svc.0/*/*/config", "{\"access\": \"%s\"}",
+        deny ? "deny" : "allow");
+}
+
+static void change_degrade(struct sim_world *world)
+{
+    if (random_one_in(&world->random, 3)) {
+        drop(world, DISC_SPACE_RULES, "*/*/svc.1/*/Visit/degrade");
+        return;
+    }
+    world->degraded = true;
+    put(world, DISC_SPACE_RULES, "*/*/svc.1/*/Visit/degrade", "%u",
+        random_one_in(&world->random, 2) ? 100 : 30);
+}
+
+static void change_traffic(struct sim_world *world)
+{
+    put(world, DISC_SPACE_RULES, "*/*/svc.0/*/*/traffic", "{\"default\": %u, \"canary\": %u}",
+        1 + random_below(&world->random, 3), random_below(&world->random, 3));
+}
+
+void sim_world_change(struct sim_world *world)
+{
+    begin(world);
+    switch (random_below(&world->random, 6)) {
+    case 0:
+        change_endpoints(world);
+        break;
+    case 1:
+        change_access(world);
+        break;
+    case 2:
+        change_degrade(world);
+        break;
+    case 3:
+        change_traffic(world);
+        break;
+    default:
+        put_config(world, random_below(&world->random, SIM_SERVICES));
+        break;
+    }
+    commit(world);
+    sim_count(SIM_EVENT_RULES_CHANGED);
+}
+
+/* ---- birth and death ------------------------------------------------------------------------- */
+
+void sim_world_open(struct sim *sim, const struct codec_templates *templates, uint64_t seed)
+{
+    struct sim_world *world = &sim->world;
+    world->sim = sim;
+    world->random.state = seed;
+    world->revision = 100;
+    world->store = disc_store_new(&(struct disc_store_options){
+        .prefix = {"/tside/rules", "/tside/services"},
+        .templates = templates,
+        .endpoint_attach = on_attach,
+        .endpoint_detach = on_detach,
+        .rejected = on_rejected,
+        .publish = on_publish,
+        .owner = world,
+        .hash_seed = seed,
+    });
+    put_first(world);
+}
+
+/* Nobody holds what is gone: every count is back, and ours is the last reference. */
+static void check_state(const struct endpoint_state *state)
+{
+    const char *address = state->address;
+    SIM_CHECK(permit_taken(&state->connections) == 0, "permits", "%s: connections", address);
+    SIM_CHECK(permit_taken(&state->idle) == 0, "permits", "%s: idle", address);
+    SIM_CHECK(permit_taken(&state->waiting) == 0, "permits", "%s: waiting", address);
+    SIM_CHECK(atomic_load(&state->waiting_workers) == 0, "permits", "%s: waiting workers", address);
+    SIM_CHECK(atomic_load(&state->answered) == 0, "permits", "%s: answered", address);
+    SIM_CHECK(atomic_load(&state->inflight) == 0, "permits", "%s: inflight", address);
+    SIM_CHECK(atomic_load(&state->refs) == 1, "references", "%s: %u are left", address,
+              atomic_load(&state->refs));
+}
+
+void sim_world_close(struct sim_world *world)
+{
+    snapshots_free_all(&world->snapshots);
+    world->store = disc_store_free(world->store);
+    for (uint32_t i = 0; i < world->states_len; i++) {
+        check_state(world->states[i]);
+        (void)endpoint_state_unref(world->states[i]); /* NULL always */
+    }
+}
