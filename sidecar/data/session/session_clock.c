@@ -59,6 +59,22 @@ static void note_taken(struct session *session)
     }
 }
 
+static uint64_t put_off(uint64_t since_ms, uint64_t ms, uint64_t now_ms)
+{
+    return since_ms ? earlier(since_ms + ms, now_ms) : 0;
+}
+
+/* While the loop stood still (a timer fires that late) neither side could move: that is not the caller's time.
+ * One look at the socket does not show it either, where the caller stood still, too. */
+static void forgive_late(struct session *session, uint64_t late_ms)
+{
+    uint64_t now_ms = worker_now_ms(session->caller.worker);
+    if (late_ms >= WORKER_LATE_MS) {
+        session->unsent_since_ms = put_off(session->unsent_since_ms, late_ms, now_ms);
+        session->frame_begun_ms = put_off(session->frame_begun_ms, late_ms, now_ms);
+    }
+}
+
 void session_on_timer(struct timer_node *node)
 {
     struct session *session = container_of(node, struct session, timer);
@@ -66,6 +82,7 @@ void session_on_timer(struct timer_node *node)
     uint64_t now_ms = worker_now_ms(session->caller.worker);
     bool reads = session_may_parse(session);
     note_taken(session);
+    forgive_late(session, now_ms - node->expires_ms);
     if (session->unsent_since_ms &&
         now_ms >= session->unsent_since_ms + bootstrap->timeouts.write_stall_ms) {
         session_event(session, SESSION_EVENT_STALLED);
