@@ -8,6 +8,8 @@
 #ifndef TSIDE_LB_CANDIDATE_H
 #define TSIDE_LB_CANDIDATE_H
 
+#include "lb/random.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -39,5 +41,13 @@ static inline bool lb_is_excluded(const struct lb_exclude *exclude, uint32_t ind
     }
     return false;
 }
+
+/* What a policy may ask while it picks: about the call, and about the candidates as of now. */
+struct lb_pick {
+    const struct lb_exclude *exclude; /* NULL: none */
+    struct lb_random *random;
+    lb_load_fn load;   /* NULL where the policy asks for no load */
+    const void *owner; /* handed to load */
+};
 
 #endif

@@ -6,49 +6,6 @@
 
 #include <math.h>
 
-#define DRAWS_MAX 8 /* before the set is walked */
-
-/* By weight among those that remain, by walking the set: exact, and slow only where a set is large
- * and nearly all its weight is excluded. */
-static uint32_t walk(const struct lb_draw *draw, const struct lb_exclude *exclude, uint32_t except,
-                     struct lb_random *random)
-{
-    uint32_t n = lb_draw_count(draw);
-    uint64_t total = 0;
-
-    for (uint32_t i = 0; i < n; i++) {
-        if (i != except && !lb_is_excluded(exclude, i)) {
-            total += lb_draw_weight(draw, i);
-        }
-    }
-    if (total == 0) {
-        return LB_NONE;
-    }
-    uint64_t left = lb_random_scale(lb_random_next(random), total);
-    for (uint32_t i = 0;; i++) {
-        if (i != except && !lb_is_excluded(exclude, i)) {
-            uint32_t weight = lb_draw_weight(draw, i);
-            if (left < weight) {
-                return i;
-            }
-            left -= weight;
-        }
-    }
-}
-
-/* By weight among those that are neither excluded nor `except`. */
-static uint32_t draw_one(const struct lb_draw *draw, const struct lb_exclude *exclude,
-                         uint32_t except, struct lb_random *random)
-{
-    for (int i = 0; i < DRAWS_MAX; i++) {
-        uint32_t index = lb_draw_pick(draw, random);
-        if (index == LB_NONE || (index != except && !lb_is_excluded(exclude, index))) {
-            return index;
-        }
-    }
-    return walk(draw, exclude, except, random);
-}
-
 /* In flight beyond what chance alone explains: three standard deviations of a Poisson number. */
 static double excess(double inflight, double expected)
 {
@@ -64,22 +21,21 @@ static double score(const struct lb_draw *draw, uint32_t index, struct lb_load l
     return ewma * (1 + excess(load.inflight, (double)set->inflight * share));
 }
 
-uint32_t lb_p2c_pick(const struct lb_draw *draw, lb_load_fn load, const void *owner,
-                     const struct lb_set_load *set, const struct lb_exclude *exclude,
-                     struct lb_random *random)
+uint32_t lb_p2c_pick(const struct lb_draw *draw, const struct lb_set_load *set,
+                     const struct lb_pick *pick)
 {
-    uint32_t first = draw_one(draw, exclude, LB_NONE, random);
+    uint32_t first = lb_draw_pick_other(draw, LB_NONE, pick);
     if (first == LB_NONE || lb_draw_weight(draw, first) == lb_draw_total_weight(draw)) {
         return first;
     }
-    uint32_t second = draw_one(draw, exclude, first, random);
+    uint32_t second = lb_draw_pick_other(draw, first, pick);
     if (second == LB_NONE) {
         return first;
     }
 
-    double limit = score(draw, second, load(owner, second), set);
+    double limit = score(draw, second, pick->load(pick->owner, second), set);
     limit = fmax(fmax(limit, set->median_ewma_us), LB_FLOOR_US);
-    bool veto = score(draw, first, load(owner, first), set) > LB_VETO_FACTOR * limit;
+    bool veto = score(draw, first, pick->load(pick->owner, first), set) > LB_VETO_FACTOR * limit;
     return veto ? second : first;
 }
 

@@ -45,10 +45,9 @@ struct lb_set_load {
     double median_ewma_us; /* 0: nothing measured yet */
 };
 
-/* LB_NONE where nothing has weight or all that has is excluded. exclude may be NULL. */
-uint32_t lb_p2c_pick(const struct lb_draw *draw, lb_load_fn load, const void *owner,
-                     const struct lb_set_load *set, const struct lb_exclude *exclude,
-                     struct lb_random *random);
+/* LB_NONE where nothing has weight or all that has is excluded. */
+uint32_t lb_p2c_pick(const struct lb_draw *draw, const struct lb_set_load *set,
+                     const struct lb_pick *pick);
 
 /* The EWMA after one more sample; ewma_us: as the last one left it, not faded, 0 means none yet.
  * elapsed_ms since the last sample. */

@@ -9,13 +9,12 @@
  */
 #include "lb/weighted_draw.h"
 
-#include "lb/candidate.h"
-
 #include <assert.h>
 #include <stdlib.h>
 
 #define WEIGHT_MAX 1000000u
 #define COUNT_MAX  1000000u
+#define DRAWS_MAX  8 /* of excluded candidates, before the set is walked */
 
 struct column {
     uint64_t keep; /* 0 .. total */
@@ -121,6 +120,45 @@ uint32_t lb_draw_pick(const struct lb_draw *draw, struct lb_random *random)
     uint64_t height = lb_random_scale(lb_random_next(random), draw->total);
     const struct column *column = &draw->columns[index];
     return height < column->keep ? index : column->alias;
+}
+
+/* Whether this candidate may be picked. */
+static bool is_left(uint32_t index, uint32_t except, const struct lb_pick *pick)
+{
+    return index != except && !lb_is_excluded(pick->exclude, index);
+}
+
+/* By weight among those that remain, by walking the set: exact, and slow only where a set is large
+ * and nearly all its weight is excluded. */
+static uint32_t walk(const struct lb_draw *draw, uint32_t except, const struct lb_pick *pick)
+{
+    uint64_t total = 0;
+
+    for (uint32_t i = 0; i < draw->n; i++) {
+        total += is_left(i, except, pick) ? draw->columns[i].weight : 0;
+    }
+    if (total == 0) {
+        return LB_NONE;
+    }
+    uint64_t left = lb_random_scale(lb_random_next(pick->random), total);
+    for (uint32_t i = 0;; i++) {
+        uint32_t weight = is_left(i, except, pick) ? draw->columns[i].weight : 0;
+        if (left < weight) {
+            return i;
+        }
+        left -= weight;
+    }
+}
+
+uint32_t lb_draw_pick_other(const struct lb_draw *draw, uint32_t except, const struct lb_pick *pick)
+{
+    for (int i = 0; i < DRAWS_MAX; i++) {
+        uint32_t index = lb_draw_pick(draw, pick->random);
+        if (index == LB_NONE || is_left(index, except, pick)) {
+            return index;
+        }
+    }
+    return walk(draw, except, pick);
 }
 
 void lb_draw_check(const struct lb_draw *draw)

@@ -9,7 +9,7 @@
 #ifndef TSIDE_LB_WEIGHTED_DRAW_H
 #define TSIDE_LB_WEIGHTED_DRAW_H
 
-#include "lb/random.h"
+#include "lb/candidate.h"
 
 #include <stddef.h>
 
@@ -27,6 +27,11 @@ uint32_t lb_draw_weight(const struct lb_draw *draw, uint32_t index);
 
 /* LB_NONE where the total weight is 0. */
 uint32_t lb_draw_pick(const struct lb_draw *draw, struct lb_random *random);
+
+/* By weight among those that are neither excluded nor `except` (LB_NONE: no such one). LB_NONE where
+ * none of them has weight. */
+uint32_t lb_draw_pick_other(const struct lb_draw *draw, uint32_t except,
+                            const struct lb_pick *pick);
 
 /* Dies where some candidate's share of all outcomes is not exactly its weight's. For tests: O(n),
  * and it allocates. */

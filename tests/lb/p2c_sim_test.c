@@ -156,7 +156,8 @@ static void finish_call(struct sim *sim)
 static void begin_call(struct sim *sim)
 {
     const struct scenario *scenario = sim->scenario;
-    uint32_t index = lb_p2c_pick(sim->draw, load_of, sim, &sim->set, NULL, &sim->random);
+    const struct lb_pick pick = {NULL, &sim->random, load_of, sim};
+    uint32_t index = lb_p2c_pick(sim->draw, &sim->set, &pick);
     double latency_us = SERVICE_MEAN_US / 2 + exponential(sim, SERVICE_MEAN_US / 2);
     bool fault = index == 0 && sim->now_us > scenario->fault_from_s * 1e6 &&
                  sim->now_us < scenario->fault_to_s * 1e6;

@@ -53,7 +53,8 @@ static void end(void)
 
 static uint32_t pick(const struct lb_exclude *exclude)
 {
-    return lb_p2c_pick(f.draw, load_of, loads, &f.set, exclude, &f.random);
+    const struct lb_pick how = {exclude, &f.random, load_of, loads};
+    return lb_p2c_pick(f.draw, &f.set, &how);
 }
 
 static void pick_many(uint64_t times, const struct lb_exclude *exclude)

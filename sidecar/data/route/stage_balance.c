@@ -33,8 +33,8 @@ enum stage_verdict stage_balance(struct stage_ctx *ctx)
         target = lb_round_robin_pick(set->round_robin, ctx->exclude);
     } else { /* the other values are refused by the rule parser until they are built */
         const struct balance balance = {set, ctx->now_ms};
-        target = lb_p2c_pick(set->draw, endpoint_load, &balance, target_set_load(set, ctx->now_ms),
-                             ctx->exclude, ctx->random);
+        const struct lb_pick pick = {ctx->exclude, ctx->random, endpoint_load, &balance};
+        target = lb_p2c_pick(set->draw, target_set_load(set, ctx->now_ms), &pick);
     }
     if (target == LB_NONE) {
         ctx->reason = REASON_NO_ENDPOINT;
