@@ -104,6 +104,38 @@ def test_receive_timeout_ms(world):
     assert told == ["timeout", "slow"]
 
 
+def test_lb_least_request(world):
+    """One of two callees holds a call: least_request passes it by, random does not."""
+    callees = [world.callee(name) for name in ("a", "b")]
+
+    def passed_by(tside):
+        def begin():
+            before = sum(callee.count for callee in callees)
+            link = world.link(tside, timeout=10)
+            link.send(wire.call("Visit"))
+            wait_until(lambda: sum(callee.count for callee in callees) == before + 1)
+            return link
+
+        before = callees[0].count
+        for callee in callees:
+            callee.gate.clear()
+        held = begin()
+        busy, idle = callees if callees[0].count > before else reversed(callees)
+        idle.gate.set()
+        holds = busy.count
+        for _ in range(20):
+            link = begin()
+            if busy.count > holds:
+                break
+            assert link.message().server == idle.name
+        passed = busy.count == holds
+        busy.gate.set()
+        assert held.message().server == busy.name
+        return passed
+
+    assert fates(world, "lb", ["least_request", "random"], {"default": callees}, passed_by) == [True, False]
+
+
 def test_lb(world):
     """round_robin goes round; p2c draws."""
     scene = {"default": [world.callee(name) for name in ("a", "b", "c")]}

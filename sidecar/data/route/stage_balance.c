@@ -4,6 +4,8 @@
  */
 #include "sidecar/data/route/stage.h"
 
+#include "lb/least_request.h"
+
 /* A set, as of now. */
 struct balance {
     const struct target_set *set;
@@ -23,23 +25,29 @@ static struct lb_load endpoint_load(const void *owner, uint32_t index)
     };
 }
 
+static uint32_t pick_target(const struct stage_ctx *ctx, struct target_set *set)
+{
+    const struct balance balance = {set, ctx->now_ms};
+    const struct lb_pick pick = {ctx->exclude, ctx->random, endpoint_load, &balance};
+
+    switch ((unsigned)ctx->route->config.lb) {
+    case DISC_LB_ROUND_ROBIN:
+        return lb_round_robin_pick(set->round_robin, ctx->exclude);
+    case DISC_LB_LEAST_REQUEST:
+        return lb_least_request_pick(set->draw, &pick);
+    case DISC_LB_RANDOM:
+        return lb_draw_pick_other(set->draw, LB_NONE, &pick);
+    default: /* the rule parser refuses what is not built */
+        return lb_p2c_pick(set->draw, target_set_load(set, ctx->now_ms), &pick);
+    }
+}
+
 enum stage_verdict stage_balance(struct stage_ctx *ctx)
 {
-    struct target_set *set = ctx->set;
-    uint32_t target = LB_NONE;
-    if (set->n == 1 && !lb_is_excluded(ctx->exclude, 0)) {
-        target = 0; /* nothing to weigh */
-    } else if (ctx->route->config.lb == DISC_LB_ROUND_ROBIN) {
-        target = lb_round_robin_pick(set->round_robin, ctx->exclude);
-    } else { /* the other values are refused by the rule parser until they are built */
-        const struct balance balance = {set, ctx->now_ms};
-        const struct lb_pick pick = {ctx->exclude, ctx->random, endpoint_load, &balance};
-        target = lb_p2c_pick(set->draw, target_set_load(set, ctx->now_ms), &pick);
-    }
-    if (target == LB_NONE) {
+    ctx->target = pick_target(ctx, ctx->set);
+    if (ctx->target == LB_NONE) {
         ctx->reason = REASON_NO_ENDPOINT;
         return STAGE_ANSWER;
     }
-    ctx->target = target;
     return STAGE_GO_ON;
 }

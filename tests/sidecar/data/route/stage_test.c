@@ -250,12 +250,33 @@ static void test_p2c_avoids_the_loaded(void **state)
     }
 }
 
+/* Of one call at 9101, least_request sends all to 9102; random takes no notice. */
+static void test_least_request_and_random(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const lbs[] = {"{\"lb\": \"least_request\"}", "{\"lb\": \"random\"}"};
+    static const int low[] = {CALLS, CALLS * 48 / 100}, high[] = {CALLS, CALLS * 52 / 100};
+    for (size_t k = 0; k < 2; k++) {
+        int idle = 0;
+        world_rule(&f->world, "a/*/b/*/*/config", lbs[k]);
+        prepare(f, "default");
+        assert_int_equal(stages_decide(&f->ctx), STAGE_GO_ON);
+        atomic_store(&f->ctx.set->endpoints[0]->inflight, 1);
+        for (int i = 0; i < CALLS; i++) {
+            idle += strcmp(run(f), "127.0.0.1:9102") == 0;
+        }
+        assert_in_range(idle, low[k], high[k]);
+    }
+}
+
 static void test_excluded_are_not_picked_again(void **state)
 {
     struct fixture *f = *state;
-    const char *const lbs[] = {"{\"lb\": \"round_robin\"}", "{\"lb\": \"p2c\"}"};
-    for (int k = 0; k < 2; k++) {
-        world_rule(&f->world, "a/*/b/*/*/config", lbs[k]);
+    static const char *const lbs[] = {"round_robin", "p2c", "least_request", "random"};
+    for (size_t k = 0; k < sizeof lbs / sizeof lbs[0]; k++) {
+        char config[64];
+        snprintf(config, sizeof config, "{\"lb\": \"%s\"}", lbs[k]);
+        world_rule(&f->world, "a/*/b/*/*/config", config);
         prepare(f, "default");
         struct lb_exclude exclude = {.n = 1, .index = {0}};
         assert_int_equal(stages_decide(&f->ctx), STAGE_GO_ON);
@@ -327,6 +348,7 @@ int main(void)
         TEST(test_zone_spills_then_falls_back),
         TEST(test_round_robin_takes_turns),
         TEST(test_p2c_avoids_the_loaded),
+        TEST(test_least_request_and_random),
         TEST(test_excluded_are_not_picked_again),
         TEST(test_what_is_taken_is_given_back),
     };

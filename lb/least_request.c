@@ -1,0 +1,30 @@
+/*
+ * lb/least_request.c: see lb/least_request.h.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "lb/least_request.h"
+
+/* Whether `other`, with one call more, would be no busier than `index`: cross-multiplied. */
+static bool is_busier(const struct lb_draw *draw, const struct lb_pick *pick, uint32_t index,
+                      uint32_t other)
+{
+    uint64_t weight = lb_draw_weight(draw, index);
+    uint64_t others_weight = lb_draw_weight(draw, other);
+    uint64_t inflight = pick->load(pick->owner, index).inflight;
+    uint64_t others_inflight = (uint64_t)pick->load(pick->owner, other).inflight + 1;
+
+    if (inflight == 1 && weight < others_weight) {
+        return false;
+    }
+    return inflight * others_weight >= others_inflight * weight;
+}
+
+uint32_t lb_least_request_pick(const struct lb_draw *draw, const struct lb_pick *pick)
+{
+    uint32_t first = lb_draw_pick_other(draw, LB_NONE, pick);
+    if (first == LB_NONE || lb_draw_weight(draw, first) == lb_draw_total_weight(draw)) {
+        return first;
+    }
+    uint32_t second = lb_draw_pick_other(draw, first, pick);
+    return second != LB_NONE && is_busier(draw, pick, first, second) ? second : first;
+}
