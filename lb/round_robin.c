@@ -87,6 +87,42 @@ struct lb_round_robin *lb_round_robin_free(struct lb_round_robin *rr)
     return NULL;
 }
 
+/* Takes the sum off the current values, by weight, so that it is zero again. */
+static void level(struct lb_round_robin *rr, int64_t sum)
+{
+    int64_t rest = sum;
+
+    for (uint32_t i = 0; i < rr->n; i++) {
+        int64_t part = (int64_t)((__int128)sum * rr->entries[i].weight / (int64_t)rr->total);
+        rr->entries[i].current -= part;
+        rest -= part;
+    }
+    for (uint32_t i = 0; rest != 0; i++) { /* less than one for each that has weight */
+        if (rr->entries[i].weight > 0) {
+            rr->entries[i].current -= rest > 0 ? 1 : -1;
+            rest += rest > 0 ? -1 : 1;
+        }
+    }
+}
+
+void lb_round_robin_follow(struct lb_round_robin *rr, const struct lb_round_robin *before,
+                           const uint32_t was[])
+{
+    int64_t sum = 0;
+
+    if (rr->total == 0 || before->total == 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < rr->n; i++) {
+        struct entry *entry = &rr->entries[i];
+        __int128 owed = was[i] == LB_NONE ? 0 : before->entries[was[i]].current;
+        entry->current =
+            entry->weight > 0 ? (int64_t)(owed * (int64_t)rr->total / (int64_t)before->total) : 0;
+        sum += entry->current;
+    }
+    level(rr, sum);
+}
+
 /* Excluded candidates neither gain nor pay: they go on from where they were. */
 uint32_t lb_round_robin_pick(struct lb_round_robin *rr, const struct lb_exclude *exclude)
 {

@@ -22,6 +22,11 @@ struct lb_round_robin *lb_round_robin_new(const uint32_t weights[], uint32_t n, 
     __attribute__((warn_unused_result));
 struct lb_round_robin *lb_round_robin_free(struct lb_round_robin *rr);
 
+/* Goes on where `before`, of another version of the set, was: candidate i was was[i] there, or is new
+ * (LB_NONE). What each was owed, as a share of a turn, is kept; the same set goes on exactly. */
+void lb_round_robin_follow(struct lb_round_robin *rr, const struct lb_round_robin *before,
+                           const uint32_t was[]);
+
 /* LB_NONE where nothing has weight or all that has is excluded. exclude may be NULL. */
 uint32_t lb_round_robin_pick(struct lb_round_robin *rr, const struct lb_exclude *exclude);
 

@@ -164,6 +164,87 @@ static void test_no_overflow_at_the_limits(void **state)
     free(weights);
 }
 
+/* The letters of n picks. */
+static const char *go_on(struct lb_round_robin *rr, int n)
+{
+    static char letters[32];
+    for (int i = 0; i < n; i++) {
+        letters[i] = (char)('a' + lb_round_robin_pick(rr, NULL));
+        lb_round_robin_check(rr);
+    }
+    letters[n] = '\0';
+    return letters;
+}
+
+static void test_the_same_set_goes_on_exactly(void **state)
+{
+    const uint32_t weights[] = {5, 1, 1};
+    const uint32_t was[] = {0, 1, 2};
+    char whole[15] = "";
+
+    (void)state;
+    struct lb_round_robin *rr = lb_round_robin_new(weights, 3, 0);
+    for (int i = 0; i < 14; i++) {
+        struct lb_round_robin *next = lb_round_robin_new(weights, 3, 0);
+        lb_round_robin_follow(next, rr, was);
+        lb_round_robin_free(rr);
+        rr = next;
+        strcat(whole, go_on(rr, 1));
+    }
+    assert_string_equal(whole, "aabacaaaabacaa");
+    lb_round_robin_free(rr);
+}
+
+/* Of a b c d, where c is next: b leaves, and c is next; e comes in front, and all are still even. */
+static void test_a_changed_set_goes_on(void **state)
+{
+    const uint32_t ones[] = {1, 1, 1, 1};
+    const uint32_t b_left[] = {0, 2, 3};
+    const uint32_t e_came[] = {LB_NONE, 0, 1, 2};
+
+    (void)state;
+    struct lb_round_robin *rr = lb_round_robin_new(ones, 4, 0);
+    assert_string_equal(go_on(rr, 2), "ab");
+    struct lb_round_robin *next = lb_round_robin_new(ones, 3, 0);
+    lb_round_robin_follow(next, rr, b_left);
+    lb_round_robin_free(rr);
+    assert_string_equal(go_on(next, 4), "bcab");
+    rr = lb_round_robin_new(ones, 4, 0);
+    lb_round_robin_follow(rr, next, e_came);
+    lb_round_robin_free(next);
+    assert_int_equal(strspn(go_on(rr, 4), "abcd"), 4);
+    int counts[4] = {0};
+    for (int i = 0; i < 40; i++) {
+        counts[lb_round_robin_pick(rr, NULL)]++;
+    }
+    for (int i = 0; i < 4; i++) {
+        assert_in_range(counts[i], 9, 11);
+    }
+    lb_round_robin_free(rr);
+}
+
+/* However the weights change, nobody waits for more than about its turn. */
+static void test_weights_that_change_owe_nothing_old(void **state)
+{
+    const uint32_t was[] = {0, 1};
+
+    (void)state;
+    struct lb_round_robin *rr = lb_round_robin_new((uint32_t[]){1000000, 1}, 2, 0);
+    (void)go_on(rr, 10);
+    struct lb_round_robin *next = lb_round_robin_new((uint32_t[]){1, 1}, 2, 0);
+    lb_round_robin_follow(next, rr, was);
+    const char *letters = go_on(next, 6);
+    assert_true(strcmp(letters, "ababab") == 0 || strcmp(letters, "bababa") == 0);
+    lb_round_robin_free(rr);
+    rr = lb_round_robin_new((uint32_t[]){0, 0}, 2, 0);
+    lb_round_robin_follow(rr, next, was); /* nothing to take up */
+    lb_round_robin_check(rr);
+    lb_round_robin_follow(next, rr, was);
+    lb_round_robin_check(next);
+    lb_round_robin_free(rr);
+    lb_round_robin_free(next);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +255,9 @@ int main(void)
         cmocka_unit_test(test_turns_are_exact),
         cmocka_unit_test(test_ten_thousand),
         cmocka_unit_test(test_no_overflow_at_the_limits),
+        cmocka_unit_test(test_the_same_set_goes_on_exactly),
+        cmocka_unit_test(test_a_changed_set_goes_on),
+        cmocka_unit_test(test_weights_that_change_owe_nothing_old),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
