@@ -69,6 +69,9 @@ union disc_value disc_field_default(enum disc_field field)
     case RULE_TYPE_CLUSTER:
         value.s = disc_str_of("", 0);
         break;
+    case RULE_TYPE_BY:
+        value.s = disc_str_of_z("log_id");
+        break;
     case RULE_TYPE_RANGES:
         value.ranges = field == DISC_FIELD_FAILURES_BASE_RESP ? &default_base_resp : NULL;
         break;
@@ -140,6 +143,7 @@ size_t disc_value_print(enum disc_field field, const union disc_value *value, ch
         (void)snprintf(text, sizeof text, "%.10g", value->d);
         break;
     case RULE_TYPE_CLUSTER:
+    case RULE_TYPE_BY:
         append_string(out, cap, &n, value->s);
         return n;
     case RULE_TYPE_RANGES:

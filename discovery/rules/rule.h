@@ -48,7 +48,7 @@ struct disc_ranges {
 };
 
 /* Which member holds depends on the field's type: i for INT, BOOL (0/1) and enums (enum disc_enum),
- * d for SHARE, s for CLUSTER ("" is none), ranges for RANGES (NULL is none). Pointers are borrowed
+ * d for SHARE, s for CLUSTER ("" is none) and BY (as written), ranges for RANGES (NULL is none). Pointers are borrowed
  * from the rule. */
 union disc_value {
     int64_t i;
@@ -84,6 +84,10 @@ struct disc_by {
     enum disc_by_kind kind;
     struct disc_str extra_key; /* for EXTRA */
 };
+
+/* "random", "log_id", "caller" or "extra:<key>" with a key of 1..256 bytes; *ret borrows from text.
+ * False: none of them. */
+bool disc_by_parse(struct disc_str text, struct disc_by *ret) __attribute__((warn_unused_result));
 
 struct disc_target {
     struct disc_str cluster; /* "default" of "default@lf" */

@@ -103,6 +103,24 @@ static bool parse_cluster(const struct rule_field_row *row, const json_t *value,
     return true;
 }
 
+/* Kept as text: a rule's value is small, and a route reads it once. */
+static bool parse_by(const struct rule_field_row *row, const json_t *value, union disc_value *ret,
+                     struct disc_error *error)
+{
+    static const char what[] =
+        "\"log_id\", \"caller\" or \"extra:<key>\" with a key of 1..256 bytes";
+    struct disc_by by = {DISC_BY_RANDOM, disc_str_of("", 0)};
+    const char *text = json_string_value(value);
+    size_t len = json_string_length(value);
+    if (text == NULL || len > RULE_BY_MAX_BYTES || !disc_by_parse(disc_str_of(text, len), &by) ||
+        by.kind == DISC_BY_RANDOM) {
+        json_value_wrong(error, row->path, what, value);
+        return false;
+    }
+    ret->s = disc_str_of(text, len);
+    return true;
+}
+
 static bool parse_share(const struct rule_field_row *row, const json_t *value,
                         union disc_value *ret, struct disc_error *error)
 {
@@ -145,6 +163,9 @@ static bool parse_field(struct rule_draft *draft, enum disc_field field, const j
         break;
     case RULE_TYPE_CLUSTER:
         ok = parse_cluster(row, value, &item->value, error);
+        break;
+    case RULE_TYPE_BY:
+        ok = parse_by(row, value, &item->value, error);
         break;
     case RULE_TYPE_RANGES:
         ok = parse_ranges(draft, row, value, &item->value, error);

@@ -13,6 +13,8 @@
 
 #define RULE_DRAFT_RANGES 4 /* RANGES fields in rule.def, at most */
 
+#define RULE_BY_MAX_BYTES (6 + DISC_NAME_MAX_BYTES) /* "extra:" and a key */
+
 struct rule_draft_target {
     struct disc_str name; /* as written */
     struct disc_str cluster;

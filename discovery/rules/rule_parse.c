@@ -123,7 +123,7 @@ static void freeze_config(struct block *block, const struct rule_draft *draft,
     }
     for (uint32_t i = 0; i < draft->items_n; i++) {
         const struct disc_config_item *item = &draft->items[i];
-        if (item->field == DISC_FIELD_FALLBACK_CLUSTER) {
+        if (item->field == DISC_FIELD_FALLBACK_CLUSTER || item->field == DISC_FIELD_HASH_BY) {
             take_str(block, item->value.s, items != NULL ? &items[i].value.s : NULL);
         } else if (item->field == DISC_FIELD_FAILURES_BASE_RESP) {
             void *copy = take(block, ranges_size(item->value.ranges), ALIGN);

@@ -13,6 +13,7 @@ enum rule_type {
     RULE_TYPE_SHARE,
     RULE_TYPE_BOOL,
     RULE_TYPE_CLUSTER,
+    RULE_TYPE_BY,
     RULE_TYPE_RANGES,
     RULE_TYPE_ENUM_LB,
     RULE_TYPE_ENUM_POOL_MODE,
@@ -20,7 +21,6 @@ enum rule_type {
     /* Types that only NOT_YET fields have: never parsed. */
     RULE_TYPE_STRINGS,
     RULE_TYPE_STRING,
-    RULE_TYPE_BY,
     RULE_TYPE_OBJECT,
     RULE_TYPE_MAX
 };

@@ -10,31 +10,38 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool rule_draft_by(struct disc_by *by, const json_t *value, struct disc_error *error)
+bool disc_by_parse(struct disc_str text, struct disc_by *ret)
 {
     static const char extra[] = "extra:";
+    const uint32_t skip = sizeof extra - 1;
+    const struct {
+        const char *text;
+        enum disc_by_kind kind;
+    } kinds[] = {
+        {"random", DISC_BY_RANDOM}, {"log_id", DISC_BY_LOG_ID}, {"caller", DISC_BY_CALLER}};
+
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (disc_str_eq(text, disc_str_of_z(kinds[i].text))) {
+            *ret = (struct disc_by){kinds[i].kind, disc_str_of("", 0)};
+            return true;
+        }
+    }
+    if (text.len <= skip || text.len > skip + DISC_NAME_MAX_BYTES ||
+        memcmp(text.p, extra, skip) != 0) {
+        return false;
+    }
+    *ret = (struct disc_by){DISC_BY_EXTRA, disc_str_of(text.p + skip, text.len - skip)};
+    return true;
+}
+
+bool rule_draft_by(struct disc_by *by, const json_t *value, struct disc_error *error)
+{
     static const char what[] =
         "\"random\", \"log_id\", \"caller\" or \"extra:<key>\" with a key of "
         "1..256 bytes";
-    const char *text = json_string_value(value);
-    size_t len = json_string_length(value);
-    by->extra_key = disc_str_of("", 0);
-    if (value == NULL || (text != NULL && strcmp(text, "random") == 0)) {
-        by->kind = DISC_BY_RANDOM;
-        return true;
-    }
-    if (text != NULL && strcmp(text, "log_id") == 0) {
-        by->kind = DISC_BY_LOG_ID;
-        return true;
-    }
-    if (text != NULL && strcmp(text, "caller") == 0) {
-        by->kind = DISC_BY_CALLER;
-        return true;
-    }
-    if (text != NULL && strncmp(text, extra, sizeof extra - 1) == 0 && len > sizeof extra - 1 &&
-        len <= sizeof extra - 1 + DISC_NAME_MAX_BYTES) {
-        by->kind = DISC_BY_EXTRA;
-        by->extra_key = disc_str_of(text + sizeof extra - 1, len - (sizeof extra - 1));
+    const char *text = value != NULL ? json_string_value(value) : "random";
+    size_t len = value != NULL ? json_string_length(value) : strlen(text);
+    if (text != NULL && len <= RULE_BY_MAX_BYTES && disc_by_parse(disc_str_of(text, len), by)) {
         return true;
     }
     json_value_wrong(error, "by", what, value);

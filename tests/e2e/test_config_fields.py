@@ -136,6 +136,37 @@ def test_lb_least_request(world):
     assert fates(world, "lb", ["least_request", "random"], {"default": callees}, passed_by) == [True, False]
 
 
+def servers(world, tside: Tside, **given) -> list[str]:
+    """Who answers twenty equal calls."""
+    link = world.link(tside)
+    return [link.call("Visit", **given).server for _ in range(20)]
+
+
+def test_lb_hash(world):
+    """One LogID goes to one callee, from every host; p2c draws."""
+    scene = {"default": [world.callee(name) for name in ("a", "b", "c")]}
+
+    def stays_at_one(tside):
+        return all(len(set(servers(world, tside, log_id=f"log-{i}"))) == 1 for i in range(5))
+
+    assert fates(world, "lb", ["hash", "p2c"], scene, stays_at_one) == [True, False]
+    hosts = [world.tside(rules={KEY: {"lb": "hash"}}, **scene) for _ in range(2)]
+    first, second = ([link.call("Visit", log_id=f"log-{i}").server for i in range(60)]
+                     for link in (world.link(host) for host in hosts))
+    assert first == second and set(first) == {"a", "b", "c"}
+
+
+def test_hash_by(world):
+    """The key is what the field names: a user's calls stay together whatever their LogIDs."""
+    scene = {"default": [world.callee(name) for name in ("a", "b", "c")]}
+
+    def user_stays(tside):
+        link = world.link(tside)
+        return len({link.call("Visit", log_id=f"log-{i}", extra={"user": "u1"}).server for i in range(40)}) == 1
+
+    assert fates(world, "hash_by", ["extra:user", "log_id"], scene, user_stays, lb="hash") == [True, False]
+
+
 def test_lb(world):
     """round_robin goes round; p2c draws."""
     scene = {"default": [world.callee(name) for name in ("a", "b", "c")]}

@@ -144,6 +144,9 @@ static void config_from(struct route_config *config, const struct disc_resolutio
     config->send_timeout_ms = (uint32_t)v[DISC_FIELD_SEND_TIMEOUT_MS].i;
     config->receive_timeout_ms = (uint32_t)v[DISC_FIELD_RECEIVE_TIMEOUT_MS].i;
     config->lb = (enum disc_enum)v[DISC_FIELD_LB].i;
+    if (!disc_by_parse(v[DISC_FIELD_HASH_BY].s, &config->hash_by)) {
+        config->hash_by.kind = DISC_BY_RANDOM; /* the rule parser has checked: never */
+    }
     config->pool.max_idle = (uint32_t)v[DISC_FIELD_POOL_MAX_IDLE].i;
     config->pool.idle_ms = (uint32_t)v[DISC_FIELD_POOL_IDLE_MS].i;
     config->pool.max_connections = (uint32_t)v[DISC_FIELD_POOL_MAX_CONNECTIONS].i;
@@ -157,21 +160,31 @@ static void config_from(struct route_config *config, const struct disc_resolutio
     config->access_log = v[DISC_FIELD_ACCESS_LOG].d;
 }
 
+static struct target_set *target_get(struct route_cache *cache, const struct route *route,
+                                     struct disc_str cluster, struct disc_str zone)
+{
+    const struct target_key key = {
+        .service = route->tuple.name[DISC_TO],
+        .cluster = cluster,
+        .zone = zone,
+        .lb = route->config.lb,
+    };
+    return target_table_get(cache->targets, route->callee, &key);
+}
+
 /* Entry i: the sets of the cluster (and zone) that calls may be sent to. */
 static bool target_fill(struct route_cache *cache, struct route *route, uint32_t i,
                         struct disc_str cluster, struct disc_str zone)
 {
     struct route_target *target = &route->targets[i];
-    struct disc_str service = route->tuple.name[DISC_TO];
-    struct disc_str any = disc_str_of("", 0);
     target->cluster = cluster;
     if (zone.len > 0) {
-        target->zone_set = target_table_get(cache->targets, route->callee, service, cluster, zone);
+        target->zone_set = target_get(cache, route, cluster, zone);
         if (!target->zone_set) {
             return false;
         }
     }
-    target->set = target_table_get(cache->targets, route->callee, service, cluster, any);
+    target->set = target_get(cache, route, cluster, disc_str_of("", 0));
     return target->set != NULL;
 }
 
@@ -195,8 +208,7 @@ static bool targets_fill(struct route_cache *cache, struct route *route)
     }
     if (route->config.fallback_cluster.len > 0) {
         route->fallback =
-            target_table_get(cache->targets, route->callee, route->tuple.name[DISC_TO],
-                             route->config.fallback_cluster, disc_str_of("", 0));
+            target_get(cache, route, route->config.fallback_cluster, disc_str_of("", 0));
         return route->fallback != NULL;
     }
     return true;

@@ -22,6 +22,7 @@ struct route_config {
     uint32_t send_timeout_ms;
     uint32_t receive_timeout_ms; /* 0: none */
     enum disc_enum lb;
+    struct disc_by hash_by;
     struct {
         uint32_t max_idle;
         uint32_t idle_ms;

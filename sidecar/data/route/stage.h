@@ -71,12 +71,13 @@ enum stage_verdict stage_inflight_take(struct stage_ctx *ctx);
 void stage_inflight_give(const struct route *route);
 
 /*
- * The 64-bit point that decides a share: the hash of the value named by `by`, random where the call
+ * The 64-bit point that decides a share, or an endpoint: the hash of the value named by `by`, random where the call
  * has none. The seeds are fixed, so that one LogID goes one way on every host of a chain, and
  * differ, so that who is degraded says nothing about where the others go.
  */
 #define STAGE_SEED_TRAFFIC UINT64_C(0x747369646574726b)
 #define STAGE_SEED_DEGRADE UINT64_C(0x7473696465646567)
+#define STAGE_SEED_HASH    UINT64_C(0x7473696465686173)
 uint64_t stage_point(const struct stage_ctx *ctx, const struct disc_by *by, uint64_t seed);
 
 #endif

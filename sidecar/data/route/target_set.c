@@ -14,6 +14,9 @@
 
 #define TABLE_BUCKETS_MIN 64
 
+/* Part of what all hosts must agree on: never change it. */
+#define TARGET_SEED_ADDRESS UINT64_C(0x7473696465616464)
+
 /* Up to so many endpoints the load is exact at each call; above, it is a few milliseconds old. */
 #define LOAD_EXACT_MAX  16
 #define LOAD_REFRESH_MS 10
@@ -22,6 +25,7 @@
 
 struct target_table {
     uint64_t seed;
+    uint64_t built; /* sets, ever */
     uint32_t count;
     uint32_t mask; /* buckets - 1 */
     struct target_set **buckets;
@@ -53,17 +57,17 @@ struct target_table *target_table_free(struct target_table *table)
     return NULL;
 }
 
-static uint64_t hash_names(uint64_t seed, struct disc_str service, struct disc_str cluster,
-                           struct disc_str zone)
+static uint64_t hash_key(const struct target_table *table, const struct target_key *key)
 {
-    uint64_t h = XXH3_64bits_withSeed(service.p, service.len, seed);
-    h = XXH3_64bits_withSeed(cluster.p, cluster.len, h);
-    return XXH3_64bits_withSeed(zone.p, zone.len, h);
+    uint64_t h = XXH3_64bits_withSeed(key->service.p, key->service.len, table->seed);
+    h = XXH3_64bits_withSeed(key->cluster.p, key->cluster.len, h);
+    return XXH3_64bits_withSeed(key->zone.p, key->zone.len, h) + key->lb;
 }
 
-static uint64_t hash_of(const struct target_table *table, const struct target_set *set)
+static bool key_eq(const struct target_key *a, const struct target_key *b)
 {
-    return hash_names(table->seed, set->service, set->cluster, set->zone);
+    return a->lb == b->lb && disc_str_eq(a->service, b->service) &&
+           disc_str_eq(a->cluster, b->cluster) && disc_str_eq(a->zone, b->zone);
 }
 
 /* Doubles the buckets; where memory is short the chains just grow. */
@@ -77,7 +81,7 @@ static void table_grow(struct target_table *table)
     for (uint32_t i = 0; i <= table->mask; i++) {
         for (struct target_set *set = table->buckets[i], *next; set; set = next) {
             next = set->next;
-            struct target_set **home = &buckets[hash_of(table, set) & mask];
+            struct target_set **home = &buckets[hash_key(table, &set->key) & mask];
             set->next = *home;
             *home = set;
         }
@@ -96,6 +100,7 @@ static void set_free(struct target_set *set)
     }
     lb_draw_free(set->draw);
     lb_round_robin_free(set->round_robin);
+    lb_maglev_free(set->maglev);
     free(set->endpoints);
     free(set);
 }
@@ -118,74 +123,130 @@ static bool takes_calls(const struct disc_endpoint *endpoint, struct disc_str zo
             disc_str_eq(zone, disc_str_of(endpoint->zone, strlen(endpoint->zone))));
 }
 
-/* Fills endpoints, draw and round_robin; false when out of memory. */
-static bool set_fill(struct target_set *set, const struct disc_cluster *cluster, uint64_t start)
+/* A set while it is built. */
+struct building {
+    struct target_set *set;
+    const struct target_set *before; /* the version before; NULL: none is left */
+    uint64_t start;                  /* of round_robin, where there is none */
+    uint32_t *weights;               /* [n] */
+    uint32_t *was;                   /* [n] index in `before`, LB_NONE: new */
+    uint64_t *names;                 /* [n] what the address hashes to on every host */
+};
+
+static void take_endpoint(struct building *building, const struct disc_endpoint *endpoint)
 {
-    uint32_t n = cluster ? cluster->n : 0;
-    uint32_t *weights = calloc((size_t)n + 1, sizeof(*weights));
-    set->endpoints = calloc((size_t)n + 1, sizeof(*set->endpoints));
-    if (!weights || !set->endpoints) {
-        free(weights);
-        return false;
+    struct target_set *set = building->set;
+    uint32_t i = set->n++;
+
+    building->weights[i] = endpoint->weight;
+    building->names[i] =
+        XXH3_64bits_withSeed(endpoint->address, strlen(endpoint->address), TARGET_SEED_ADDRESS);
+    set->endpoints[i] = endpoint->state;
+    if (endpoint->state) {
+        endpoint_state_ref(endpoint->state);
     }
-    for (uint32_t i = 0; i < n; i++) {
-        const struct disc_endpoint *endpoint = cluster->endpoints[i];
-        if (!takes_calls(endpoint, set->zone)) {
-            continue;
-        }
-        weights[set->n] = endpoint->weight;
-        set->endpoints[set->n] = endpoint->state;
-        if (endpoint->state) {
-            endpoint_state_ref(endpoint->state);
-        }
-        set->n++;
-    }
-    set->draw = lb_draw_new(weights, set->n);
-    set->round_robin = lb_round_robin_new(weights, set->n, start);
-    free(weights);
-    return set->draw && set->round_robin;
 }
 
-static struct target_set *set_new(const struct disc_cluster *version, struct disc_str service,
-                                  struct disc_str cluster, struct disc_str zone, uint64_t hash)
+/* Both are sorted by address, and all versions of an endpoint have one state. */
+static void find_in_before(struct building *building)
+{
+    const struct target_set *set = building->set, *before = building->before;
+    uint32_t k = 0;
+
+    for (uint32_t i = 0; i < set->n; i++) {
+        const struct endpoint_state *state = set->endpoints[i];
+        building->was[i] = LB_NONE;
+        while (state && k < before->n &&
+               strcmp(before->endpoints[k]->address, state->address) < 0) {
+            k++;
+        }
+        if (state && k < before->n && before->endpoints[k] == state) {
+            building->was[i] = k++;
+        }
+    }
+}
+
+/* Builds what the policy picks by; false when out of memory. */
+static bool build_policy(struct building *building)
+{
+    struct target_set *set = building->set;
+
+    set->draw = lb_draw_new(building->weights, set->n);
+    if (!set->draw) {
+        return false;
+    }
+    if (set->key.lb == DISC_LB_HASH) {
+        set->maglev = lb_maglev_new(building->names, building->weights, set->n);
+        return set->maglev != NULL;
+    }
+    if (set->key.lb == DISC_LB_ROUND_ROBIN) {
+        set->round_robin = lb_round_robin_new(building->weights, set->n, building->start);
+        if (set->round_robin && building->before) {
+            find_in_before(building);
+            lb_round_robin_follow(set->round_robin, building->before->round_robin, building->was);
+        }
+        return set->round_robin != NULL;
+    }
+    return true;
+}
+
+/* Fills endpoints and what picks among them; false when out of memory. */
+static bool set_fill(struct building *building, const struct disc_cluster *cluster)
+{
+    struct target_set *set = building->set;
+    size_t n = cluster ? cluster->n : 0;
+    bool ok = false;
+
+    building->weights = calloc(n + 1, sizeof(*building->weights));
+    building->was = calloc(n + 1, sizeof(*building->was));
+    building->names = calloc(n + 1, sizeof(*building->names));
+    set->endpoints = calloc(n + 1, sizeof(*set->endpoints));
+    if (building->weights && building->was && building->names && set->endpoints) {
+        for (size_t i = 0; i < n; i++) {
+            if (takes_calls(cluster->endpoints[i], set->key.zone)) {
+                take_endpoint(building, cluster->endpoints[i]);
+            }
+        }
+        ok = build_policy(building);
+    }
+    free(building->weights);
+    free(building->was);
+    free(building->names);
+    return ok;
+}
+
+static struct target_set *set_new(const struct target_key *key, const struct disc_cluster *version,
+                                  const struct target_set *before, uint64_t start)
 {
     struct target_set *set =
-        calloc(1, sizeof *set + (size_t)service.len + cluster.len + zone.len + 1);
+        calloc(1, sizeof *set + (size_t)key->service.len + key->cluster.len + key->zone.len + 1);
     if (!set) {
         return NULL;
     }
     char *room = (char *)(set + 1);
     set->refs = 1;
     set->cluster_id = version ? version->id : 0;
-    set->service = copy_str(&room, service);
-    set->cluster = copy_str(&room, cluster);
-    set->zone = copy_str(&room, zone);
-    if (!set_fill(set, version, hash)) {
+    set->key = *key;
+    set->key.service = copy_str(&room, key->service);
+    set->key.cluster = copy_str(&room, key->cluster);
+    set->key.zone = copy_str(&room, key->zone);
+    struct building building = {.set = set, .before = before, .start = start};
+    if (!set_fill(&building, version)) {
         set_free(set);
         return NULL;
     }
     return set;
 }
 
-struct target_set *target_table_get(struct target_table *table, const struct disc_view *view,
-                                    struct disc_str service, struct disc_str cluster,
-                                    struct disc_str zone)
+/* Where nothing is left to go on from, each round_robin begins somewhere else. */
+static uint64_t fresh_start(struct target_table *table)
 {
-    const struct disc_cluster *version = view ? disc_view_cluster(view, cluster) : NULL;
-    uint64_t id = version ? version->id : 0;
-    uint64_t hash = hash_names(table->seed, service, cluster, zone);
-    struct target_set *set = table->buckets[hash & table->mask];
-    for (; set; set = set->next) {
-        if (set->cluster_id == id && disc_str_eq(set->service, service) &&
-            disc_str_eq(set->cluster, cluster) && disc_str_eq(set->zone, zone)) {
-            set->refs++;
-            return set;
-        }
-    }
-    set = set_new(version, service, cluster, zone, hash);
-    if (!set) {
-        return NULL;
-    }
+    table->built++;
+    return XXH3_64bits_withSeed(&table->built, sizeof table->built, table->seed);
+}
+
+static void table_add(struct target_table *table, struct target_set *set, uint64_t hash)
+{
     if (table->count > table->mask) {
         table_grow(table);
     }
@@ -193,6 +254,29 @@ struct target_set *target_table_get(struct target_table *table, const struct dis
     set->next = *home;
     *home = set;
     table->count++;
+}
+
+struct target_set *target_table_get(struct target_table *table, const struct disc_view *view,
+                                    const struct target_key *key)
+{
+    const struct disc_cluster *version = view ? disc_view_cluster(view, key->cluster) : NULL;
+    const struct target_set *before = NULL;
+    uint64_t id = version ? version->id : 0;
+    uint64_t hash = hash_key(table, key);
+    for (struct target_set *set = table->buckets[hash & table->mask]; set; set = set->next) {
+        if (!key_eq(&set->key, key)) {
+            continue;
+        }
+        if (set->cluster_id == id) {
+            set->refs++;
+            return set;
+        }
+        before = before ? before : set; /* the newest stands first, but for a table that grew */
+    }
+    struct target_set *set = set_new(key, version, before, fresh_start(table));
+    if (set) {
+        table_add(table, set, hash);
+    }
     return set;
 }
 
@@ -201,7 +285,7 @@ void target_set_unref(struct target_table *table, struct target_set *set)
     if (!set || --set->refs > 0) {
         return;
     }
-    struct target_set **link = &table->buckets[hash_of(table, set) & table->mask];
+    struct target_set **link = &table->buckets[hash_key(table, &set->key) & table->mask];
     while (*link != set) {
         link = &(*link)->next;
     }

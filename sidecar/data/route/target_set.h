@@ -10,20 +10,28 @@
 #define TSIDE_SIDECAR_DATA_ROUTE_TARGET_SET_H
 
 #include "discovery/store/view.h"
+#include "lb/maglev.h"
 #include "lb/p2c.h"
 #include "lb/round_robin.h"
 #include "sidecar/shared/endpoint_state.h"
 
+/* What a set is found by, besides its version. */
+struct target_key {
+    struct disc_str service, cluster, zone; /* zone "": all */
+    enum disc_enum lb;                      /* what is built besides the draw */
+};
+
 struct target_set {
     uint32_t refs;
-    uint64_t cluster_id; /* of the disc_cluster it was built from; 0: an empty cluster */
-    struct disc_str service, cluster, zone; /* zone "": all */
+    uint64_t cluster_id;   /* of the disc_cluster it was built from; 0: an empty cluster */
+    struct target_key key; /* names are its own */
     uint32_t n;
     struct endpoint_state **endpoints; /* [n], those with weight, referenced, sorted by address;
                                           NULL where the store attaches no state (explain) */
     struct lb_draw *draw;
-    struct lb_round_robin *round_robin;
-    struct lb_set_load load; /* refreshed now and then */
+    struct lb_round_robin *round_robin; /* lb round_robin; else NULL */
+    struct lb_maglev *maglev;           /* lb hash; else NULL */
+    struct lb_set_load load;            /* refreshed now and then */
     uint64_t load_ms;
     struct target_set *next; /* in the table's bucket */
 };
@@ -34,13 +42,12 @@ struct target_table *target_table_new(uint64_t seed);
 struct target_table *target_table_free(struct target_table *table);
 
 /*
- * The set of this cluster in the version that view holds, built where missing or outdated; zone ""
- * takes all endpoints. An unknown cluster gives an empty set. NULL when out of memory. Takes a
- * reference.
+ * The set of this cluster in the version that view holds, built where missing or outdated. An unknown
+ * cluster gives an empty set. round_robin goes on where the version before was. NULL when out of
+ * memory. Takes a reference.
  */
 struct target_set *target_table_get(struct target_table *table, const struct disc_view *view,
-                                    struct disc_str service, struct disc_str cluster,
-                                    struct disc_str zone);
+                                    const struct target_key *key);
 void target_set_unref(struct target_table *table, struct target_set *set);
 
 /* Whether anything can be picked: an endpoint with weight. */

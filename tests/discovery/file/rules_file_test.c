@@ -203,7 +203,7 @@ static void test_a_bad_file_hides_no_finding(void **state)
         "1:1: unknown key rulez, did you mean rules?\n"
         "3:24: a/*/s/*/*/config: timeuot_ms: unknown field, did you mean \"timeout_ms\"?\n"
         "5:24: b/*/s/*/*/config: lb: must be \"p2c\" or \"round_robin\" or \"least_request\" or "
-        "\"random\", is \"fast\"\n"
+        "\"random\" or \"hash\", is \"fast\"\n"
         "7:3: s/default/localhost:80: host names: not yet, give an IP address\n");
     assert_int_equal(f.published, published);
     assert_int_equal(fixture_timeout(&f, "b/s/Visit"), 300);

@@ -116,6 +116,14 @@ static void check_field(enum disc_field field)
         bad(field, "\"-\"", "must be a cluster's name");
         bad_types(field, "-");
         break;
+    case RULE_TYPE_BY:
+        good(field, "\"log_id\"", "\"log_id\"");
+        good(field, "\"caller\"", "\"caller\"");
+        good(field, "\"extra:user\"", "\"extra:user\"");
+        bad(field, "\"random\"", "must be \"log_id\", \"caller\" or \"extra:<key>\"");
+        bad(field, "\"extra:\"", "with a key of 1..256 bytes");
+        bad_types(field, "-");
+        break;
     case RULE_TYPE_RANGES:
         good(field, "[]", "[]");
         good(field, "[[1,1],[-5, 7]]", "[[1,1],[-5,7]]");
@@ -208,6 +216,7 @@ static void test_defaults(void **state)
         {DISC_FIELD_FAILURES_EXCEPTIONS, "true"}, {DISC_FIELD_FAILURES_BASE_RESP, "[[500,599]]"},
         {DISC_FIELD_ACCESS, "\"allow\""},         {DISC_FIELD_ONEWAY, "false"},
         {DISC_FIELD_FALLBACK_CLUSTER, "\"\""},    {DISC_FIELD_ACCESS_LOG, "0.001"},
+        {DISC_FIELD_HASH_BY, "\"log_id\""},
     };
     for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++) {
         char text[64];

@@ -283,8 +283,9 @@ static void test_counts_into_the_tuple_table(void **state)
 
 static struct target_set *set_of(struct fixture *f, struct target_table *table, const char *service)
 {
-    return target_table_get(table, disc_snapshot_view(f->world.snapshot, world_str(service)),
-                            world_str(service), world_str("default"), world_str(""));
+    const struct target_key key = {
+        .service = world_str(service), .cluster = world_str("default"), .lb = DISC_LB_P2C};
+    return target_table_get(table, disc_snapshot_view(f->world.snapshot, world_str(service)), &key);
 }
 
 static void test_small_sets_have_exact_load(void **state)
@@ -341,16 +342,18 @@ static void test_table_grows_and_shares(void **state)
     struct fixture *f = *state;
     struct target_table *table = target_table_new(3);
     struct target_set *sets[300];
+    struct target_key key = {.cluster = world_str("x")};
     char name[16];
     for (int i = 0; i < 300; i++) {
         snprintf(name, sizeof name, "s%d", i);
-        sets[i] = target_table_get(table, NULL, world_str(name), world_str("x"), world_str(""));
+        key.service = world_str(name);
+        sets[i] = target_table_get(table, NULL, &key);
         assert_false(target_set_usable(sets[i]));
     }
     for (int i = 0; i < 300; i++) {
         snprintf(name, sizeof name, "s%d", i);
-        assert_ptr_equal(
-            target_table_get(table, NULL, world_str(name), world_str("x"), world_str("")), sets[i]);
+        key.service = world_str(name);
+        assert_ptr_equal(target_table_get(table, NULL, &key), sets[i]);
         target_set_unref(table, sets[i]);
         target_set_unref(table, sets[i]);
     }

@@ -236,6 +236,79 @@ static void test_round_robin_takes_turns(void **state)
     }
 }
 
+/* A registration that is put again, unchanged, changes nothing. */
+static void test_round_robin_goes_on(void **state)
+{
+    struct fixture *f = *state;
+    world_rule(&f->world, "a/*/b/*/*/config", "{\"lb\": \"round_robin\"}");
+    prepare(f, "default");
+    const char *before = run(f);
+    for (int i = 0; i < 10; i++) {
+        world_endpoint(&f->world, "b/default/127.0.0.1:9101", "{\"zone\": \"hl\"}");
+        prepare(f, "default");
+        const char *now = run(f);
+        assert_string_not_equal(now, before);
+        before = now;
+    }
+    /* Nor does a set begin with the same endpoint each time where nothing of it was left. */
+    int first = 0;
+    for (int i = 0; i < 20; i++) {
+        world_rule(&f->world, "a/*/b/*/*/config", i % 2 ? "{\"lb\": \"round_robin\"}" : "{}");
+        prepare(f, "default");
+        const char *now = run(f);
+        first += i % 2 && strcmp(now, "127.0.0.1:9101") == 0;
+    }
+    assert_in_range(first, 1, 9);
+}
+
+/* One key, one endpoint: on every host, whatever its seeds, and under every version of the set. */
+static void test_hash_is_the_same_on_every_host(void **state)
+{
+    struct fixture *f = *state;
+    char buf[32];
+    int first = 0;
+    world_rule(&f->world, "a/*/b/*/*/config", "{\"lb\": \"hash\"}"); /* by log_id */
+    prepare(f, "default");
+    for (int i = 0; i < 1000; i++) {
+        set_log_id(f, buf, sizeof buf, i);
+        const char *home = run(f);
+        f->ctx.log_id = world_str("");
+        (void)run(f);
+        set_log_id(f, buf, sizeof buf, i);
+        assert_string_equal(run(f), home);
+        first += strcmp(home, "127.0.0.1:9101") == 0;
+    }
+    assert_in_range(first, 430, 570);
+    /* To the letter: these must never change. */
+    static const char *const homes[] = {"9101", "9102", "9101", "9102", "9102", "9102"};
+    route_cache_free(f->cache);
+    f->cache = route_cache_new(&(struct route_cache_options){.limit = 10, .seed = 99});
+    world_endpoint(&f->world, "b/default/127.0.0.1:9101", "");
+    prepare(f, "default");
+    for (int i = 0; i < 6; i++) {
+        set_log_id(f, buf, sizeof buf, i);
+        assert_string_equal(run(f) + strlen("127.0.0.1:"), homes[i]);
+    }
+}
+
+static void test_hash_by(void **state)
+{
+    struct fixture *f = *state;
+    int first = 0;
+    world_rule(&f->world, "a/*/b/*/*/config", "{\"lb\": \"hash\", \"hash_by\": \"extra:user\"}");
+    prepare(f, "default");
+    for (int i = 0; i < 1000; i++) { /* none: drawn */
+        first += strcmp(run(f), "127.0.0.1:9101") == 0;
+    }
+    assert_in_range(first, 430, 570);
+    f->ctx.extra = extra_user;
+    f->ctx.extra_owner = "u1";
+    const char *home = run(f);
+    for (int i = 0; i < 100; i++) {
+        assert_string_equal(run(f), home);
+    }
+}
+
 static void test_p2c_avoids_the_loaded(void **state)
 {
     struct fixture *f = *state;
@@ -272,7 +345,7 @@ static void test_least_request_and_random(void **state)
 static void test_excluded_are_not_picked_again(void **state)
 {
     struct fixture *f = *state;
-    static const char *const lbs[] = {"round_robin", "p2c", "least_request", "random"};
+    static const char *const lbs[] = {"round_robin", "p2c", "least_request", "random", "hash"};
     for (size_t k = 0; k < sizeof lbs / sizeof lbs[0]; k++) {
         char config[64];
         snprintf(config, sizeof config, "{\"lb\": \"%s\"}", lbs[k]);
@@ -347,6 +420,9 @@ int main(void)
         TEST(test_by_extra),
         TEST(test_zone_spills_then_falls_back),
         TEST(test_round_robin_takes_turns),
+        TEST(test_round_robin_goes_on),
+        TEST(test_hash_is_the_same_on_every_host),
+        TEST(test_hash_by),
         TEST(test_p2c_avoids_the_loaded),
         TEST(test_least_request_and_random),
         TEST(test_excluded_are_not_picked_again),
