@@ -179,12 +179,24 @@ def test_lb(world):
     assert fates(world, "lb", ["round_robin", "p2c"], scene, goes_round) == [True, False]
 
 
+def connections_used(world, callee, calls: int):
+    """How many connections the callee sees for so many calls, one behind the other."""
+
+    def fate(tside):
+        link, before = world.link(tside), len(callee.links)
+        for _ in range(calls):
+            assert link.call("Visit").server == "a"
+        return len(callee.links) - before
+
+    return fate
+
+
 def test_pool_mode(world):
-    """Of the four modes only `pool` is there yet; the others are refused and what was in force stays."""
+    """`pipeline` and `mux` are not there yet: refused, and what was in force stays. `short` is a connection a call."""
     callee = world.callee("a")
     tside = world.tside(rules={KEY: {"access": "deny"}}, default=[callee])
     link = world.link(tside)
-    for mode in ("pipeline", "mux", "short"):
+    for mode in ("pipeline", "mux"):
         tside.change({KEY: {"pool": {"mode": mode}, "access": "allow"}})
         [error] = tside.errors()
         assert error["field"] == "pool.mode" and "not yet" in error["reason"]
@@ -195,6 +207,27 @@ def test_pool_mode(world):
     second = held_call(world, tside, callee)
     assert callee.open_links == 2  # one call in flight a connection
     assert [released(callee, first), released(callee, second)] == ["a", "a"]
+    tside.change({KEY: {"pool": {"mode": "short"}}})
+    assert connections_used(world, callee, 5)(tside) == 5
+    wait_until(lambda: callee.open_links == 2)  # those that were idle before
+
+
+def test_pool_max_calls(world):
+    callee = world.callee("a")
+    told = fates(world, "pool.max_calls", [2, 3, 1], {"default": [callee]}, connections_used(world, callee, 12))
+    assert told == [6, 4, 12]
+
+
+def test_pool_max_age_ms(world):
+    callee = world.callee("a")
+
+    def outlives(tside):
+        assert world.link(tside).call("Visit").server == "a"
+        link = callee.links[-1]
+        return "closed" if link.gone.wait(0.6) else "kept"
+
+    told = fates(world, "pool.max_age_ms", [100, 60000], {"default": [callee]}, outlives, pool__idle_ms=60000)
+    assert told == ["closed", "kept"]
 
 
 def test_pool_max_idle(world):

@@ -222,6 +222,70 @@ def test_a_removed_endpoint_still_answers_what_it_has(world):
     assert link.call("Visit").server == "b"
 
 
+# ---- how long a connection serves --------------------------------------------------------------------
+
+
+def test_short_is_a_connection_a_call(world):
+    """However many callers: none is used twice, and no more calls are on their way than pool.max_connections."""
+    callee = world.callee("a")
+    tside = world.tside(rules=pool(mode="short", max_connections=3, wait_ms=15000), default=[callee])
+    links = world.spread(tside, 9)
+    callee.gate.clear()
+    for link in links:
+        link.send(wire.call("Visit") * 4)
+    wait_until(lambda: callee.count == 3)
+    stays(lambda: callee.count == 3, 0.2)
+    callee.gate.set()
+    for link in links:
+        assert [link.message().server for _ in range(4)] == ["a"] * 4
+    wait_until(lambda: tside.metric("tside_upstream_connections", state="open") == 0)
+    assert len(callee.links) == tside.metric("tside_upstream_retired_total") == 36
+    wait_until(lambda: callee.open_links == 0)
+
+
+def test_a_oneway_in_mode_short_arrives(world):
+    """Its connection is closed once the kernel has the message, which is not lost by that."""
+    callee = world.callee("a")
+    tside = world.tside(rules=pool(mode="short"), default=[callee])
+    blob = b"x" * 3_000_000
+    for _ in range(3):
+        world.link(tside).send(wire.call("Tell", type_=wire.ONEWAY, blob=blob))
+    wait_until(lambda: callee.count == 3)
+    wait_until(lambda: callee.open_links == 0)
+    assert len(callee.links) == 3
+
+
+def test_connections_made_together_do_not_go_together(world):
+    """Thirty of one moment and one age: up to a tenth of it lies between the first end and the last."""
+    callee = world.callee("a")
+    tside = world.tside(rules=pool(max_age_ms=3000, idle_ms=60000), default=[callee])
+    links = world.spread(tside, 30)
+    callee.gate.clear()
+    for link in links:
+        link.send(wire.call("Visit"))
+    wait_until(lambda: callee.count == 30)
+    callee.gate.set()
+    for link in links:
+        assert link.message().server == "a"
+    wait_until(lambda: 0 < tside.metric("tside_upstream_retired_total"))
+    assert tside.metric("tside_upstream_connections", state="open") > 0
+    wait_until(lambda: tside.metric("tside_upstream_retired_total") == 30)
+
+
+def test_an_idle_connection_that_ends_is_noticed(world):
+    """The next call goes over a new connection at once: nothing is sent twice."""
+    callee = world.callee("a")
+    tside = world.tside(default=[callee])
+    links = world.spread(tside, 6)
+    for link in links:
+        assert link.call("Visit").server == "a"
+    callee.close_all()
+    wait_until(lambda: tside.metric("tside_upstream_connections", state="open") == 0)
+    for link in links:
+        assert link.call("Visit").server == "a"
+    assert tside.metric("tside_resends_total") == 0
+
+
 # ---- connections that die ---------------------------------------------------------------------------
 
 

@@ -136,6 +136,20 @@ void route_unref(struct route_cache *cache, struct route *route)
     }
 }
 
+static struct route_pool pool_from(const union disc_value *v)
+{
+    return (struct route_pool){
+        .mode = (enum disc_enum)v[DISC_FIELD_POOL_MODE].i,
+        .max_idle = (uint32_t)v[DISC_FIELD_POOL_MAX_IDLE].i,
+        .idle_ms = (uint32_t)v[DISC_FIELD_POOL_IDLE_MS].i,
+        .max_connections = (uint32_t)v[DISC_FIELD_POOL_MAX_CONNECTIONS].i,
+        .max_age_ms = (uint32_t)v[DISC_FIELD_POOL_MAX_AGE_MS].i,
+        .max_calls = (uint32_t)v[DISC_FIELD_POOL_MAX_CALLS].i,
+        .wait_ms = (uint32_t)v[DISC_FIELD_POOL_WAIT_MS].i,
+        .max_waiting = (uint32_t)v[DISC_FIELD_POOL_MAX_WAITING].i,
+    };
+}
+
 static void config_from(struct route_config *config, const struct disc_resolution *resolution)
 {
     const union disc_value *v = resolution->value;
@@ -147,11 +161,7 @@ static void config_from(struct route_config *config, const struct disc_resolutio
     if (!disc_by_parse(v[DISC_FIELD_HASH_BY].s, &config->hash_by)) {
         config->hash_by.kind = DISC_BY_RANDOM; /* the rule parser has checked: never */
     }
-    config->pool.max_idle = (uint32_t)v[DISC_FIELD_POOL_MAX_IDLE].i;
-    config->pool.idle_ms = (uint32_t)v[DISC_FIELD_POOL_IDLE_MS].i;
-    config->pool.max_connections = (uint32_t)v[DISC_FIELD_POOL_MAX_CONNECTIONS].i;
-    config->pool.wait_ms = (uint32_t)v[DISC_FIELD_POOL_WAIT_MS].i;
-    config->pool.max_waiting = (uint32_t)v[DISC_FIELD_POOL_MAX_WAITING].i;
+    config->pool = pool_from(v);
     config->exceptions_fail = v[DISC_FIELD_FAILURES_EXCEPTIONS].i != 0;
     config->base_resp_fail = v[DISC_FIELD_FAILURES_BASE_RESP].ranges;
     config->deny = v[DISC_FIELD_ACCESS].i == DISC_ACCESS_DENY;

@@ -15,6 +15,18 @@
 #include "sidecar/shared/counters.h"
 #include "sidecar/shared/tuple_state.h"
 
+/* `pool` of `config`: how calls share connections. */
+struct route_pool {
+    enum disc_enum mode;
+    uint32_t max_idle;
+    uint32_t idle_ms;
+    uint32_t max_connections;
+    uint32_t max_age_ms; /* 0: no limit */
+    uint32_t max_calls;  /* 0: no limit */
+    uint32_t wait_ms;
+    uint32_t max_waiting;
+};
+
 /* The fields of `config` as the call path wants them (built ones only). */
 struct route_config {
     uint32_t timeout_ms;
@@ -23,13 +35,7 @@ struct route_config {
     uint32_t receive_timeout_ms; /* 0: none */
     enum disc_enum lb;
     struct disc_by hash_by;
-    struct {
-        uint32_t max_idle;
-        uint32_t idle_ms;
-        uint32_t max_connections;
-        uint32_t wait_ms;
-        uint32_t max_waiting;
-    } pool;
+    struct route_pool pool;
     bool exceptions_fail;
     const struct disc_ranges *base_resp_fail; /* NULL: none */
     bool deny;

@@ -83,19 +83,44 @@ static bool connect_for(struct pool *pool, struct lease *lease)
     return true;
 }
 
-/* Whatever connection the lease may use at once, or one that is being made. NULL: it needs a permit. */
-static struct upstream_conn *find_conn(struct pool *pool, const struct lease *lease, bool fresh)
+static const struct route_pool *rules_of(const struct lease *lease)
 {
-    if (lease->request->oneway) {
-        return pool_shared_find(pool, lease);
+    return &lease->request->route->config.pool;
+}
+
+static void retire(struct pool *pool, struct upstream_conn *conn)
+{
+    counter_add(&pool->worker->counters, METRIC_UPSTREAM_RETIRED, 1);
+    upstream_conn_event(conn, UPSTREAM_EVENT_EXPIRED);
+}
+
+/* Whatever connection the lease may use at once, or one that is being made. NULL: it needs a permit. */
+static struct upstream_conn *find_conn(struct pool *pool, const struct lease *lease)
+{
+    if (rules_of(lease)->mode == DISC_POOL_MODE_SHORT) {
+        return NULL;
     }
-    return fresh ? NULL : pool_exclusive_find(pool, lease);
+    return lease->request->oneway ? pool_shared_find(pool, lease)
+                                  : pool_exclusive_find(pool, lease);
+}
+
+/* The same, where those that have served long enough are closed first. One that still sends ONEWAY messages
+ * takes its caller's next one all the same: they keep their order. */
+static struct upstream_conn *find_lasting(struct pool *pool, const struct lease *lease)
+{
+    struct upstream_conn *conn;
+    while ((conn = find_conn(pool, lease)) && conn->counted_idle &&
+           upstream_conn_is_over(conn, rules_of(lease))) {
+        retire(pool, conn);
+    }
+    return conn;
 }
 
 /* A ONEWAY message rather shares a connection than waits. */
 static struct upstream_conn *share_conn(struct pool *pool, const struct lease *lease)
 {
-    return lease->request->oneway ? pool_shared_any(pool) : NULL;
+    bool shares = lease->request->oneway && rules_of(lease)->mode != DISC_POOL_MODE_SHORT;
+    return shares ? pool_shared_any(pool) : NULL;
 }
 
 static void serve(struct pool *pool);
@@ -121,7 +146,8 @@ static bool wait_for_permit(struct pool *pool, struct lease *lease)
 
 static bool get(struct pool *pool, struct lease *lease, bool fresh)
 {
-    struct upstream_conn *conn = find_conn(pool, lease, fresh);
+    struct upstream_conn *conn =
+        fresh && !lease->request->oneway ? NULL : find_lasting(pool, lease);
     if (conn && conn->state != UPSTREAM_STATE_CONNECTING) {
         take(pool, lease, conn);
         return true;
@@ -203,11 +229,22 @@ void pool_serve_all(struct worker *worker)
 
 /* ---- connections that come free -------------------------------------------------------------- */
 
+/* Whether the lease may have the connection as it is. */
+static bool suits(const struct upstream_conn *conn, const struct lease *lease)
+{
+    return !conn->shared && !lease->request->oneway && !conn->tainted &&
+           !upstream_conn_is_over(conn, rules_of(lease));
+}
+
 void pool_park(struct pool *pool, struct upstream_conn *conn)
 {
+    if (upstream_conn_is_over(conn, &conn->rules)) {
+        retire(pool, conn);
+        return;
+    }
     struct lease *waiter = pool_next_for_conn(pool);
     bool ours = !pool_others_waiting(pool) || pool->local_turns < POOL_LOCAL_TURNS_MAX;
-    if (waiter && ours && !conn->shared && !waiter->request->oneway && !conn->tainted) {
+    if (waiter && ours && suits(conn, waiter)) {
         pool->local_turns++;
         pool_dequeue(pool, waiter);
         take(pool, waiter, conn);

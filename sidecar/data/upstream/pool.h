@@ -5,6 +5,7 @@
  *     pool_queue.c      permits, and who waits for one: fairness
  *     pool_exclusive.c  connections with one lease at a time; idle ones are taken last in, first out
  *     pool_shared.c     connections with several leases: ONEWAY messages
+ *     conn_life.h       for how long one of them serves: pool.mode short, pool.max_calls, pool.max_age_ms
  *
  * Permits of the endpoint are counted over all workers. Where none is left, leases wait in a queue
  * (pool.wait_ms, pool.max_waiting). A worker that is about to keep a connection idle while another one has

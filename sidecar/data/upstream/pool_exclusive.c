@@ -22,7 +22,9 @@ static bool may_keep(const struct pool *pool, const struct upstream_conn *conn)
 bool pool_keep_idle(struct pool *pool, struct upstream_conn *conn)
 {
     struct worker *worker = pool->worker;
-    if (!may_keep(pool, conn) || !permit_take(&pool->endpoint->idle, 1, conn->max_idle)) {
+    uint64_t idle_end_ms = worker_now_ms(worker) + conn->rules.idle_ms;
+    uint64_t end_ms = conn_life_end_ms(&conn->life, &conn->rules);
+    if (!may_keep(pool, conn) || !permit_take(&pool->endpoint->idle, 1, conn->rules.max_idle)) {
         return false;
     }
     /* One that began to wait after the first look may have looked for idle ones before the permit was taken. */
@@ -35,7 +37,7 @@ bool pool_keep_idle(struct pool *pool, struct upstream_conn *conn)
         list_push_front(&pool->idle, &conn->in_pool);
     }
     counter_add(&worker->counters, METRIC_UPSTREAM_IDLE, 1);
-    worker_timer_set(worker, &conn->timer, worker_now_ms(worker) + conn->idle_ms);
+    worker_timer_set(worker, &conn->timer, idle_end_ms < end_ms ? idle_end_ms : end_ms);
     return true;
 }
 

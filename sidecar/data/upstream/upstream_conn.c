@@ -35,14 +35,13 @@ static struct lease *first_lease(const struct upstream_conn *conn)
 
 void upstream_conn_bind(struct upstream_conn *conn, struct lease *lease)
 {
-    const struct route_config *config = &lease->request->route->config;
     list_push_back(&conn->leases, &lease->node);
     lease->conn = conn;
     lease->tenant->held++;
     lease->state = LEASE_CONNECTING;
     lease->reused = conn->state != UPSTREAM_STATE_CONNECTING;
-    conn->idle_ms = config->pool.idle_ms;
-    conn->max_idle = config->pool.max_idle;
+    conn->rules = lease->request->route->config.pool;
+    conn->life.calls++;
     conn->last_caller = lease->request->caller;
     conn->last_used_ms = worker_now_ms(conn->worker);
 }
@@ -382,7 +381,9 @@ static void on_timer(struct timer_node *node)
         conn->failure.cause = transport_strerror(-ETIMEDOUT);
         upstream_conn_event(conn, UPSTREAM_EVENT_FAILED);
     } else {
-        counter_add(&conn->worker->counters, METRIC_UPSTREAM_IDLE_CLOSED, 1);
+        bool over = upstream_conn_is_over(conn, &conn->rules);
+        counter_add(&conn->worker->counters,
+                    over ? METRIC_UPSTREAM_RETIRED : METRIC_UPSTREAM_IDLE_CLOSED, 1);
         upstream_conn_event(conn, UPSTREAM_EVENT_EXPIRED);
     }
 }
@@ -410,6 +411,8 @@ static struct upstream_conn *alloc(struct pool *pool, bool shared)
     conn->pool = pool;
     conn->shared = shared;
     conn->timer.fire = on_timer;
+    conn->life = (struct conn_life){.born_ms = worker_now_ms(worker),
+                                    .early = (uint32_t)lb_random_next(&worker->random)};
     /* From another number on each: a reply that a callee sends on the wrong connection does not match. */
     conn->last_seqid = (int32_t)(lb_random_next(&worker->random) >> 34);
     conn->failure.detail = "the connection was lost before the reply was complete";

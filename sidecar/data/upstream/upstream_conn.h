@@ -10,6 +10,7 @@
 #define TSIDE_SIDECAR_DATA_UPSTREAM_UPSTREAM_CONN_H
 
 #include "sidecar/data/io/channel.h"
+#include "sidecar/data/upstream/conn_life.h"
 #include "sidecar/data/upstream/lease.h"
 #include "sidecar/data/upstream/upstream_fsm.h"
 
@@ -31,8 +32,8 @@ struct upstream_conn {
     bool answered;      /* counted in endpoint->answered */
     bool reset;         /* to be closed with a reset */
     int32_t last_seqid; /* of the message sent last; counts up */
-    uint32_t idle_ms;   /* of the last lease's pool configuration; likewise max_idle */
-    uint32_t max_idle;
+    struct conn_life life;
+    struct route_pool rules; /* the last lease's */
     const void *last_caller; /* shared: whose message it took last */
     uint64_t last_used_ms;
     struct lease_failure failure; /* what its leases are to hear when it closes */
@@ -52,6 +53,13 @@ void upstream_conn_bind(struct upstream_conn *conn, struct lease *lease);
 void upstream_conn_unbind(struct lease *lease);
 /* Reads again, unless it waits for buffers. */
 void upstream_conn_read(struct upstream_conn *conn);
+
+/* Whether these rules give it no lease any more. */
+static inline bool upstream_conn_is_over(const struct upstream_conn *conn,
+                                         const struct route_pool *rules)
+{
+    return conn_life_is_over(&conn->life, rules, worker_now_ms(conn->worker));
+}
 
 /* The one place that moves a connection. */
 void upstream_conn_event(struct upstream_conn *conn, enum upstream_event event);
