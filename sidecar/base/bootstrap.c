@@ -159,17 +159,14 @@ static void find_unknown(struct reader *reader, const struct level *level,
          closest ? ", did you mean " : "", closest ? closest : "", closest ? "?" : "");
 }
 
-static void apply(struct reader *reader, const struct option *option, void *base,
+/* value says the option and its base. */
+static void apply(struct reader *reader, struct option_value value,
                   const struct disc_yaml_node *node)
 {
-    struct option_value value = {
-        .option = option,
-        .folder = reader->folder,
-        .text = node->text,
-        .quoted = !node->plain,
-        .base = base,
-        .why = "",
-    };
+    const struct option *option = value.option;
+    value.folder = reader->folder;
+    value.text = node->text;
+    value.quoted = !node->plain;
     if (node->kind != DISC_YAML_SCALAR) {
         find(reader, place_of(node), "%s must be a single value, is a %s", option->path,
              node->kind == DISC_YAML_LIST ? "list" : "mapping");
@@ -193,7 +190,33 @@ static void apply_list(struct reader *reader, const struct option *option, void 
         find(reader, place_of(node), "%s must not be empty", option->path);
     }
     for (size_t i = 0; i < node->n; i++) {
-        apply(reader, option, base, &node->values[i]);
+        apply(reader, (struct option_value){.option = option, .base = base}, &node->values[i]);
+    }
+}
+
+static void apply_claims(struct reader *reader, const struct option *option, void *base,
+                         const struct disc_yaml_node *node)
+{
+    struct option_value value = {.option = option, .base = base};
+    if (node->kind != DISC_YAML_MAP) {
+        find(reader, place_of(node), "%s must be a mapping of uids to lists of names",
+             option->path);
+        return;
+    }
+    ((struct bootstrap_listener *)base)->uids.set = true;
+    for (size_t i = 0; i < node->n; i++) {
+        const struct disc_yaml_node *names = &node->values[i];
+        if (!claims_parse_uid(node->keys[i].text, &value.uid)) {
+            find(reader, place_of(&node->keys[i]), "%s must name uids as numbers, is %.80s",
+                 option->path, node->keys[i].text);
+        } else if (names->kind != DISC_YAML_LIST) {
+            find(reader, place_of(names), "%s must have a list of names for each uid",
+                 option->path);
+        } else {
+            for (size_t j = 0; j < names->n; j++) {
+                apply(reader, value, &names->values[j]);
+            }
+        }
     }
 }
 
@@ -242,9 +265,9 @@ static void walk_listener(struct reader *reader, const struct disc_yaml_node *no
         if (findings == reader->findings) { /* else it may stand there, misspelt */
             find(reader, place_of(node), "listeners[].listen is missing");
         }
-    } else if (!listener->is_unix && listener->mode != 0) {
-        find(reader, place_of(node), "listeners[].mode is for unix listeners, this is %s",
-             listener->listen);
+    } else if (!listener->is_unix && (listener->mode != 0 || listener->uids.set)) {
+        find(reader, place_of(node), "listeners[].%s is for unix listeners, this is %s",
+             listener->mode != 0 ? "mode" : "uids", listener->listen);
     }
 }
 
@@ -279,8 +302,10 @@ static void walk_key(struct reader *reader, const struct level *level,
         find(reader, place_of(key), "not yet: %s (%s)", option->path, option->meaning);
     } else if (option && option->type >= OPTION_LISTS) {
         apply_list(reader, option, level->base, value);
+    } else if (option && option->type == OPTION_CLAIMS) {
+        apply_claims(reader, option, level->base, value);
     } else if (option) {
-        apply(reader, option, level->base, value);
+        apply(reader, (struct option_value){.option = option, .base = level->base}, value);
     } else if (section == SECTION_LIST) {
         walk_listeners(reader, path, value);
     } else {
@@ -487,6 +512,7 @@ static void listener_clear(struct bootstrap_listener *listener)
     free(listener->callee_service);
     free(listener->callee_cluster);
     free(listener->deadline_entry);
+    claims_done(&listener->uids);
 }
 
 struct bootstrap *bootstrap_free(struct bootstrap *bootstrap)

@@ -10,6 +10,8 @@
 #ifndef TSIDE_SIDECAR_BASE_BOOTSTRAP_H
 #define TSIDE_SIDECAR_BASE_BOOTSTRAP_H
 
+#include "sidecar/base/claims.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,6 +39,7 @@ struct bootstrap_listener {
     char *deadline_entry;  /* default RPC_PERSIST_DDL_REMAIN_TIME */
     bool deadline_rewrite; /* default true */
     bool deadline_shared_clock;
+    struct claims uids; /* unix */
 };
 
 struct bootstrap {

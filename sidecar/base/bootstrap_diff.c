@@ -81,6 +81,8 @@ static bool same(const struct option *option, const void *a, const void *b)
         return same_urls(a, b);
     case OPTION_HOSTS:
         return same_hosts(a, b);
+    case OPTION_CLAIMS:
+        return claims_equal(in_a, in_b);
     case OPTION_WORD:
     case OPTION_WORDS:
     case OPTION_LATER:

@@ -320,6 +320,26 @@ static bool set_socket(struct option_value *value)
     return set_file(value) && check_socket_path(value, *slot);
 }
 
+static bool add_claim(struct option_value *value)
+{
+    if (strcmp(value->text, "-") == 0) {
+        return wrong(value, "a name");
+    }
+    if (!check_text(value)) {
+        return false;
+    }
+    switch (claims_add(member(value), value->uid, value->text)) {
+    case 0:
+        return true;
+    case -EEXIST:
+        return refuse(value, "stands twice: %.*s", SHOWN_MAX_BYTES, value->text);
+    case -E2BIG:
+        return refuse(value, "at most %d of them", CLAIMS_MAX);
+    default:
+        return refuse(value, NO_MEMORY);
+    }
+}
+
 /* ---- addresses ---------------------------------------------------------------------------- */
 
 /* "127.0.0.1:80" or "[::1]:80" into *host (the caller's) and *port. */
@@ -436,6 +456,7 @@ bool option_set(struct option_value *value)
         [OPTION_SWITCH] = set_switch,
         [OPTION_LEVEL] = set_level,
         [OPTION_WORD] = set_word,
+        [OPTION_CLAIMS] = add_claim,
         [OPTION_WORDS] = set_word,
         [OPTION_URLS] = add_url,
         [OPTION_HOSTS] = add_host,
@@ -455,6 +476,7 @@ static const char *const shown_types[OPTION_TYPE_MAX] = {
     [OPTION_LISTEN] = "address",
     [OPTION_ADMIN_LISTEN] = "address",
     [OPTION_MODE] = "octal",
+    [OPTION_CLAIMS] = "uids and their lists of names",
     [OPTION_URLS] = "list of URLs",
     [OPTION_HOSTS] = "list of names",
     [OPTION_LATER] = "not yet",

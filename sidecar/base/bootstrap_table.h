@@ -24,6 +24,7 @@ enum option_type {
     OPTION_SWITCH,       /* bool: the second of two words */
     OPTION_LEVEL,        /* int: index of the word */
     OPTION_WORD,         /* checked only */
+    OPTION_CLAIMS,       /* struct claims: a mapping of uids to lists of names, one name a value */
     OPTION_LISTS,        /* those behind are lists of scalars */
     OPTION_WORDS = OPTION_LISTS,
     OPTION_URLS,
@@ -53,7 +54,8 @@ struct option_value {
     const char *folder; /* absolute, that relative paths start from */
     const char *text;   /* NUL-terminated */
     bool quoted;
-    void *base; /* struct bootstrap or struct bootstrap_listener */
+    uint32_t uid; /* CLAIMS: whose name it is */
+    void *base;   /* struct bootstrap or struct bootstrap_listener */
     char why[256];
     bool later; /* refused because it is not built yet; why is the value */
 };

@@ -68,7 +68,7 @@ def test_reasons():
 
 def flattened(value, path: str = "") -> dict[str, object]:
     """{"etcd.watch": "all", "listeners[].listen": ...}"""
-    if isinstance(value, dict):
+    if isinstance(value, dict) and path != "listeners[].uids":  # whose keys are the user's
         pairs = [(f"{path}.{key}" if path else key, below) for key, below in value.items()]
     elif isinstance(value, list) and value and isinstance(value[0], dict):
         pairs = [(f"{path}[]", below) for below in value]

@@ -140,6 +140,7 @@ bool call_begin(struct caller *caller, struct frame *frame, bool is_bad)
     call->request.wire.oneway = frame->scan->message.type == WIRE_ONEWAY;
     call->request.message = frame->scan->message;
     call->request.listener = caller->listener;
+    call->request.uid = caller->uid;
     call->request.bytes = frame->message.head_room + frame->message.len;
     call->has_permit = permit_take(&worker->env->calls, 1, worker->env->bootstrap->limits.calls);
     caller->refused_calls += !call->has_permit;

@@ -59,6 +59,7 @@ struct call {
         struct wire_span budget_value; /* in Extra; off 0: none came */
         struct wire_span stamp_value;
         const struct bootstrap_listener *listener;
+        int64_t uid;    /* its caller's */
         uint32_t bytes; /* with its head, for the log */
         uint8_t log_id_len;
         bool log_id_fresh;                  /* to be filled in */

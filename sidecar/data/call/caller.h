@@ -21,6 +21,7 @@ enum caller_flow {
 struct caller {
     struct worker *worker;
     const struct bootstrap_listener *listener;
+    int64_t uid;            /* the peer's, where the listener asks for it; -1: not known */
     struct event event;     /* run is the session's */
     struct list calls;      /* answers due, oldest first */
     struct list oneways;    /* under way, no answer due */
@@ -35,7 +36,7 @@ struct caller {
 static inline void caller_init(struct caller *caller, struct worker *worker,
                                const struct bootstrap_listener *listener, event_fn run)
 {
-    *caller = (struct caller){.worker = worker, .listener = listener};
+    *caller = (struct caller){.worker = worker, .listener = listener, .uid = -1};
     event_init(&caller->event, run);
     list_init(&caller->calls);
     list_init(&caller->oneways);

@@ -147,6 +147,33 @@ static void run_stages(struct call *call)
     }
 }
 
+static bool may_claim(const struct call *call)
+{
+    struct disc_str from = call->plan.route->tuple.name[DISC_FROM];
+    return claims_allow(&call->request.listener->uids, call->request.uid, from.p, from.len);
+}
+
+/* What holds whatever the rules say. False: the call has failed. */
+static bool admit(struct call *call)
+{
+    struct worker *worker = call->worker;
+    if (!may_claim(call)) {
+        call_fail(call, REASON_DENIED, "the listener's uids do not let uid %lld claim this From",
+                  call->request.uid);
+    } else if (!call->has_permit) {
+        counter_add(&worker->counters, METRIC_CALLS_LIMITED, 1);
+        call_fail(call, REASON_CONCURRENCY_LIMIT, "limits.calls %lld are under way",
+                  (int64_t)worker->env->bootstrap->limits.calls);
+    } else if (worker_phase(worker) >= WORKER_ENDING) {
+        call_fail(call, REASON_DRAINING, "the process ends", 0);
+    } else if (!set_deadline(call)) {
+        call_fail(call, REASON_TIMEOUT, SPENT_TEXT, call->budget.total_ms);
+    } else {
+        return true;
+    }
+    return false;
+}
+
 static void route(struct call *call, const struct disc_tuple *tuple)
 {
     struct worker *worker = call->worker;
@@ -161,21 +188,9 @@ static void route(struct call *call, const struct disc_tuple *tuple)
     if (route->config.oneway && !call->request.wire.oneway && call->caller) {
         make_oneway(call);
     }
-    if (!call->has_permit) {
-        counter_add(&worker->counters, METRIC_CALLS_LIMITED, 1);
-        call_fail(call, REASON_CONCURRENCY_LIMIT, "limits.calls %lld are under way",
-                  (int64_t)worker->env->bootstrap->limits.calls);
-        return;
+    if (admit(call)) {
+        run_stages(call);
     }
-    if (worker_phase(worker) >= WORKER_ENDING) {
-        call_fail(call, REASON_DRAINING, "the process ends", 0);
-        return;
-    }
-    if (!set_deadline(call)) {
-        call_fail(call, REASON_TIMEOUT, SPENT_TEXT, call->budget.total_ms);
-        return;
-    }
-    run_stages(call);
 }
 
 /* No longer than the budget that came, as far as it is known without a rule. */

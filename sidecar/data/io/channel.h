@@ -75,6 +75,11 @@ static inline bool channel_is_self(struct channel *channel)
     return channel->transport.ops->is_self(&channel->transport);
 }
 
+static inline int64_t channel_peer_uid(struct channel *channel)
+{
+    return channel->transport.ops->peer_uid(&channel->transport);
+}
+
 /* ---- input ----------------------------------------------------------------------------------- */
 
 /* Where this fails (memory, at worst), the end is reported like any other, in the next turn. */

@@ -35,6 +35,8 @@ struct transport_ops {
         __attribute__((warn_unused_result));
     /* Connected to itself: a local port without a listener can be "reached" from its own number. */
     bool (*is_self)(struct transport *transport);
+    /* Of a connection that was taken up: the uid of the process that made it; -1: none, or not known. */
+    int64_t (*peer_uid)(struct transport *transport);
     int (*read_start)(struct transport *transport) __attribute__((warn_unused_result));
     void (*read_stop)(struct transport *transport);
     /* Whether bytes are there that were not read yet. */

@@ -168,6 +168,24 @@ static bool is_never_self(struct transport *transport)
     return false;
 }
 
+/* As of connect(): a descriptor that was passed on, or a setuid() since, changes nothing. */
+static int64_t unix_peer_uid(struct transport *transport)
+{
+    uv_os_fd_t fd;
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+    return uv_fileno(&uv_of(transport)->uv.handle, &fd) == 0 &&
+                   getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0
+               ? (int64_t)peer.uid
+               : -1;
+}
+
+static int64_t no_peer_uid(struct transport *transport)
+{
+    (void)transport;
+    return -1;
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
@@ -243,6 +261,7 @@ const struct transport_ops transport_tcp = {
     .open = tcp_open,
     .connect = tcp_connect,
     .is_self = is_self,
+    .peer_uid = no_peer_uid,
     .read_start = read_start,
     .read_stop = read_stop,
     .bytes_wait = bytes_wait,
@@ -257,6 +276,7 @@ const struct transport_ops transport_unix = {
     .open = unix_open,
     .connect = unix_connect,
     .is_self = is_never_self,
+    .peer_uid = unix_peer_uid,
     .read_start = read_start,
     .read_stop = read_stop,
     .bytes_wait = bytes_wait,

@@ -54,6 +54,9 @@ static void begin(struct session *session)
     counter_add(&worker->counters, METRIC_CONNECTIONS, 1);
     counter_add(&worker->counters, METRIC_CONNECTIONS_TOTAL, 1);
     list_push_back(&worker->sessions, &session->all);
+    if (session->caller.listener->uids.set) {
+        session->caller.uid = channel_peer_uid(&session->channel);
+    }
     channel_read_start(&session->channel);
     if (worker->listeners_closed) {
         session_event(session, SESSION_EVENT_DRAIN);

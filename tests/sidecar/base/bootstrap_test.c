@@ -348,10 +348,26 @@ static const struct {
      "12:3: not yet: etcd.audit_prefix (where audit records are written)\n"},
     {"listeners:\n- listen: 127.0.0.1:1\n  accept: [framed, unframed, ttheader, raw]\n"
      "  uids: {}\n" RULES,
+     "2:3: listeners[].uids is for unix listeners, this is 127.0.0.1:1\n"
      "3:20: not yet: listeners[].accept: unframed\n"
      "3:30: not yet: listeners[].accept: ttheader\n"
-     "3:40: listeners[].accept must be framed, unframed or ttheader, is raw\n"
-     "4:3: not yet: listeners[].uids (which From a peer's uid may claim)\n"},
+     "3:40: listeners[].accept must be framed, unframed or ttheader, is raw\n"},
+    {"listeners:\n- listen: unix:a\n  uids: [1001]\n" RULES,
+     "3:9: listeners[].uids must be a mapping of uids to lists of names\n"},
+    {"listeners:\n- listen: unix:a\n  uids: {root: [a], \"-1\": [a], 4294967295: [a], 1x: "
+     "[a]}\n" RULES,
+     "3:10: listeners[].uids must name uids as numbers, is root\n"
+     "3:21: listeners[].uids must name uids as numbers, is -1\n"
+     "3:32: listeners[].uids must name uids as numbers, is 4294967295\n"
+     "3:49: listeners[].uids must name uids as numbers, is 1x\n"},
+    {"listeners:\n- listen: unix:a\n  uids: {1: a, 2: [a, b, a], 3: [\"\", \"-\", [a]], 02: "
+     "[b]}\n" RULES,
+     "3:13: listeners[].uids must have a list of names for each uid\n"
+     "3:26: listeners[].uids stands twice: a\n"
+     "3:34: listeners[].uids must not be empty\n"
+     "3:38: listeners[].uids must be a name, is \"-\"\n"
+     "3:43: listeners[].uids must be a single value, is a list\n"
+     "3:54: listeners[].uids stands twice: b\n"},
     /* several at once, from the beginning to the end */
     {"workers: 0\nlistners: []\nlimits: {calls: x}\n",
      "1:10: workers must be an integer 1..64, is 0\n"
@@ -462,6 +478,8 @@ static const struct {
     {"listeners: [{listen: \"127.0.0.1:1\"}]\n" RULES, "listeners[0].listen "},
     {"listeners: [{listen: \"unix:a\", mode: 0600}]\n" RULES,
      "listeners[0].listen listeners[0].mode "},
+    {"listeners: [{listen: \"unix:a\", uids: {1: [a]}}]\n" RULES,
+     "listeners[0].listen listeners[0].uids "},
     {OTHER_LISTENER "caller: {service: a, cluster: b}}]\n" RULES,
      "listeners[0].caller.service listeners[0].caller.cluster "},
     {OTHER_LISTENER "callee: {service: a, cluster: b}}]\n" RULES,

@@ -40,6 +40,7 @@ static struct memory_peer *peer_new(struct memory_net *net)
     assert(peer);
     peer->net = net;
     peer->window = SIZE_MAX;
+    peer->uid = -1;
     list_push_back(&net->peers, &peer->node);
     return peer;
 }
@@ -98,6 +99,11 @@ static int connect_callee(struct transport *transport, const struct sockaddr *ad
 static bool is_self(struct transport *transport)
 {
     return peer_of(transport)->is_self;
+}
+
+static int64_t peer_uid(struct transport *transport)
+{
+    return peer_of(transport)->uid;
 }
 
 static void forget_pending(struct memory_peer *peer)
@@ -257,6 +263,7 @@ const struct transport_ops memory_transport = {
     .open = open_caller,
     .connect = connect_callee,
     .is_self = is_self,
+    .peer_uid = peer_uid,
     .read_start = read_start,
     .read_stop = read_stop,
     .bytes_wait = bytes_wait,

@@ -51,6 +51,7 @@ struct memory_peer {
     bool is_self;
     bool open_fails; /* taking it up fails */
     bool read_fails; /* reading cannot begin */
+    int64_t uid;     /* of the other side's process; -1 */
 
     struct bytes in; /* to the worker */
     size_t in_read;  /* of it */

@@ -228,14 +228,25 @@ struct endpoint_state *rig_endpoint(const struct rig *rig, uint16_t port)
 
 /* ---- callers --------------------------------------------------------------------------------- */
 
-struct memory_peer *rig_caller(struct rig *rig, uint32_t worker)
+static struct memory_peer *take_up(struct rig *rig, uint32_t worker, int64_t uid)
 {
     struct memory_peer *caller = memory_caller(&rig->net[worker]);
+    caller->uid = uid;
     virtual_loop_enter(&rig->loop[worker]);
     assert_true(session_accept(rig_worker(rig, worker), &memory_transport, caller,
                                &rig->bootstrap.listeners[0]));
     virtual_loop_leave(&rig->loop[worker]);
     return caller;
+}
+
+struct memory_peer *rig_caller(struct rig *rig, uint32_t worker)
+{
+    return take_up(rig, worker, -1);
+}
+
+struct memory_peer *rig_caller_as(struct rig *rig, int64_t uid)
+{
+    return take_up(rig, 0, uid);
 }
 
 struct session *rig_session(const struct rig *rig, uint32_t worker)

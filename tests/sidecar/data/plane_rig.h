@@ -75,6 +75,8 @@ struct endpoint_state *rig_endpoint(const struct rig *rig, uint16_t port);
 
 /* A caller that the worker has taken up. */
 struct memory_peer *rig_caller(struct rig *rig, uint32_t worker);
+/* The same of the first worker, from a process of that uid. */
+struct memory_peer *rig_caller_as(struct rig *rig, int64_t uid);
 /* The session of the caller that came last to that worker. */
 struct session *rig_session(const struct rig *rig, uint32_t worker);
 

@@ -6,10 +6,12 @@
 #include "tests/sidecar/data/plane_rig.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 /* cmocka wants some of the above first */
 #include <cmocka.h>
@@ -166,6 +168,41 @@ static void put_base_resp(struct bytes *out, int32_t seqid, int32_t code)
     }
     bytes_put_string(out, body.p, body.len);
     bytes_done(&body);
+}
+
+/* The calls of rig_call() and rig_oneway() are From "app.feed" by the listener; who may have that name is
+ * decided by the uid that the peer connected with, also where the call waits for the first rules. */
+static void test_a_from_that_the_uid_may_not_claim(void **state)
+{
+    static const struct {
+        int64_t uid;
+        bool allowed;
+    } cases[] = {{1001, true}, {1002, false}, {-1, false}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct rig *rig = rig_new(1);
+        struct claims *uids = &rig->bootstrap.listeners[0].uids;
+        uids->set = true;
+        assert_int_equal(claims_add(uids, 1001, rig->bootstrap.listeners[0].caller_service), 0);
+        assert_int_equal(claims_add(uids, 1002, "another"), 0);
+        struct memory_peer *caller = rig_caller_as(rig, cases[i].uid);
+        rig_oneway(caller, "O");
+        rig_call(caller, "M", 1);
+        rig_rest(rig);
+        rig_begin(rig, "{}");
+        assert_int_equal(rig_callees(rig), cases[i].allowed ? 2 : 0);
+        if (!cases[i].allowed) {
+            char text[80];
+            snprintf(text, sizeof text, "the listener's uids do not let uid %" PRId64 " claim",
+                     cases[i].uid);
+            rig_expect_failure(caller, 1, text);
+            rig_expect_nothing(caller);
+            assert_int_equal(rig_reason(rig, REASON_DENIED), 2);
+        }
+        struct claims mine = *uids;
+        rig_free(rig);
+        claims_done(&mine);
+    }
 }
 
 /* Whatever the callee says is passed on; what it counts as is the rule's business. */
@@ -511,6 +548,7 @@ int main(void)
         cmocka_unit_test(test_no_rules_come),
         cmocka_unit_test(test_the_caller_goes_before_the_rules_come),
         cmocka_unit_test(test_answers_of_its_own),
+        cmocka_unit_test(test_a_from_that_the_uid_may_not_claim),
         cmocka_unit_test(test_what_a_reply_counts_as),
         cmocka_unit_test(test_a_call_that_is_oneway_by_its_rule),
         cmocka_unit_test(test_a_call_is_tried_again),
