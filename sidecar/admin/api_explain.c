@@ -17,6 +17,7 @@ void api_explain(struct admin *admin, const struct http_request *request, struct
         .snapshot = api_snapshot(admin),
         .log_id = disc_str_of(log_id, log_id_len),
         .now_ms = api_now_ms(admin),
+        .tuples = admin->context.tuples,
     };
     if (!text) {
         api_error(reply, 400, "bad_request", "the argument tuple is missing",

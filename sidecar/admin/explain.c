@@ -234,6 +234,16 @@ static json_t *outcomes_json(const struct outcomes *all)
     return json;
 }
 
+/* What a call would meet now. The control thread alone takes entries out of the table. */
+static void look_at_state(struct route *route, const struct explain_input *input)
+{
+    struct tuple_state *state =
+        input->tuples ? tuple_table_peek(input->tuples, &input->tuple) : NULL;
+    if (state) {
+        route_set_limits(route, input->tuples, state);
+    }
+}
+
 /* False when out of memory. */
 static bool simulate(const struct explain_input *input, struct outcomes *all)
 {
@@ -245,6 +255,7 @@ static bool simulate(const struct explain_input *input, struct outcomes *all)
         route_cache_free(cache);
         return false;
     }
+    look_at_state(route, input);
     struct lb_random random;
     lb_random_init(&random, SEED);
     struct disc_str caller = input->tuple.name[DISC_FROM];

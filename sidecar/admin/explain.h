@@ -9,14 +9,16 @@
 #define TSIDE_SIDECAR_ADMIN_EXPLAIN_H
 
 #include "discovery/store/snapshot.h"
+#include "sidecar/shared/tuple_state.h"
 
 #include <jansson.h>
 
 struct explain_input {
     const struct disc_snapshot *snapshot;
-    struct disc_tuple tuple; /* absent names get their defaults */
-    struct disc_str log_id;  /* len 0: none */
-    uint64_t now_ms;         /* on the store's clock */
+    struct disc_tuple tuple;    /* absent names get their defaults */
+    struct disc_str log_id;     /* len 0: none */
+    uint64_t now_ms;            /* on the store's clock */
+    struct tuple_table *tuples; /* what is under way; NULL: nothing is (offline) */
 };
 
 /*

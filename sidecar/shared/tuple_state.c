@@ -16,13 +16,14 @@
 
 #include "sidecar/base/random_seed.h"
 #include "sidecar/shared/counters.h"
-#include "sidecar/shared/permit.h"
 #include "sidecar/shared/tuple_residue.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
 #define REFS_DEAD UINT32_MAX
+/* What tuples beyond the table are limited by: two of them meet seldom, and made-up names gain little. */
+#define OTHER_LIMITS 256
 
 /* Those of Prometheus's clients, from 0.5 ms: a hop on the host takes less than their 5 ms. */
 const uint64_t tuple_bucket_us[TUPLE_BUCKETS - 1] = {
@@ -32,10 +33,12 @@ struct tuple_state {
     _Atomic uint32_t refs; /* REFS_DEAD: on its way out */
     uint32_t workers;
     _Atomic bool hinted;
+    bool is_other;
     uint64_t hash;
     struct tuple_state *_Atomic next; /* in the bucket; written by control once published */
     struct tuple_state *next_retired;
     struct disc_tuple names; /* points behind counts */
+    struct tuple_limits limits;
     struct tuple_counts counts[];
 };
 
@@ -46,6 +49,7 @@ struct tuple_table {
     struct permits entries;
     _Atomic uint64_t overflow_total;
     struct tuple_state *other;
+    struct tuple_limits other_limits[OTHER_LIMITS];
     struct tuple_state *retired; /* control's, likewise below */
     uint64_t retired_until;      /* the epoch that frees them */
     struct tuple_residue *residue;
@@ -91,6 +95,7 @@ struct tuple_table *tuple_table_new(uint64_t limit, uint32_t workers)
     if (table->buckets == NULL || table->other == NULL || table->residue == NULL) {
         return tuple_table_free(table);
     }
+    table->other->is_other = true;
     return table;
 }
 
@@ -285,6 +290,40 @@ void tuple_table_each(const struct tuple_table *table, tuple_fn fn, void *arg)
 void tuple_table_each_residue(const struct tuple_table *table, tuple_residue_fn fn, void *arg)
 {
     tuple_residue_each(table->residue, fn, arg);
+}
+
+bool tuple_state_is_other(const struct tuple_state *state)
+{
+    return state->is_other;
+}
+
+struct tuple_limits *tuple_table_limits(struct tuple_table *table, struct tuple_state *state,
+                                        const struct disc_tuple *tuple)
+{
+    if (state != table->other) {
+        return &state->limits;
+    }
+    uint64_t hash = disc_names_hash(table->seed, tuple->name, DISC_NAMES);
+    return &table->other_limits[hash % OTHER_LIMITS];
+}
+
+static struct tuple_state *load_state(struct tuple_state *_Atomic *at)
+{
+    return atomic_load_explicit(at, memory_order_acquire);
+}
+
+struct tuple_state *tuple_table_peek(const struct tuple_table *table,
+                                     const struct disc_tuple *tuple)
+{
+    uint64_t hash = disc_names_hash(table->seed, tuple->name, DISC_NAMES);
+    struct tuple_state *state = load_state(&table->buckets[hash & table->mask]);
+    while (state && (state->hash != hash || !disc_tuple_eq(&state->names, tuple))) {
+        state = load_state(&state->next);
+    }
+    if (!state && tuple_table_count(table) >= table->limit) {
+        return table->other;
+    }
+    return state;
 }
 
 uint64_t tuple_table_count(const struct tuple_table *table)

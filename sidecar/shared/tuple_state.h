@@ -1,10 +1,11 @@
 /*
- * sidecar/shared/tuple_state.h: what is counted for one tuple, over all workers.
+ * sidecar/shared/tuple_state.h: what is counted and limited for one tuple, over all workers.
  *
  * A bounded table that workers add to without a lock when a route is made, and that the control
  * thread reads (/metrics, routes, stats) and tidies: an entry that no route holds and that had no
  * call for an hour leaves. Beyond limits.metric_routes every tuple shares the entry whose five
- * names are "_other".
+ * names are "_other", and one of its limits with others of its hash, each call by its own numbers. So
+ * names that a caller makes up do not lift what protects a callee.
  *
  *     worker: state = tuple_table_get(table, tuple)   reference taken; never NULL
  *             tuple_counts_add(tuple_state_counts(state, worker), reason, us, now_ms)
@@ -18,6 +19,7 @@
 #include "discovery/rules/tuple.h"
 #include "sidecar/base/reason.h"
 #include "sidecar/shared/epoch.h"
+#include "sidecar/shared/tuple_limits.h"
 
 #include <stdatomic.h>
 
@@ -81,6 +83,17 @@ void tuple_table_each(const struct tuple_table *table, tuple_fn fn, void *arg);
 typedef void (*tuple_residue_fn)(void *arg, struct disc_str to, struct disc_str to_cluster,
                                  const struct tuple_sums *sums);
 void tuple_table_each_residue(const struct tuple_table *table, tuple_residue_fn fn, void *arg);
+
+/* What limits the calls of this tuple, given the entry that they are counted in. Lives as long as that. */
+struct tuple_limits *tuple_table_limits(struct tuple_table *table, struct tuple_state *state,
+                                        const struct disc_tuple *tuple);
+/* Whether that is shared with tuples that may have no limit. */
+bool tuple_state_is_other(const struct tuple_state *state);
+
+/* The entry that calls of this tuple meet, "_other" where it would be that one; NULL where none of its calls
+ * was ever seen. Borrowed until the next tuple_table_tidy(). */
+struct tuple_state *tuple_table_peek(const struct tuple_table *table,
+                                     const struct disc_tuple *tuple);
 
 /* Entries in the table, "_other" not among them. */
 uint64_t tuple_table_count(const struct tuple_table *table);

@@ -302,6 +302,33 @@ def test_pool_max_waiting(world):
     assert told == ["pool_exhausted", "a"]
 
 
+def test_max_concurrency(world):
+    """One count for all workers: the callee never has one too many, and what comes back is used again."""
+    callee = world.callee("a")
+
+    def let_through(tside):
+        callee.gate.clear()
+        before = callee.count
+        links = world.spread(tside, 12)
+        for link in links:
+            link.send(wire.call("Visit"))
+        refused = tside.calls(reason="concurrency_limit")
+        limit = tside.explain(f"app.feed/default/{SERVICE}/default/Visit")["effective"]["max_concurrency"]["value"] or 12
+        wait_until(lambda: callee.count == before + limit)
+        shown = tside.explain(f"app.feed/default/{SERVICE}/default/Visit")["outcome"]["reason"]
+        assert shown == ("concurrency_limit" if limit < 12 else "ok")
+        callee.gate.set()
+        told = [link.message(10) for link in links]
+        for reply in told:
+            assert reply.server == "a" or f"max_concurrency {limit} " in reply.exception[1]
+        assert len([reply for reply in told if reply.server]) == limit == callee.count - before
+        return [world.link(tside).call("Visit").server for _ in range(3)], limit
+
+    told = fates(world, "max_concurrency", [1, 0, 5], {"default": [callee]}, let_through, timeout_ms=9000,
+                 connect_timeout_ms=5000)
+    assert told == [(["a"] * 3, limit) for limit in (1, 12, 5)]
+
+
 def share_of_bad(world, *good: str):
     """Endpoints and the share of the calls that the failing one among them gets.
 

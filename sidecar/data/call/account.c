@@ -139,7 +139,6 @@ void account_call(struct call *call)
     call->outcome.accounted = true;
     struct tuple_counts *counts = call->plan.route->counts;
     uint64_t total_us = worker_now_us(call->worker) - call->budget.start_us;
-    stages_give(call->plan.route, call->plan.taken);
     tuple_counts_add(counts, call->outcome.reason, total_us, worker_now_ms(call->worker));
     if (call->outcome.reason == REASON_TIMEOUT) {
         hint_at_oneway(call);

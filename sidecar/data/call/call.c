@@ -332,10 +332,19 @@ static void end_attempts(struct call *call)
     }
 }
 
-/* The outcome stands: nothing is under way any more; the answer goes when its turn comes. */
-static void finish(struct call *call)
+/* Nothing of it is under way any more. What the stages hold goes back now: a reply that waits behind others
+ * for its turn holds up no call of its tuple. */
+static void end_work(struct call *call)
 {
     end_attempts(call);
+    stages_give(call->plan.route, call->plan.taken);
+    call->plan.taken = 0;
+}
+
+/* The outcome stands; the answer goes when its turn comes. */
+static void finish(struct call *call)
+{
+    end_work(call);
     worker_timer_cancel(call->worker, &call->timer);
     list_remove(&call->waits);
     if (!call->plan.route) {
@@ -348,14 +357,14 @@ static void finish(struct call *call)
 
 static void release(struct call *call)
 {
-    end_attempts(call);
+    end_work(call);
     account(call);
     call_release(call);
 }
 
 static void end_gone(struct call *call)
 {
-    end_attempts(call);
+    end_work(call);
     call->outcome.reason = REASON_DOWNSTREAM_GONE;
     account(call);
     call_release(call);
@@ -512,6 +521,7 @@ void call_check(const struct call *call)
     }
     bool trying = call->state == CALL_STATE_TRYING || call->state == CALL_STATE_ORPHAN;
     assert(trying == (attempts > 0));
+    assert(trying || call->plan.taken == 0);
     assert(!trying || call->request.wire.oneway || timer_node_armed(&call->timer));
     assert(call->state != CALL_STATE_HELD || (call->caller && !timer_node_armed(&call->timer)));
     assert(list_linked(&call->waits) ==

@@ -102,21 +102,26 @@ static struct stage_ctx stage_ctx_of(struct call *call)
     };
 }
 
+static const char *stage_text(enum reason reason)
+{
+    switch (reason) {
+    case REASON_DENIED:
+        return "access is deny";
+    case REASON_DEGRADED:
+        return "by the degrade rule, percent %lld";
+    case REASON_CONCURRENCY_LIMIT:
+        return "max_concurrency %lld of this tuple are under way";
+    case REASON_NO_ENDPOINT:
+        return "the cluster has 0 endpoints with weight";
+    default:
+        return "";
+    }
+}
+
 static void answer_stage(struct call *call, const struct stage_ctx *ctx)
 {
-    const char *detail = "";
     call->plan.cluster = ctx->cluster;
-    if (ctx->reason == REASON_DENIED) {
-        detail = "access is deny";
-    } else if (ctx->reason == REASON_NO_ENDPOINT) {
-        detail = "the cluster has 0 endpoints with weight";
-    } else if (ctx->reason == REASON_DEGRADED) {
-        detail = "by the degrade rule, percent %lld";
-    }
-    int64_t number = ctx->reason == REASON_DEGRADED && call->plan.route->degrade
-                         ? (int64_t)call->plan.route->degrade->degrade.percent_e2 / 100
-                         : 0;
-    call_fail(call, ctx->reason, detail, number);
+    call_fail(call, ctx->reason, stage_text(ctx->reason), ctx->number);
 }
 
 static void pick(struct call *call, const struct stage_ctx *ctx)

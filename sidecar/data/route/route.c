@@ -166,6 +166,7 @@ static void config_from(struct route_config *config, const struct disc_resolutio
     config->base_resp_fail = v[DISC_FIELD_FAILURES_BASE_RESP].ranges;
     config->deny = v[DISC_FIELD_ACCESS].i == DISC_ACCESS_DENY;
     config->oneway = v[DISC_FIELD_ONEWAY].i != 0;
+    config->max_concurrency = (uint32_t)v[DISC_FIELD_MAX_CONCURRENCY].i;
     config->fallback_cluster = v[DISC_FIELD_FALLBACK_CLUSTER].s;
     config->access_log = v[DISC_FIELD_ACCESS_LOG].d;
 }
@@ -236,6 +237,13 @@ static struct route *route_alloc(const struct disc_tuple *tuple)
     return route;
 }
 
+/* Calls without a limit are counted, too, but where they would use up the limit of another tuple. */
+void route_set_limits(struct route *route, struct tuple_table *tuples, struct tuple_state *state)
+{
+    route->limits = tuple_table_limits(tuples, state, &route->tuple);
+    route->counts_calls = route->config.max_concurrency > 0 || !tuple_state_is_other(state);
+}
+
 static struct route *route_new(struct route_cache *cache, const struct disc_tuple *tuple,
                                uint64_t hash, struct disc_view *callee, struct disc_view *star)
 {
@@ -260,6 +268,7 @@ static struct route *route_new(struct route_cache *cache, const struct disc_tupl
     if (cache->options.tuples) {
         route->state = tuple_table_get(cache->options.tuples, &route->tuple);
         route->counts = tuple_state_counts(route->state, cache->options.worker);
+        route_set_limits(route, cache->options.tuples, route->state);
     }
     return route;
 }

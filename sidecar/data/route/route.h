@@ -40,6 +40,7 @@ struct route_config {
     const struct disc_ranges *base_resp_fail; /* NULL: none */
     bool deny;
     bool oneway;
+    uint32_t max_concurrency;         /* 0: none */
     struct disc_str fallback_cluster; /* "" none */
     double access_log;
 };
@@ -79,6 +80,8 @@ struct route {
     struct target_set *fallback; /* NULL: none configured */
     struct tuple_state *state;   /* counted; NULL in explain's routes */
     struct tuple_counts *counts; /* this worker's */
+    struct tuple_limits *limits; /* the state's; NULL likewise */
+    bool counts_calls;           /* in limits->calls */
     char names[];
 };
 
@@ -107,6 +110,9 @@ struct route_hint {
 struct route *route_get(struct route_cache *cache, const struct disc_snapshot *snapshot,
                         const struct disc_tuple *tuple, uint64_t now_ms, struct route_hint *hint);
 void route_unref(struct route_cache *cache, struct route *route);
+
+/* What bounds its calls, beyond its own rules. */
+void route_set_limits(struct route *route, struct tuple_table *tuples, struct tuple_state *state);
 
 /* Looks at n cached routes, going on where it stopped, and lets go of those whose views are outdated
  * or that were idle for idle_ms. Called once in a while, so that forgotten tuples do not pin old

@@ -10,6 +10,10 @@
 static const struct stage stages[] = {
     {.name = "access", .decide = stage_access},
     {.name = "degrade", .decide = stage_degrade},
+    {.name = "concurrency",
+     .decide = stage_concurrency,
+     .take = stage_concurrency_take,
+     .give = stage_concurrency_give},
     {.name = "inflight", .take = stage_inflight_take, .give = stage_inflight_give},
     {.name = "split", .decide = stage_split},
     {.name = "balance", .decide = stage_balance},

@@ -37,6 +37,7 @@ struct stage_ctx {
 
     /* Out. */
     enum reason reason;      /* where answered */
+    int64_t number;          /* and what decided: a percentage, a limit */
     struct target_set *set;  /* split: where it goes */
     struct disc_str cluster; /* the cluster chosen, fallback included */
     uint32_t target;         /* balance: index in set */
@@ -56,7 +57,7 @@ struct stage {
 enum stage_verdict stages_decide(struct stage_ctx *ctx) __attribute__((warn_unused_result));
 /* The same for a call: taken by ctx->taken, also where a later stage answers. */
 enum stage_verdict stages_run(struct stage_ctx *ctx) __attribute__((warn_unused_result));
-/* Gives back what was taken, once: when the call is accounted. */
+/* Gives back what was taken, once: when the outcome stands, or the call ends without one. */
 void stages_give(const struct route *route, uint32_t taken);
 
 /* balance alone: another endpoint of the same set (ctx->set, ctx->exclude). Where all are excluded it
@@ -66,6 +67,9 @@ enum stage_verdict stage_balance(struct stage_ctx *ctx) __attribute__((warn_unus
 /* The others, for tests: each one file. */
 enum stage_verdict stage_access(struct stage_ctx *ctx);
 enum stage_verdict stage_degrade(struct stage_ctx *ctx);
+enum stage_verdict stage_concurrency(struct stage_ctx *ctx);
+enum stage_verdict stage_concurrency_take(struct stage_ctx *ctx);
+void stage_concurrency_give(const struct route *route);
 enum stage_verdict stage_split(struct stage_ctx *ctx);
 enum stage_verdict stage_inflight_take(struct stage_ctx *ctx);
 void stage_inflight_give(const struct route *route);

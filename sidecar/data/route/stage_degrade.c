@@ -13,6 +13,7 @@ enum stage_verdict stage_degrade(struct stage_ctx *ctx)
     uint64_t point = stage_point(ctx, &rule->degrade.by, STAGE_SEED_DEGRADE);
     if (lb_share_hit(rule->degrade.percent_e2, point)) {
         ctx->reason = REASON_DEGRADED;
+        ctx->number = rule->degrade.percent_e2 / 100;
         return STAGE_ANSWER;
     }
     return STAGE_GO_ON;

@@ -388,6 +388,89 @@ static void test_threads_beyond_the_limit(void **state)
     run_race(TUPLES / 4);
 }
 
+/* Callers of one tuple, each with its own look-up, within one limit. */
+#define LIMIT 3
+
+struct crowd {
+    struct tuple_table *table;
+    _Atomic uint32_t inside;
+    _Atomic uint32_t most;
+    _Atomic uint32_t refused;
+};
+
+static void *visitor(void *arg)
+{
+    struct crowd *crowd = arg;
+    struct names names;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        struct tuple_state *entry = tuple_table_get(crowd->table, numbered(&names, 1));
+        struct permits *calls = &tuple_table_limits(crowd->table, entry, &names.tuple)->calls;
+        if (permit_take(calls, 1, LIMIT)) {
+            uint32_t inside = atomic_fetch_add(&crowd->inside, 1) + 1;
+            uint32_t most = atomic_load(&crowd->most);
+            while (inside > most && !atomic_compare_exchange_weak(&crowd->most, &most, inside)) {
+            }
+            sched_yield();
+            atomic_fetch_sub(&crowd->inside, 1);
+            permit_give(calls, 1);
+        } else {
+            atomic_fetch_add(&crowd->refused, 1);
+        }
+        tuple_state_unref(entry);
+    }
+    return NULL;
+}
+
+/* Never one too many inside, and every permit is back in the end. */
+static void test_threads_within_a_limit(void **state)
+{
+    struct crowd crowd = {.table = tuple_table_new(10, 1)};
+    pthread_t threads[2 * LIMIT];
+    struct names names;
+    (void)state;
+    for (int i = 0; i < 2 * LIMIT; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, visitor, &crowd), 0);
+    }
+    for (int i = 0; i < 2 * LIMIT; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    assert_in_range(crowd.most, 1, LIMIT);
+    assert_true(crowd.refused < 2 * LIMIT * ROUNDS);
+    struct tuple_state *entry = tuple_table_peek(crowd.table, numbered(&names, 1));
+    assert_int_equal(permit_taken(&tuple_table_limits(crowd.table, entry, &names.tuple)->calls), 0);
+    tuple_table_free(crowd.table);
+}
+
+/* Tuples beyond the table have limits by their hash: the same for all that share an entry, however many. */
+static void test_limits_beyond_the_table(void **state)
+{
+    struct names names;
+    struct tuple_table *table = tuple_table_new(1, 1);
+    struct tuple_limits *seen[1000];
+    unsigned different = 0;
+    (void)state;
+    assert_null(tuple_table_peek(table, numbered(&names, 1)));
+    struct tuple_state *own = tuple_table_get(table, numbered(&names, 1));
+    assert_false(tuple_state_is_other(own));
+    assert_ptr_equal(tuple_table_peek(table, &names.tuple), own);
+    for (unsigned i = 0; i < 1000; i++) {
+        struct tuple_state *other = tuple_table_get(table, numbered(&names, 2 + i));
+        assert_true(tuple_state_is_other(other));
+        assert_ptr_equal(tuple_table_peek(table, &names.tuple), other);
+        seen[i] = tuple_table_limits(table, other, &names.tuple);
+        assert_ptr_equal(seen[i], tuple_table_limits(table, other, &names.tuple));
+        unsigned k = 0;
+        while (k < i && seen[k] != seen[i]) {
+            k++;
+        }
+        different += k == i;
+        tuple_state_unref(other);
+    }
+    assert_in_range(different, 200, 256);
+    tuple_state_unref(own);
+    tuple_table_free(table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -402,6 +485,8 @@ int main(void)
         cmocka_unit_test(test_leaving_waits_for_every_worker),
         cmocka_unit_test(test_threads_with_room),
         cmocka_unit_test(test_threads_beyond_the_limit),
+        cmocka_unit_test(test_threads_within_a_limit),
+        cmocka_unit_test(test_limits_beyond_the_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
