@@ -23,8 +23,8 @@ enum default_name {
 };
 
 const struct rule_field_row rule_fields[DISC_FIELD_MAX] = {
-#define FIELD(id, path, type, min, max, def, state, test, meaning)                                 \
-    {path, RULE_TYPE_##type, min, max, (double)(def), state},
+#define FIELD(id, path, type, min, max, def, order, state, test, meaning)                          \
+    {path, RULE_TYPE_##type, min, max, (double)(def), DISC_ORDER_##order, state},
 #include "discovery/rules/rule.def"
 };
 
@@ -49,6 +49,17 @@ const char *disc_field_path(enum disc_field field)
 bool disc_field_is_built(enum disc_field field)
 {
     return (unsigned)field < DISC_FIELD_MAX && rule_fields[field].built;
+}
+
+enum disc_order disc_field_order(enum disc_field field)
+{
+    return (unsigned)field < DISC_FIELD_MAX ? rule_fields[field].order : DISC_ORDER_CALLER;
+}
+
+const char *disc_order_str(enum disc_order order)
+{
+    static const char *const names[DISC_ORDER_MAX] = {"caller", "callee"};
+    return (unsigned)order < DISC_ORDER_MAX ? names[order] : "?";
 }
 
 /* "p2c", "round_robin", ... */

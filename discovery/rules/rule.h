@@ -26,10 +26,20 @@ const char *disc_kind_str(enum disc_kind kind);
 /* ---- config ------------------------------------------------------------------------------- */
 
 enum disc_field {
-#define FIELD(id, path, type, min, max, def, state, test, meaning) DISC_FIELD_##id,
+#define FIELD(id, path, type, min, max, def, order, state, test, meaning) DISC_FIELD_##id,
 #include "discovery/rules/rule.def"
     DISC_FIELD_MAX
 };
+
+/* Which of the keys that set a field wins: the names are compared in this order, and the first place
+ * where a name stands against "*" decides. */
+enum disc_order {
+    DISC_ORDER_CALLER = 0, /* From, FromCluster, To, ToCluster, Method */
+    DISC_ORDER_CALLEE,     /* To, ToCluster, Method, From, FromCluster */
+    DISC_ORDER_MAX
+};
+
+const char *disc_order_str(enum disc_order order); /* "caller", "callee" */
 
 /* Values of the enum types, in the order of rule.def, one enum for all tables. */
 enum disc_enum {
@@ -71,6 +81,7 @@ struct disc_config {
 union disc_value disc_field_default(enum disc_field field);
 const char *disc_field_path(enum disc_field field);
 bool disc_field_is_built(enum disc_field field);
+enum disc_order disc_field_order(enum disc_field field);
 /* The value as JSON text ("100", "true", "\"p2c\"", "[[500,599]]"), NUL-terminated, cut at cap;
  * returns the length written. NOT_YET fields print their default as well. */
 size_t disc_value_print(enum disc_field field, const union disc_value *value, char *out,

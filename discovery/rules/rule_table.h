@@ -31,6 +31,7 @@ struct rule_field_row {
     int64_t min;
     int64_t max;
     double def;
+    enum disc_order order;
     bool built;
 };
 

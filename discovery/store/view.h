@@ -85,11 +85,11 @@ struct disc_candidate {
 struct disc_resolution {
     const struct disc_rule *traffic; /* the winner, NULL: none */
     const struct disc_rule *degrade;
-    const struct disc_rule *config; /* the most specific config key that sets anything */
+    const struct disc_rule *config; /* the first, in the caller's order, that supplies a field */
     union disc_value value[DISC_FIELD_MAX];
     const struct disc_rule *from[DISC_FIELD_MAX]; /* NULL: the built-in default */
     uint32_t candidates_len;
-    struct disc_candidate candidates[DISC_PATTERNS]; /* in order of precedence */
+    struct disc_candidate candidates[DISC_PATTERNS]; /* in the caller's order of precedence */
 };
 
 /*
@@ -98,5 +98,8 @@ struct disc_resolution {
  */
 void disc_resolve(const struct disc_view *callee, const struct disc_view *star,
                   const struct disc_tuple *tuple, struct disc_resolution *ret);
+
+/* Whether the rule, one of a candidate, decides anything: it won, or a field comes from it. */
+bool disc_resolution_uses(const struct disc_resolution *resolution, const struct disc_rule *rule);
 
 #endif

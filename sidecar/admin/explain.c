@@ -33,20 +33,6 @@ static json_t *text_json(const char *text)
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-/* Whether the rule decides anything: it won, or a field of the config is its. */
-static bool is_matched(const struct disc_resolution *resolution, const struct disc_rule *rule)
-{
-    if (rule->kind != DISC_CONFIG) {
-        return rule == resolution->traffic || rule == resolution->degrade;
-    }
-    for (int f = 0; f < DISC_FIELD_MAX; f++) {
-        if (resolution->from[f] == rule) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static json_t *candidate_json(const struct disc_resolution *resolution,
                               const struct disc_slot *slot)
 {
@@ -54,9 +40,9 @@ static json_t *candidate_json(const struct disc_resolution *resolution,
     json_t *candidate = json_object();
     api_set(candidate, "key", text_json(slot->key));
     api_set(candidate, "status",
-            json_string(!rule                          ? "rejected"
-                        : is_matched(resolution, rule) ? "matched"
-                                                       : "shadowed"));
+            json_string(!rule                                    ? "rejected"
+                        : disc_resolution_uses(resolution, rule) ? "matched"
+                                                                 : "shadowed"));
     api_set(candidate, "mod_revision",
             json_integer(rule ? rule->mod_revision : slot->rejected_revision));
     api_set(candidate, "value", rule ? json_loads(rule->text, JSON_DECODE_ANY, NULL) : NULL);
@@ -103,6 +89,7 @@ static json_t *effective_json(const struct disc_resolution *resolution)
                 text_json(!disc_field_is_built(field) ? "not yet"
                           : from                      ? from->key
                                                       : "default"));
+        api_set(row, "order", json_string(disc_order_str(disc_field_order(field))));
         api_set(effective, disc_field_path(field), row);
     }
     return effective;

@@ -28,13 +28,14 @@ struct field_row {
     const char *type;
     double min, max;
     const char *def;
+    const char *order; /* CALLER or CALLEE */
     const char *state;
     const char *meaning;
 };
 
 static const struct field_row fields[] = {
-#define FIELD(id, path, type, min, max, def, state, test, meaning)                                 \
-    {path, #type, min, max, #def, #state, meaning},
+#define FIELD(id, path, type, min, max, def, order, state, test, meaning)                          \
+    {path, #type, min, max, #def, #order, #state, meaning},
 #include "discovery/rules/rule.def"
 };
 
@@ -117,7 +118,10 @@ static const char keys_head[] =
     "\"text\"}}`,\n"
     "`{\"void\": true}` and `{\"result\": \"<base64 of the result struct>\"}`.\n\n"
     "## config\n\n"
-    "Every field is optional; `pool.max_idle` is written `{\"pool\": {\"max_idle\": 128}}`.\n\n";
+    "Every field is optional; `pool.max_idle` is written `{\"pool\": {\"max_idle\": 128}}`. "
+    "`order` "
+    "says which\n"
+    "names are compared first where several keys set a field: the caller's or the callee's.\n\n";
 
 static const char keys_tail[] =
     "\n## Endpoints\n\n"
@@ -179,13 +183,14 @@ static void print_default(const struct field_row *field)
 static void print_keys(void)
 {
     fputs(keys_head, stdout);
-    puts("| field | values | default | meaning |\n| --- | --- | --- | --- |");
+    puts("| field | values | default | order | meaning |\n| --- | --- | --- | --- | --- |");
     for (size_t i = 0; i < LEN(fields); i++) {
         printf("| `%s` | ", fields[i].path);
         print_type(&fields[i]);
         fputs(" | ", stdout);
         print_default(&fields[i]);
-        printf(" | %s%s |\n", fields[i].meaning, is_later(fields[i].state) ? " (not yet)" : "");
+        printf(" | %s | %s%s |\n", strcmp(fields[i].order, "CALLEE") == 0 ? "callee" : "caller",
+               fields[i].meaning, is_later(fields[i].state) ? " (not yet)" : "");
     }
     fputs(keys_tail, stdout);
 }

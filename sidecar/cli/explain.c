@@ -122,7 +122,7 @@ static void print_effective(json_t *effective)
 {
     const char *field;
     json_t *row;
-    printf("%-8s %-24s %-12s %s\n", "fields", "field", "value", "from");
+    printf("%-8s %-24s %-12s %-6s %s\n", "fields", "field", "value", "order", "from");
     json_object_foreach(effective, field, row)
     {
         if (strcmp(str(row, "from"), "not yet") == 0) {
@@ -130,7 +130,8 @@ static void print_effective(json_t *effective)
         }
         char *dump = json_dumps(json_object_get(row, "value"),
                                 JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_COMPACT);
-        printf("%-8s %-24s %-12s %s\n", "", field, dump ? dump : "?", str(row, "from"));
+        printf("%-8s %-24s %-12s %-6s %s\n", "", field, dump ? dump : "?", str(row, "order"),
+               str(row, "from"));
         free(dump);
     }
 }

@@ -31,9 +31,9 @@ def test_what_it_shows(world):
     assert shown["steps"]["degrade"]["candidates"] == []
     first, second = shown["steps"]["config"]["candidates"]
     assert (first["key"], second["key"]) == (f"/tside/rules/{ANY}/config", "/tside/rules/*/*/*/*/*/config")
-    assert shown["effective"]["timeout_ms"] == {"value": 300, "from": f"/tside/rules/{ANY}/config"}
-    assert shown["effective"]["pool.max_idle"] == {"value": 5, "from": "/tside/rules/*/*/*/*/*/config"}
-    assert shown["effective"]["connect_timeout_ms"] == {"value": 50, "from": "default"}
+    assert shown["effective"]["timeout_ms"] == {"value": 300, "from": f"/tside/rules/{ANY}/config", "order": "caller"}
+    assert shown["effective"]["pool.max_idle"] == {"value": 5, "from": "/tside/rules/*/*/*/*/*/config", "order": "callee"}
+    assert shown["effective"]["connect_timeout_ms"] == {"value": 50, "from": "default", "order": "caller"}
     assert callee.address in json.dumps(shown["targets"])
     assert shown["outcome"]["action"] == "forward"
 

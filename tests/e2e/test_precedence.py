@@ -7,12 +7,15 @@ from urllib.parse import unquote
 import pytest
 import yaml
 
-from support import wire
+from support import deftable, wire
 from support.tside import endpoints
 from support.wait import PATIENCE
 
 CASES = yaml.safe_load((Path(__file__).parent / "data" / "precedence.yaml").read_text())
 CALL = "a/b/c/d/e"
+ORDERS = {field.path: field.order.lower() for field in deftable.fields()}
+# Where the names of a tuple stand in the order of comparison.
+CALLER_FIRST, CALLEE_FIRST = (0, 1, 2, 3, 4), (2, 3, 4, 0, 1)
 
 
 def rules_of(case: dict) -> dict:
@@ -51,6 +54,9 @@ def test_precedence(world, case):
 
     if kind == "config":
         check_config(case, reply, clusters[own], shown)
+        assert set(matched) == {row["from"] for row in shown["effective"].values()} - {"default", "not yet"}
+        if "logged" in case:
+            assert tside.wait_event("call")["rule_config"].endswith(f"/{case['logged']}/config")
         return
     winner = [pattern for pattern, label in case["rules"].items() if str(label) == case["expect"]]
     assert len(matched) == len(winner) and all(key.endswith(f"/{p}/{kind}") for key, p in zip(matched, winner))
@@ -65,19 +71,24 @@ def test_precedence(world, case):
 
 
 def check_config(case: dict, reply: wire.Message, callee, shown: dict) -> None:
-    """The timeout as the callee is sent it; every field as explain shows it, and from which key."""
-    assert reply.server == "-"
+    """The timeout as the callee is sent it, or no call where access is deny; every field as explain shows it, and
+    from which key."""
     for path, (value, pattern) in case["expect"].items():
         told = shown["effective"][path]
         assert told["value"] == value, path
         assert told["from"] == "default" if pattern == "default" else told["from"].endswith(f"/{pattern}/config"), path
+    assert {path: row["order"] for path, row in shown["effective"].items()} == ORDERS
+    if case["expect"].get("access", ["allow"])[0] == "deny":
+        assert reply.reason == "denied" and callee.count == 0
+        return
+    assert reply.server == "-"
     left = int(callee.requests[0].extra[wire.REMAIN])
     timeout = case["expect"].get("timeout_ms", [shown["effective"]["timeout_ms"]["value"]])[0]
     assert timeout - 900 * PATIENCE < left <= timeout
 
 
-def test_there_are_at_least_40_cases():
-    assert len(CASES) >= 40 and len({case["name"] for case in CASES}) == len(CASES)
+def test_there_are_at_least_50_cases():
+    assert len(CASES) >= 50 and len({case["name"] for case in CASES}) == len(CASES)
     assert {case["kind"] for case in CASES} == {"traffic", "degrade", "config"}
 
 
@@ -115,3 +126,25 @@ def test_every_pattern_in_order(world):
         tside.change(drop=[f"{pattern}/config"])
     make_call(link, CALL)
     assert int(callee.requests[-1].extra[wire.REMAIN]) <= 1000
+
+
+def ranked(order: tuple) -> list[str]:
+    """The 32 patterns of CALL, the one that wins first."""
+    names = [[(name, "*") for name in CALL.split("/")][place] for place in order]
+    in_order = (dict(zip(order, chosen)) for chosen in itertools.product(*names))
+    return ["/".join(chosen[place] for place in CALLER_FIRST) for chosen in in_order]
+
+
+def test_every_pattern_in_the_callee_s_order(world):
+    """As above, for a field that protects the callee: each key says the contrary of the one beneath."""
+    patterns = ranked(CALLEE_FIRST)
+    assert ranked(CALLER_FIRST) != patterns and sorted(ranked(CALLER_FIRST)) == sorted(patterns)
+    rules = {f"{pattern}/config": {"access": ("deny", "allow")[i % 2]} for i, pattern in enumerate(patterns)}
+    tside = world.tside(rules=rules, services=endpoints("c", d=[world.callee("-")]))
+    link = world.link(tside)
+    for i, pattern in enumerate(patterns):
+        assert tside.explain(CALL)["effective"]["access"]["from"].endswith(f"/{pattern}/config")
+        reply = make_call(link, CALL)
+        assert (reply.reason or reply.server) == ("denied", "-")[i % 2], pattern
+        tside.change(drop=[f"{pattern}/config"])
+    assert make_call(link, CALL).server == "-"

@@ -52,6 +52,7 @@ class Field:
     min: str
     max: str
     default: str
+    order: str
     state: str
     test: str
     meaning: str

@@ -60,6 +60,17 @@ static void expect_field(const struct disc_resolution *resolution, enum disc_fie
     free(value);
 }
 
+/* The access log's rule_config: it always supplies a field; want NULL: the case does not care which. */
+static void expect_log(const struct disc_resolution *resolution, const struct disc_yaml_node *want)
+{
+    if (want != NULL) {
+        expect_key(resolution->config, want, "logged");
+    }
+    if (resolution->config != NULL) {
+        assert_true(disc_resolution_uses(resolution, resolution->config));
+    }
+}
+
 static void run_case(const struct disc_yaml_node *node)
 {
     struct fixture f;
@@ -88,6 +99,7 @@ static void run_case(const struct disc_yaml_node *node)
         named += want != NULL;
     }
     assert_int_equal(named, config != NULL ? config->n : 0);
+    expect_log(&resolution, disc_yaml_get(expect, "logged"));
     for (uint32_t i = 1; i < resolution.candidates_len; i++) {
         assert_true(resolution.candidates[i - 1].pattern < resolution.candidates[i].pattern);
     }
@@ -103,7 +115,7 @@ static void test_cases(void **state)
     assert_int_equal(disc_yaml_slurp(PRECEDENCE_YAML, &text, &len), 0);
     struct disc_yaml_node *root = disc_yaml_read(text, len, no_finding, NULL, &findings);
     assert_non_null(root);
-    assert_true(root->n >= 45);
+    assert_true(root->n >= 70);
     for (size_t i = 0; i < root->n; i++) {
         run_case(&root->values[i]);
     }
@@ -111,17 +123,26 @@ static void test_cases(void **state)
     free(text);
 }
 
-/* The sentence of docs/specification.md, section 2, word by word. */
-static bool wins(uint32_t a, uint32_t b)
+/* The sentences of docs/specification.md, section 2, word by word. */
+static bool wins(uint32_t a, uint32_t b, enum disc_order order)
 {
+    static const enum disc_name names[DISC_ORDER_MAX][DISC_NAMES] = {
+        {DISC_FROM, DISC_FROM_CLUSTER, DISC_TO, DISC_TO_CLUSTER, DISC_METHOD},
+        {DISC_TO, DISC_TO_CLUSTER, DISC_METHOD, DISC_FROM, DISC_FROM_CLUSTER},
+    };
     for (int i = 0; i < DISC_NAMES; i++) {
-        bool a_named = (a & DISC_PATTERN_BIT(i)) == 0;
-        bool b_named = (b & DISC_PATTERN_BIT(i)) == 0;
+        bool a_named = (a & DISC_PATTERN_BIT(names[order][i])) == 0;
+        bool b_named = (b & DISC_PATTERN_BIT(names[order][i])) == 0;
         if (a_named != b_named) {
             return a_named;
         }
     }
     return false;
+}
+
+static uint32_t winner_of(uint32_t a, uint32_t b, enum disc_order order)
+{
+    return a == b || wins(a, b, order) ? a : b;
 }
 
 static void put_pattern(struct fixture *f, uint32_t pattern)
@@ -134,8 +155,12 @@ static void put_pattern(struct fixture *f, uint32_t pattern)
         key[len + 1] = '/';
         key[len + 2] = '\0';
     }
-    strcat(key, "traffic");
+    char *kind = key + strlen(key);
+    strcpy(kind, "traffic");
     fixture_put(f, DISC_LAYER_ETCD, DISC_SPACE_RULES, key, "{\"x\":1}", (int64_t)pattern + 1);
+    strcpy(kind, "config");
+    fixture_put(f, DISC_LAYER_ETCD, DISC_SPACE_RULES, key, "{\"timeout_ms\":1,\"access\":\"deny\"}",
+                (int64_t)pattern + 1);
 }
 
 static void test_every_pair_of_patterns(void **state)
@@ -151,8 +176,12 @@ static void test_every_pair_of_patterns(void **state)
             put_pattern(&f, b);
             fixture_commit(&f, DISC_LAYER_ETCD, 1);
             fixture_resolve(&f, "a/b/c/d/e", &resolution);
-            uint32_t winner = a == b || wins(a, b) ? a : b;
-            assert_int_equal(resolution.traffic->mod_revision, winner + 1);
+            uint32_t caller = winner_of(a, b, DISC_ORDER_CALLER);
+            uint32_t callee = winner_of(a, b, DISC_ORDER_CALLEE);
+            assert_int_equal(resolution.traffic->mod_revision, caller + 1);
+            assert_int_equal(resolution.from[DISC_FIELD_TIMEOUT_MS]->mod_revision, caller + 1);
+            assert_int_equal(resolution.from[DISC_FIELD_ACCESS]->mod_revision, callee + 1);
+            assert_int_equal(resolution.config->mod_revision, caller + 1);
             assert_int_equal(resolution.candidates_len, a == b ? 1 : 2);
         }
     }

@@ -2,8 +2,9 @@
  * store_model_test.c: random changes, in the store and in a model that is too simple to be wrong.
  *
  * The model: per key and layer the last good value; the one in force is etcd's, else the file's. A
- * call's timeout is that of the first key in order of precedence that is in force. Slices are as
- * short as they can be, commits arrive between them.
+ * call's timeout is that of the first key in the caller's order of precedence that is in force, its
+ * pool.max_idle that of the first in the callee's. Slices are as short as they can be, commits arrive
+ * between them.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "tests/discovery/store_fixture.h"
@@ -71,8 +72,9 @@ static void put(enum disc_layer layer, int i, int64_t revision)
 {
     char text[64];
     bool bad = any(4) == 0;
-    int value = 1 + (int)any(3600000);
-    (void)snprintf(text, sizeof text, "{\"timeout_ms\":%d}", bad ? -value : value);
+    int value = 1 + (int)any(100000);
+    (void)snprintf(text, sizeof text, "{\"timeout_ms\":%d,\"pool\":{\"max_idle\":%d}}",
+                   bad ? -value : value, value);
     disc_store_put(f.store, layer, DISC_SPACE_RULES, model.key[i], strlen(model.key[i]), text,
                    strlen(text), layer == DISC_LAYER_ETCD ? revision : 0, 0, NOW_MS);
     model.has[layer][i] = true;
@@ -113,23 +115,52 @@ static void random_commit(int64_t revision)
     disc_store_commit(f.store, layer, revision, DISC_ORIGIN_ETCD, NOW_MS);
 }
 
-static int model_timeout(const struct disc_tuple *tuple)
+/* The value of this key that is in force, 0: none. */
+static int in_force(const char *key)
 {
-    for (uint32_t pattern = 0; pattern < DISC_PATTERNS; pattern++) {
+    int i = 0;
+    while (i < KEYS && strcmp(model.key[i], key) != 0) { /* the first one is canonical */
+        i++;
+    }
+    if (i == KEYS) {
+        return 0;
+    }
+    return model.value[DISC_LAYER_ETCD][i] != 0 ? model.value[DISC_LAYER_ETCD][i]
+                                                : model.value[DISC_LAYER_FILE][i];
+}
+
+/* Of the first key that is in force; names: the most weighty first. 0: there is none. */
+static int model_value(const struct disc_tuple *tuple, const enum disc_name names[DISC_NAMES])
+{
+    for (uint32_t n = 0; n < DISC_PATTERNS; n++) {
         char key[DISC_TUPLE_ENCODED_MAX_BYTES + 16];
+        uint32_t pattern = 0;
+        for (int i = 0; i < DISC_NAMES; i++) {
+            pattern |= (n >> (DISC_NAMES - 1 - i) & 1) != 0 ? DISC_PATTERN_BIT(names[i]) : 0;
+        }
         (void)disc_rule_key_encode(tuple, pattern, DISC_CONFIG, key, sizeof key);
-        for (int i = 0; i < KEYS; i++) {
-            if (strcmp(model.key[i], key) != 0 || canonical(i) != i) {
-                continue;
-            }
-            int value = model.value[DISC_LAYER_ETCD][i] != 0 ? model.value[DISC_LAYER_ETCD][i]
-                                                             : model.value[DISC_LAYER_FILE][i];
-            if (value != 0) {
-                return value;
-            }
+        int value = in_force(key);
+        if (value != 0) {
+            return value;
         }
     }
-    return 1000;
+    return 0;
+}
+
+static void compare_call(const char *text)
+{
+    static const enum disc_name caller_first[] = {DISC_FROM, DISC_FROM_CLUSTER, DISC_TO,
+                                                  DISC_TO_CLUSTER, DISC_METHOD};
+    static const enum disc_name callee_first[] = {DISC_TO, DISC_TO_CLUSTER, DISC_METHOD, DISC_FROM,
+                                                  DISC_FROM_CLUSTER};
+    char buf[FIXTURE_TUPLE_BUF];
+    struct disc_tuple tuple = fixture_tuple(text, buf);
+    struct disc_resolution resolution;
+    fixture_resolve(&f, text, &resolution);
+    int timeout_ms = model_value(&tuple, caller_first);
+    int max_idle = model_value(&tuple, callee_first);
+    assert_int_equal(resolution.value[DISC_FIELD_TIMEOUT_MS].i, timeout_ms ? timeout_ms : 1000);
+    assert_int_equal(resolution.value[DISC_FIELD_POOL_MAX_IDLE].i, max_idle ? max_idle : 128);
 }
 
 static void compare(void)
@@ -147,12 +178,10 @@ static void compare(void)
     assert_int_equal(stats.keys[DISC_LAYER_ETCD][DISC_SPACE_RULES], keys[DISC_LAYER_ETCD]);
     assert_int_equal(stats.keys[DISC_LAYER_FILE][DISC_SPACE_RULES], keys[DISC_LAYER_FILE]);
     for (int n = 0; n < 24; n++) {
-        char buf[FIXTURE_TUPLE_BUF];
         char text[64];
         (void)snprintf(text, sizeof text, "f%u/fc/t%u/%s/m%u", n & 1u, (n >> 1) % 3u,
                        any(4) == 0 ? "other" : "tc", (n >> 3) & 1u);
-        struct disc_tuple tuple = fixture_tuple(text, buf);
-        assert_int_equal(fixture_timeout(&f, text), model_timeout(&tuple));
+        compare_call(text);
     }
 }
 
