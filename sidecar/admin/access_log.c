@@ -4,6 +4,7 @@
  */
 #include "sidecar/admin/admin.h"
 #include "sidecar/base/reason.h"
+#include "sidecar/base/shadow.h"
 #include "sidecar/shared/record.h"
 
 /* Strings that do not fit into a line are cut to so many bytes each: with every byte escaped the
@@ -30,6 +31,18 @@ static void write_strings(struct log_line *line, const struct record_call *recor
     }
 }
 
+static void write_shadow(struct log_line *line, uint32_t shadowed)
+{
+    const char *names[SHADOW_MAX];
+    size_t n = 0;
+    for (int i = 0; i < SHADOW_MAX; i++) {
+        if ((shadowed & shadow_bit((enum shadow)i)) != 0) {
+            names[n++] = shadow_str((enum shadow)i);
+        }
+    }
+    log_names(line, "shadow", names, n);
+}
+
 static bool write_line(struct log *log, struct log_line *line, const struct record_call *record,
                        uint32_t max)
 {
@@ -45,6 +58,7 @@ static bool write_line(struct log *log, struct log_line *line, const struct reco
     log_int(line, "bytes_in", (int64_t)record->bytes_in);
     log_int(line, "bytes_out", (int64_t)record->bytes_out);
     write_strings(line, record, RECORD_RULE_TRAFFIC, RECORD_RULE_CONFIG, max);
+    write_shadow(line, record->shadowed);
     return !line->overflow;
 }
 

@@ -2,7 +2,7 @@
  * sidecar/admin/prometheus.c: /metrics in the text format 0.0.4.
  *
  * Bounded: per tuple only tside_calls_total, without the reasons that never occurred; durations per
- * (to, to_cluster). Nothing is kept between two scrapes.
+ * (to, to_cluster), and so calls in shadow. Nothing is kept between two scrapes.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "discovery/etcd/etcd_io.h"
@@ -174,22 +174,50 @@ static void write_histogram(struct text *out, const char *name, const struct row
     }
 }
 
-static void write_durations(struct text *out, struct rows *rows)
+/* Of the rows from first on, sorted, that have its (to, to_cluster); returns how many they are. */
+static size_t sum_pair(const struct rows *rows, size_t first, struct tuple_sums *ret)
+{
+    size_t i = first;
+    memset(ret, 0, sizeof *ret);
+    for (; i < rows->len && compare_rows(&rows->row[first], &rows->row[i]) == 0; i++) {
+        const struct tuple_sums *sums = &rows->row[i].sums;
+        for (int b = 0; b < TUPLE_BUCKETS; b++) {
+            ret->bucket[b] += sums->bucket[b];
+        }
+        for (int s = 0; s < SHADOW_MAX; s++) {
+            ret->shadowed[s] += sums->shadowed[s];
+        }
+        ret->sum_us += sums->sum_us;
+    }
+    return i - first;
+}
+
+static void write_durations(struct text *out, const struct rows *rows)
 {
     const char *name = family(out, FAMILY_CALL_DURATION_SECONDS);
-    if (rows->len > 0) {
-        qsort(rows->row, rows->len, sizeof *rows->row, compare_rows);
+    struct tuple_sums sum;
+    for (size_t i = 0, n; i < rows->len; i += n) {
+        n = sum_pair(rows, i, &sum);
+        write_histogram(out, name, &rows->row[i], &sum);
     }
-    for (size_t i = 0; i < rows->len;) {
-        struct tuple_sums sum = {0};
-        size_t first = i;
-        for (; i < rows->len && compare_rows(&rows->row[first], &rows->row[i]) == 0; i++) {
-            for (int b = 0; b < TUPLE_BUCKETS; b++) {
-                sum.bucket[b] += rows->row[i].sums.bucket[b];
+}
+
+static void write_shadow(struct text *out, const struct rows *rows)
+{
+    const char *name = family(out, FAMILY_SHADOW);
+    struct tuple_sums sum;
+    for (size_t i = 0, n; i < rows->len; i += n) {
+        n = sum_pair(rows, i, &sum);
+        for (int s = 0; s < SHADOW_MAX; s++) {
+            if (sum.shadowed[s] > 0) {
+                text_printf(out, "%s{", name);
+                label(out, "to", rows->row[i].names.name[DISC_TO]);
+                text_add(out, ",", 1);
+                label(out, "to_cluster", rows->row[i].names.name[DISC_TO_CLUSTER]);
+                text_printf(out, ",stage=\"%s\"} %" PRIu64 "\n", shadow_str((enum shadow)s),
+                            sum.shadowed[s]);
             }
-            sum.sum_us += rows->row[i].sums.sum_us;
         }
-        write_histogram(out, name, &rows->row[first], &sum);
     }
 }
 
@@ -347,7 +375,11 @@ void api_metrics(struct admin *admin, const struct http_request *request, struct
     single(&out, FAMILY_TUPLES, (double)tuple_table_count(admin->context.tuples));
     single(&out, FAMILY_TUPLES_OVERFLOW, (double)tuple_table_overflow_total(admin->context.tuples));
     write_calls(&out, &rows);
+    if (rows.len > 0) {
+        qsort(rows.row, rows.len, sizeof *rows.row, compare_rows);
+    }
     write_durations(&out, &rows);
+    write_shadow(&out, &rows);
     out.broken = out.broken || rows.broken;
     free(rows.row);
     api_text(reply, 200, &out);

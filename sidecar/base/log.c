@@ -179,6 +179,29 @@ void log_int(struct log_line *line, const char *key, int64_t value)
     }
 }
 
+void log_names(struct log_line *line, const char *key, const char *const names[], size_t n)
+{
+    size_t len = strlen(key) + 8;
+    for (size_t i = 0; i < n; i++) {
+        len += strlen(names[i]) + 3; /* quotes and comma */
+    }
+    if (len > room(line)) {
+        line->overflow = true;
+        return;
+    }
+    if (!begin_field(line, key)) {
+        return;
+    }
+    append(line, "[", 1);
+    for (size_t i = 0; i < n; i++) {
+        append(line, ",", i > 0 ? 1 : 0);
+        append(line, "\"", 1);
+        append(line, names[i], strlen(names[i]));
+        append(line, "\"", 1);
+    }
+    append(line, "]", 1);
+}
+
 /* RFC 3339, UTC, microseconds. */
 static void log_ts(struct log_line *line, uint64_t unix_us)
 {

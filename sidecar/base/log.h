@@ -53,6 +53,8 @@ void log_str(struct log_line *line, const char *key, const char *value);
 /* Any bytes; those outside UTF-8 and control bytes are shown as \xHH. */
 void log_bytes(struct log_line *line, const char *key, const char *p, size_t len);
 void log_int(struct log_line *line, const char *key, int64_t value);
+/* A list of names that need no escaping: ["a","b"]. */
+void log_names(struct log_line *line, const char *key, const char *const names[], size_t n);
 /* One write of the whole line, or none. */
 void log_end(struct log *log, struct log_line *line);
 

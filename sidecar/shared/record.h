@@ -43,6 +43,7 @@ struct record_call {
     uint64_t bytes_in;    /* the request's frame */
     uint64_t bytes_out;   /* the reply's frame; 0 where none */
     uint32_t attempts;
+    uint32_t shadowed; /* shadow_bit() of each stage that would have refused it */
     uint16_t len[RECORD_STRINGS];
     char strings[];
 };

@@ -96,6 +96,9 @@ void tuple_residue_add(struct tuple_residue *residue, struct disc_str to,
     for (unsigned i = 0; i < TUPLE_BUCKETS; i++) {
         into->bucket[i] += sums->bucket[i];
     }
+    for (unsigned i = 0; i < SHADOW_MAX; i++) {
+        into->shadowed[i] += sums->shadowed[i];
+    }
     into->calls += sums->calls;
     into->sum_us += sums->sum_us;
     into->max_us = sums->max_us > into->max_us ? sums->max_us : into->max_us;

@@ -241,6 +241,13 @@ void tuple_counts_add(struct tuple_counts *counts, enum reason reason, uint64_t 
     atomic_store_explicit(&counts->last_call_ms, now_ms, memory_order_relaxed);
 }
 
+void tuple_counts_add_shadowed(struct tuple_counts *counts, uint32_t shadowed)
+{
+    for (; shadowed != 0; shadowed &= shadowed - 1) {
+        counter_own_add(&counts->shadowed[__builtin_ctz(shadowed)], 1);
+    }
+}
+
 /* ---- control ------------------------------------------------------------------------------ */
 
 static uint64_t load(const _Atomic uint64_t *p)
@@ -260,6 +267,9 @@ void tuple_state_sum(const struct tuple_state *state, struct tuple_sums *ret)
         }
         for (unsigned i = 0; i < TUPLE_BUCKETS; i++) {
             sums.bucket[i] += load(&counts->bucket[i]);
+        }
+        for (unsigned i = 0; i < SHADOW_MAX; i++) {
+            sums.shadowed[i] += load(&counts->shadowed[i]);
         }
         uint64_t max_us = load(&counts->max_us);
         uint64_t last_ms = load(&counts->last_call_ms);

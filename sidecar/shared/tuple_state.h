@@ -18,6 +18,7 @@
 
 #include "discovery/rules/tuple.h"
 #include "sidecar/base/reason.h"
+#include "sidecar/base/shadow.h"
 #include "sidecar/shared/epoch.h"
 #include "sidecar/shared/tuple_limits.h"
 
@@ -36,7 +37,8 @@ struct tuple_counts {
     _Atomic uint64_t max_us;
     _Atomic uint64_t inflight;
     _Atomic uint64_t last_call_ms;
-    char pad[64]; /* keeps two workers' counts off one cache line */
+    _Atomic uint64_t shadowed[SHADOW_MAX]; /* calls that the stage would have refused */
+    char pad[64];                          /* keeps two workers' counts off one cache line */
 };
 
 struct tuple_state; /* names and one struct tuple_counts per worker */
@@ -61,6 +63,8 @@ bool tuple_state_first_hint(struct tuple_state *state);
 /* Counts one finished call. now_ms is the worker's loop time. inflight is left to the caller. */
 void tuple_counts_add(struct tuple_counts *counts, enum reason reason, uint64_t us,
                       uint64_t now_ms);
+/* The same of each stage in the set (shadow_bit()) that would have refused it. */
+void tuple_counts_add_shadowed(struct tuple_counts *counts, uint32_t shadowed);
 
 /* Sums over the workers; control thread. */
 struct tuple_sums {
@@ -70,6 +74,7 @@ struct tuple_sums {
     uint64_t max_us;
     uint64_t inflight;
     uint64_t last_call_ms;
+    uint64_t shadowed[SHADOW_MAX];
     uint64_t calls; /* all reasons */
 };
 void tuple_state_sum(const struct tuple_state *state, struct tuple_sums *ret);
@@ -78,7 +83,7 @@ void tuple_state_sum(const struct tuple_state *state, struct tuple_sums *ret);
 typedef bool (*tuple_fn)(void *arg, const struct tuple_state *state);
 void tuple_table_each(const struct tuple_table *table, tuple_fn fn, void *arg);
 
-/* Counts of entries that have left, per (to, to_cluster), so that a histogram never goes back. As
+/* Counts of entries that have left, per (to, to_cluster), so that what is shown so never goes back. As
  * many pairs as the table holds tuples; those beyond are summed up under "_other". */
 typedef void (*tuple_residue_fn)(void *arg, struct disc_str to, struct disc_str to_cluster,
                                  const struct tuple_sums *sums);

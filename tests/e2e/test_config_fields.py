@@ -394,6 +394,23 @@ def test_access(world):
     assert fates(world, "access", ["deny", "allow"], scene, one_call(world)) == ["denied", "a"]
 
 
+def test_shadow_access(world):
+    """A deny that is tried before it bites: the calls go on, are counted per callee, and the log says so."""
+    scene = {"default": [world.callee("a")]}
+    counted = []
+
+    def fate(tside):
+        told = one_call(world)(tside)
+        tside.wait_calls(len(counted) + 1)
+        counted.append(int(tside.metric("tside_shadow_total", to=SERVICE, to_cluster="default", stage="access")))
+        wait_until(lambda: len(tside.events("call")) == len(counted))
+        return told, tside.events("call")[-1]["shadow"]
+
+    assert fates(world, "shadow.access", [True, False], scene, fate, access="deny", access_log=1) == [
+        ("a", ["access"]), ("denied", [])]
+    assert counted == [1, 1]
+
+
 def test_oneway_config(world):
     """A T_CALL of an old client to a oneway method: it is not answered, and holds nothing."""
     callee = world.callee("a", silent)

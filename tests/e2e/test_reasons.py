@@ -15,7 +15,7 @@ NAMES = ("app.feed", "default", SERVICE, "default", "Visit")
 KEY = f"*/*/{SERVICE}/*/*/config"
 LOG_FIELDS = ("ts", "log_id", "from", "from_cluster", "to", "to_cluster", "method", "reason", "upstream", "cluster",
               "attempts", "total_us", "upstream_us", "deadline_ms", "left_ms", "bytes_in", "bytes_out",
-              "rule_traffic", "rule_config")
+              "rule_traffic", "rule_config", "shadow")
 
 
 def assert_message(reply: wire.Message, reason: str, names: tuple = NAMES, kind: int = 6) -> str:

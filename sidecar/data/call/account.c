@@ -89,6 +89,7 @@ static void write_record(struct call *call, const struct disc_tuple *tuple, uint
         .bytes_in = call->request.bytes,
         .bytes_out = bytes_out(call, tuple),
         .attempts = call->tries,
+        .shadowed = call->plan.shadowed,
     };
     char *p = record->strings;
     for (int i = 0; i < RECORD_STRINGS; i++) {
@@ -140,6 +141,7 @@ void account_call(struct call *call)
     struct tuple_counts *counts = call->plan.route->counts;
     uint64_t total_us = worker_now_us(call->worker) - call->budget.start_us;
     tuple_counts_add(counts, call->outcome.reason, total_us, worker_now_ms(call->worker));
+    tuple_counts_add_shadowed(counts, call->plan.shadowed);
     if (call->outcome.reason == REASON_TIMEOUT) {
         hint_at_oneway(call);
     }

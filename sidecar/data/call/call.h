@@ -86,6 +86,7 @@ struct call {
         struct disc_str cluster;
         uint32_t target;           /* the endpoint picked last */
         uint32_t taken;            /* what the stages hold for it */
+        uint32_t shadowed;         /* stages that would have answered it */
         struct lb_exclude exclude; /* those tried already */
     } plan;
 

@@ -145,6 +145,7 @@ static void run_stages(struct call *call)
     struct stage_ctx ctx = stage_ctx_of(call);
     enum stage_verdict verdict = stages_run(&ctx);
     call->plan.taken = ctx.taken;
+    call->plan.shadowed = ctx.shadowed;
     if (verdict == STAGE_ANSWER) {
         answer_stage(call, &ctx);
     } else {

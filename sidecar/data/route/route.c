@@ -165,6 +165,7 @@ static void config_from(struct route_config *config, const struct disc_resolutio
     config->exceptions_fail = v[DISC_FIELD_FAILURES_EXCEPTIONS].i != 0;
     config->base_resp_fail = v[DISC_FIELD_FAILURES_BASE_RESP].ranges;
     config->deny = v[DISC_FIELD_ACCESS].i == DISC_ACCESS_DENY;
+    config->shadow = v[DISC_FIELD_SHADOW_ACCESS].i != 0 ? shadow_bit(SHADOW_ACCESS) : 0;
     config->oneway = v[DISC_FIELD_ONEWAY].i != 0;
     config->max_concurrency = (uint32_t)v[DISC_FIELD_MAX_CONCURRENCY].i;
     config->fallback_cluster = v[DISC_FIELD_FALLBACK_CLUSTER].s;

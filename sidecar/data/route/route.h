@@ -11,6 +11,7 @@
 #define TSIDE_SIDECAR_DATA_ROUTE_ROUTE_H
 
 #include "discovery/store/snapshot.h"
+#include "sidecar/base/shadow.h"
 #include "sidecar/data/route/target_set.h"
 #include "sidecar/shared/counters.h"
 #include "sidecar/shared/tuple_state.h"
@@ -39,6 +40,7 @@ struct route_config {
     bool exceptions_fail;
     const struct disc_ranges *base_resp_fail; /* NULL: none */
     bool deny;
+    uint32_t shadow; /* shadow_bit() of each stage that is to refuse nothing */
     bool oneway;
     uint32_t max_concurrency;         /* 0: none */
     struct disc_str fallback_cluster; /* "" none */

@@ -8,7 +8,7 @@
 
 /* In the order of docs/specification.md, section 3. */
 static const struct stage stages[] = {
-    {.name = "access", .decide = stage_access},
+    {.name = "access", .shadow = SHADOW_ACCESS, .decide = stage_access},
     {.name = "degrade", .decide = stage_degrade},
     {.name = "concurrency",
      .decide = stage_concurrency,
@@ -26,10 +26,32 @@ static enum stage_verdict decide(const struct stage *stage, struct stage_ctx *ct
     return stage->decide ? stage->decide(ctx) : STAGE_GO_ON;
 }
 
+/* An answer of a stage in shadow is noted, and the call goes on. */
+static enum stage_verdict judge(const struct stage *stage, enum stage_verdict verdict,
+                                struct stage_ctx *ctx)
+{
+    uint32_t bit = shadow_bit(stage->shadow) & ctx->route->config.shadow;
+    if (verdict == STAGE_ANSWER && bit != 0) {
+        ctx->shadowed |= bit;
+        return STAGE_GO_ON;
+    }
+    return verdict;
+}
+
+static enum stage_verdict decide_and_take(const struct stage *stage, struct stage_ctx *ctx)
+{
+    enum stage_verdict verdict = decide(stage, ctx);
+    if (verdict == STAGE_GO_ON && stage->take) {
+        verdict = stage->take(ctx);
+        ctx->taken |= verdict == STAGE_GO_ON ? 1u << (stage - stages) : 0;
+    }
+    return verdict;
+}
+
 enum stage_verdict stages_decide(struct stage_ctx *ctx)
 {
     for (size_t i = 0; i < STAGES; i++) {
-        if (decide(&stages[i], ctx) == STAGE_ANSWER) {
+        if (judge(&stages[i], decide(&stages[i], ctx), ctx) == STAGE_ANSWER) {
             return STAGE_ANSWER;
         }
     }
@@ -39,14 +61,8 @@ enum stage_verdict stages_decide(struct stage_ctx *ctx)
 enum stage_verdict stages_run(struct stage_ctx *ctx)
 {
     for (size_t i = 0; i < STAGES; i++) {
-        if (decide(&stages[i], ctx) == STAGE_ANSWER) {
+        if (judge(&stages[i], decide_and_take(&stages[i], ctx), ctx) == STAGE_ANSWER) {
             return STAGE_ANSWER;
-        }
-        if (stages[i].take) {
-            if (stages[i].take(ctx) == STAGE_ANSWER) {
-                return STAGE_ANSWER;
-            }
-            ctx->taken |= 1u << i;
         }
     }
     return STAGE_GO_ON;

@@ -3,7 +3,8 @@
  *
  * Each stage decides: "go on" or "answer with this reason". One that holds something while the call is
  * under way (a permit, a token, a probe's slot) takes it behind its decision and gets it back by give(),
- * once, whatever way the call ends. A new kind of governance is one file (stage_*.c) and one line in the
+ * once, whatever way the call ends. Where config `shadow` names a stage, its answer is noted and the call
+ * goes on; what such a stage would have refused takes nothing. A new kind of governance is one file (stage_*.c) and one line in the
  * table in stage.c. explain decides by the same table on the control thread, and takes nothing: a stage
  * knows a route, the values that traffic and degrade may be split by, and a source of randomness, and
  * neither session nor socket.
@@ -42,10 +43,12 @@ struct stage_ctx {
     struct disc_str cluster; /* the cluster chosen, fallback included */
     uint32_t target;         /* balance: index in set */
     uint32_t taken;          /* a bit per stage that holds something for this call */
+    uint32_t shadowed;       /* shadow_bit() of each stage that would have answered */
 };
 
 struct stage {
     const char *name;
+    enum shadow shadow;                                  /* what config `shadow` calls it */
     enum stage_verdict (*decide)(struct stage_ctx *ctx); /* NULL: always goes on */
     /* Takes what the call holds while it is under way; another worker may have been quicker: then it
      * answers, too. NULL: nothing to take. */

@@ -5,6 +5,7 @@
 #include "tests/sidecar/world.h"
 
 #include "sidecar/admin/admin.h"
+#include "sidecar/base/shadow.h"
 #include "sidecar/shared/record.h"
 
 #include <jansson.h>
@@ -69,10 +70,10 @@ static const char *str(const json_t *json, const char *key)
 static void test_fields(void **state)
 {
     static const char *const fields[] = {
-        "ts",         "log_id",    "from",         "from_cluster", "to",
-        "to_cluster", "method",    "reason",       "upstream",     "cluster",
-        "attempts",   "total_us",  "upstream_us",  "deadline_ms",  "left_ms",
-        "bytes_in",   "bytes_out", "rule_traffic", "rule_config",  "event",
+        "ts",          "log_id",      "from",     "from_cluster", "to",        "to_cluster",
+        "method",      "reason",      "upstream", "cluster",      "attempts",  "total_us",
+        "upstream_us", "deadline_ms", "left_ms",  "bytes_in",     "bytes_out", "rule_traffic",
+        "rule_config", "event",       "shadow",
     };
     json_t *json = written(record_new(strings));
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
@@ -88,6 +89,21 @@ static void test_fields(void **state)
     assert_int_equal(json_integer_value(json_object_get(json, "bytes_out")), 0);
     json_decref(json);
     (void)state;
+}
+
+static void test_shadow_is_a_list(void **state)
+{
+    (void)state;
+    json_t *json = written(record_new(strings));
+    assert_int_equal(json_array_size(json_object_get(json, "shadow")), 0);
+    json_decref(json);
+    struct record_call *record = record_new(strings);
+    record->shadowed = shadow_bit(SHADOW_ACCESS);
+    json = written(record);
+    const json_t *list = json_object_get(json, "shadow");
+    assert_int_equal(json_array_size(list), 1);
+    assert_string_equal(json_string_value(json_array_get(list, 0)), "access");
+    json_decref(json);
 }
 
 static void test_unknown_names(void **state)
@@ -122,6 +138,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_shadow_is_a_list),
         cmocka_unit_test(test_unknown_names),
         cmocka_unit_test(test_long_lines_are_cut_and_stay_json),
     };

@@ -176,6 +176,8 @@ static void test_calls_and_durations(void **state)
                          tuple_bucket_us[0], 1);
     }
     tuple_counts_add(tuple_state_counts(two, 0), REASON_TIMEOUT, 1000000000, 1);
+    tuple_counts_add_shadowed(tuple_state_counts(one, 0), shadow_bit(SHADOW_ACCESS));
+    tuple_counts_add_shadowed(tuple_state_counts(two, 1), shadow_bit(SHADOW_ACCESS));
     char *metrics = scrape(f);
     assert_line(metrics, "tside_calls_total{from=\"a\",from_cluster=\"default\",to=\"b\","
                          "to_cluster=\"default\",method=\"M\",reason=\"ok\"} 10");
@@ -192,6 +194,7 @@ static void test_calls_and_durations(void **state)
         metrics,
         "tside_call_duration_seconds_bucket{to=\"b\",to_cluster=\"default\",le=\"+Inf\"} 11");
     assert_line(metrics, "tside_call_duration_seconds_count{to=\"b\",to_cluster=\"default\"} 11");
+    assert_line(metrics, "tside_shadow_total{to=\"b\",to_cluster=\"default\",stage=\"access\"} 2");
     assert_line(metrics, "tside_tuples 2");
     free(metrics);
     tuple_state_unref(one);
@@ -204,12 +207,14 @@ static void test_durations_outlive_tuples(void **state)
     struct fixture *f = *state;
     struct tuple_state *one = admin_world_tuple(&f->w, "a", "b", "M");
     tuple_counts_add(tuple_state_counts(one, 0), REASON_OK, 5000, 1);
+    tuple_counts_add_shadowed(tuple_state_counts(one, 0), shadow_bit(SHADOW_ACCESS));
     tuple_state_unref(one);
     struct epoch epoch = {.workers = 0};
     tuple_table_tidy(f->w.tuples, &epoch, 10000000, 3600000);
     char *metrics = scrape(f);
     assert_null(strstr(metrics, "method=\"M\""));
     assert_line(metrics, "tside_call_duration_seconds_count{to=\"b\",to_cluster=\"default\"} 1");
+    assert_line(metrics, "tside_shadow_total{to=\"b\",to_cluster=\"default\",stage=\"access\"} 1");
     free(metrics);
 }
 

@@ -230,6 +230,53 @@ static void test_long_message_leaves_room(void **state)
     close_pipe(&f);
 }
 
+static void test_names(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct log_line line;
+    const char *const names[] = {"access", "rate"};
+    open_pipe(&f, LOG_INFO, true);
+    for (size_t n = 0; n <= 2; n++) {
+        log_begin_call(f.log, &line, 0);
+        log_names(&line, "shadow", names, n);
+        log_end(f.log, &line);
+        const char *const lists[] = {"[]", "[\"access\"]", "[\"access\",\"rate\"]"};
+        const char *list = strstr(read_text(&f), "shadow=");
+        assert_non_null(list);
+        assert_memory_equal(list + strlen("shadow="), lists[n], strlen(lists[n]));
+    }
+    close_pipe(&f);
+}
+
+/* At every length of what stands before it: a list is there as a whole, or not at all. */
+static void test_names_at_the_end_of_a_line(void **state)
+{
+    (void)state;
+    static char value[LOG_LINE_MAX];
+    struct fixture f;
+    struct log_line line;
+    const char *const names[] = {"access", "rate"};
+    size_t whole = 0, cut = 0;
+    open_pipe(&f, LOG_INFO, false);
+    memset(value, 'x', sizeof value);
+    for (size_t len = LOG_LINE_MAX - 300; len < sizeof value; len++) {
+        log_begin_call(f.log, &line, 0);
+        log_bytes(&line, "value", value, len);
+        log_names(&line, "shadow", names, 2);
+        log_end(f.log, &line);
+        json_t *json = read_line(&f);
+        const json_t *list = json_object_get(json, "shadow");
+        assert_true(!list || json_array_size(list) == 2);
+        assert_true(list || json_is_true(json_object_get(json, "cut")));
+        whole += list != NULL;
+        cut += list == NULL;
+        json_decref(json);
+    }
+    assert_true(whole > 0 && cut > 0);
+    close_pipe(&f);
+}
+
 static void test_many_fields(void **state)
 {
     (void)state;
@@ -374,6 +421,8 @@ int main(void)
         cmocka_unit_test(test_any_bytes),
         cmocka_unit_test(test_long_values_are_cut),
         cmocka_unit_test(test_long_message_leaves_room),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_names_at_the_end_of_a_line),
         cmocka_unit_test(test_many_fields),
         cmocka_unit_test(test_full_pipe_drops_and_tells),
         cmocka_unit_test(test_reader_gone),

@@ -41,6 +41,7 @@ struct total {
     uint64_t calls;
     uint64_t buckets;
     uint64_t sum_us;
+    uint64_t shadowed;
     unsigned entries;
     unsigned other;
 };
@@ -49,6 +50,7 @@ static void total_add(struct total *total, const struct tuple_sums *sums)
 {
     total->calls += sums->calls;
     total->sum_us += sums->sum_us;
+    total->shadowed += sums->shadowed[SHADOW_ACCESS];
     for (int i = 0; i < TUPLE_BUCKETS; i++) {
         total->buckets += sums->bucket[i];
     }
@@ -133,6 +135,9 @@ static void test_counts_and_sums(void **state)
     tuple_counts_add(counts, REASON_OK, 500, 10);
     tuple_counts_add(counts, REASON_TIMEOUT, 501, 20);
     tuple_counts_add(tuple_state_counts(entry, 1), REASON_OK, 5000001, 15);
+    tuple_counts_add_shadowed(counts, 0);
+    tuple_counts_add_shadowed(counts, shadow_bit(SHADOW_ACCESS));
+    tuple_counts_add_shadowed(tuple_state_counts(entry, 1), shadow_bit(SHADOW_ACCESS));
     counter_own_add(&counts->inflight, 3);
     struct tuple_sums sums;
     tuple_state_sum(entry, &sums);
@@ -146,6 +151,7 @@ static void test_counts_and_sums(void **state)
     assert_int_equal(sums.max_us, 5000001);
     assert_int_equal(sums.last_call_ms, 20);
     assert_int_equal(sums.inflight, 3);
+    assert_int_equal(sums.shadowed[SHADOW_ACCESS], 2);
     tuple_table_free(table);
 }
 
@@ -251,6 +257,7 @@ static void test_residue_is_bounded(void **state)
     for (unsigned i = 0; i < 7; i++) { /* seven services */
         struct tuple_state *entry = tuple_table_get(table, numbered(&names, i));
         count(entry, 0, 1, 1);
+        tuple_counts_add_shadowed(tuple_state_counts(entry, 0), shadow_bit(SHADOW_ACCESS));
         tuple_state_unref(entry);
         tuple_table_tidy(table, &epoch, 10 + HOUR_MS, HOUR_MS);
     }
@@ -259,6 +266,7 @@ static void test_residue_is_bounded(void **state)
     assert_int_equal(n[0], 3);
     assert_int_equal(n[1], 1);
     assert_int_equal(totals(table).calls, 7);
+    assert_int_equal(totals(table).shadowed, 7);
     tuple_table_free(table);
 }
 

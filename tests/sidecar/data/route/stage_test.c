@@ -83,6 +83,37 @@ static void test_deny_comes_first(void **state)
     assert_string_equal(run(f), "denied");
 }
 
+static void test_access_in_shadow_is_noted(void **state)
+{
+    struct fixture *f = *state;
+    world_rule(&f->world, "a/*/b/*/*/config",
+               "{\"access\": \"deny\", \"shadow\": {\"access\": true}}");
+    prepare(f, "canary");
+    assert_string_equal(run(f), "127.0.0.1:9103");
+    assert_int_equal(f->ctx.shadowed, shadow_bit(SHADOW_ACCESS));
+    /* A stage behind it that is not in shadow bites. */
+    world_rule(&f->world, "a/*/b/*/*/degrade", "100");
+    prepare(f, "canary");
+    f->ctx.shadowed = 0;
+    assert_string_equal(run(f), "degraded");
+    assert_int_equal(f->ctx.shadowed, shadow_bit(SHADOW_ACCESS));
+}
+
+/* What nothing would have refused is not noted; false bites. */
+static void test_shadow_of_nothing(void **state)
+{
+    struct fixture *f = *state;
+    world_rule(&f->world, "a/*/b/*/*/config",
+               "{\"access\": \"allow\", \"shadow\": {\"access\": true}}");
+    prepare(f, "canary");
+    assert_string_equal(run(f), "127.0.0.1:9103");
+    world_rule(&f->world, "a/*/b/*/*/config",
+               "{\"access\": \"deny\", \"shadow\": {\"access\": false}}");
+    prepare(f, "canary");
+    assert_string_equal(run(f), "denied");
+    assert_int_equal(f->ctx.shadowed, 0);
+}
+
 static void test_degrade_share(void **state)
 {
     struct fixture *f = *state;
@@ -412,6 +443,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_no_rule_goes_to_cluster),
         TEST(test_deny_comes_first),
+        TEST(test_access_in_shadow_is_noted),
+        TEST(test_shadow_of_nothing),
         TEST(test_degrade_share),
         TEST(test_degrade_and_traffic_by_log_id_are_independent),
         TEST(test_points_are_fixed),
