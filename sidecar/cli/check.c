@@ -4,6 +4,7 @@
  */
 #include "discovery/file/rules_file.h"
 #include "discovery/state/state_file.h"
+#include "sidecar/cli/check_pool.h"
 #include "sidecar/cli/cli.h"
 #include "sidecar/cli/common.h"
 
@@ -70,9 +71,10 @@ static void report(void *arg, const char *finding)
     (void)json_array_append_new(findings->items, item); /* takes NULL as refusal: still counted */
 }
 
-/* Does not spoil the exit code: what it is about is in etcd, and no file is at fault. */
-static void warn(struct findings *findings, const char *key, const char *text)
+/* Does not spoil the exit code: what it is about is in etcd, or may be meant. */
+static void warn(void *arg, const char *key, const char *text)
 {
+    struct findings *findings = arg;
     if (++findings->warnings > WARNINGS_MAX) {
         return;
     }
@@ -84,20 +86,40 @@ static void warn(struct findings *findings, const char *key, const char *text)
     }
 }
 
+/* ---- the last state of etcd ------------------------------------------------------------------ */
+
+struct state_check {
+    struct findings *findings;
+    struct disc_store *store;
+};
+
+static void put_state_key(struct disc_store *store, const struct disc_raw *raw)
+{
+    const char *text = raw->rejected ? raw->good_text : raw->text;
+    size_t len = raw->rejected ? raw->good_text_len : raw->text_len;
+    if (text) {
+        disc_store_put(store, DISC_LAYER_ETCD, raw->space, raw->key, strlen(raw->key), text, len,
+                       raw->mod_revision, 0, 0);
+    }
+}
+
 static void check_state_key(void *arg, const struct disc_raw *raw)
 {
+    const struct state_check *check = arg;
     struct disc_service_key key;
     struct disc_error error;
+    put_state_key(check->store, raw);
     if (raw->space != DISC_SPACE_SERVICES) {
         return;
     }
     switch (disc_service_key_parse(raw->key, strlen(raw->key), &key, &error)) {
     case DISC_KEY_REFUSED:
-        warn(arg, raw->key, error.reason);
+        warn(check->findings, raw->key, error.reason);
         break;
     case DISC_KEY_OURS:
         if (key.is_loopback) {
-            warn(arg, raw->key, "a loopback address in etcd: each host would call itself");
+            warn(check->findings, raw->key,
+                 "a loopback address in etcd: each host would call itself");
         }
         break;
     default:
@@ -107,38 +129,77 @@ static void check_state_key(void *arg, const struct disc_raw *raw)
 
 static void on_state_trouble(void *arg, const char *path, const char *text)
 {
-    warn(arg, path, text);
+    const struct state_check *check = arg;
+    warn(check->findings, path, text);
 }
 
 /* What etcd held when the running tside last wrote it down. */
-static void check_state(const struct bootstrap *bootstrap, struct findings *findings)
+static void check_state(const struct bootstrap *bootstrap, struct disc_store *store,
+                        struct findings *findings)
 {
+    struct state_check check = {.findings = findings, .store = store};
     const char *const prefix[DISC_SPACES] = {bootstrap->etcd.rules_prefix,
                                              bootstrap->etcd.services_prefix};
     struct state_meta meta;
     if (bootstrap->state_dir == NULL || bootstrap->etcd.endpoints_len == 0) {
         return;
     }
-    (void)state_file_load(bootstrap->state_dir, prefix, check_state_key, on_state_trouble, findings,
+    disc_store_begin(store, DISC_LAYER_ETCD, true);
+    (void)state_file_load(bootstrap->state_dir, prefix, check_state_key, on_state_trouble, &check,
                           &meta); /* false: there is none */
-    if (findings->warnings > WARNINGS_MAX && findings->items == NULL) {
-        printf("warning: %zu more like these\n", findings->warnings - WARNINGS_MAX);
+    disc_store_commit(store, DISC_LAYER_ETCD, 1, DISC_ORIGIN_DISK, 0);
+}
+
+/* ---- the files ------------------------------------------------------------------------------- */
+
+static void check_rules(const char *path, struct disc_store *store, struct findings *findings)
+{
+    struct rules_file_report rules = {.fn = report, .arg = findings};
+    if (rules_file_load(path, store, 0, 0, &rules) != 0 && rules.findings == 0) {
+        report(findings, "the rules file cannot be read");
     }
 }
 
-/* Nothing is built, so nothing is published. */
-static void check_rules(const char *path, struct findings *findings)
+static void take_snapshot(void *owner, struct disc_snapshot *snapshot)
 {
+    struct disc_snapshot **newest = owner;
+    disc_snapshot_free(*newest);
+    *newest = snapshot;
+}
+
+/* What file and state say together, as tside would have it in force. rules, bootstrap NULL: none; a
+ * bootstrap file that cannot be read has no prefixes. */
+static void check_keys(const char *rules, const struct bootstrap *bootstrap,
+                       struct findings *findings)
+{
+    struct disc_snapshot *snapshot = NULL;
     struct codec_templates *templates = codec_templates_new();
-    const struct disc_store_options options = {.prefix = {"/tside/rules", "/tside/services"},
-                                               .templates = templates};
+    bool has_prefixes =
+        bootstrap && bootstrap->etcd.rules_prefix && bootstrap->etcd.services_prefix;
+    const struct disc_store_options options = {
+        .prefix = {has_prefixes ? bootstrap->etcd.rules_prefix : "/tside/rules",
+                   has_prefixes ? bootstrap->etcd.services_prefix : "/tside/services"},
+        .templates = templates,
+        .publish = take_snapshot,
+        .owner = &snapshot,
+    };
     struct disc_store *store = templates ? disc_store_new(&options) : NULL;
-    struct rules_file_report rules = {.fn = report, .arg = findings};
-    if (!store) {
+    if (store) {
+        if (rules) {
+            check_rules(rules, store, findings);
+        }
+        if (bootstrap) {
+            check_state(bootstrap, store, findings);
+        }
+        while (!disc_store_build(store, UINT64_MAX)) {
+        }
+        if (snapshot) {
+            check_pool(store, snapshot, warn, findings);
+        }
+    } else {
         report(findings, "out of memory");
-    } else if (rules_file_load(path, store, 0, 0, &rules) != 0 && rules.findings == 0) {
-        report(findings, "the rules file cannot be read");
     }
+    disc_snapshot_free(snapshot);
     disc_store_free(store);
     codec_templates_free(templates);
 }
@@ -155,11 +216,9 @@ static void check_files(const struct args *args, struct findings *findings)
     if (!rules && bootstrap) {
         rules = bootstrap->rules_file;
     }
-    if (rules) {
-        check_rules(rules, findings);
-    }
-    if (bootstrap != NULL) {
-        check_state(bootstrap, findings);
+    check_keys(rules, bootstrap, findings);
+    if (findings->warnings > WARNINGS_MAX && findings->items == NULL) {
+        printf("warning: %zu more like these\n", findings->warnings - WARNINGS_MAX);
     }
     bootstrap_free(bootstrap);
 }
@@ -185,7 +244,8 @@ int cli_check(int argc, char **argv)
         .parser = parse,
         .doc =
             "Prints every finding of the bootstrap file and of the rules file that it names, and "
-            "warns about endpoints in the last state of etcd that lead nowhere.\v"
+            "warns about endpoints in the last state of etcd that lead nowhere, and about clusters "
+            "whose calls disagree on `pool`.\v"
             "The exit code is 65 where there is a finding.",
         .children = children,
     };

@@ -1,5 +1,6 @@
 """The command line: check with every finding at once, probes, suggestions, exit codes."""
 
+import json
 import re
 import signal
 import socket
@@ -137,6 +138,54 @@ def test_check_of_rules_alone(files, tmp_path):
     [(file, line, column, message)] = findings(done)
     assert (file, line) == ("rules.yaml", 2) and column > 3
     assert "p2c" in message and "round_robin" in message
+
+
+ANY = "*/*/example.service/*/*"
+FEW, MANY = {"pool": {"max_connections": 4}}, {"pool": {"max_connections": 9}}
+TWO_CLUSTERS = {"example.service/default/127.0.0.1:1": {}, "example.service/canary/127.0.0.1:2": {}}
+# rules, services -> cluster: what the warning names
+POOLS = {
+    "one key for all": ({f"{ANY}/config": FEW}, {}, {}),
+    "a key for each cluster": ({"*/*/example.service/canary/*/config": FEW, f"{ANY}/config": MANY}, TWO_CLUSTERS, {}),
+    "two keys that say the same": ({"a/*/example.service/*/*/config": FEW, f"{ANY}/config": FEW}, {}, {}),
+    "a key that never wins": ({"a/*/*/*/*/config": FEW, f"{ANY}/config": MANY}, {}, {}),
+    "other fields": ({"a/*/example.service/*/*/config": {"timeout_ms": 5}, f"{ANY}/config": MANY}, {}, {}),
+    "one caller": ({"a/*/example.service/*/*/config": FEW}, {}, {
+        "example.service/default": ("pool.max_connections", "4 by /tside/rules/a/*/example.service/*/*/config",
+                                    "256 by default")}),
+    "one method, in the clusters that are there": (
+        {"*/*/example.service/*/Visit/config": FEW, f"{ANY}/config": MANY}, TWO_CLUSTERS, {
+            "example.service/default": ("4 by", "9 by"), "example.service/canary": ("4 by", "9 by")}),
+    "a caller of any callee": ({"a/*/*/*/*/config": FEW}, {"example.service/canary/127.0.0.1:2": {}}, {
+        "example.service/canary": ("4 by /tside/rules/a/*/*/*/*/config", "256 by default")}),
+    "traffic leads calls of one cluster to another's": (
+        {"*/*/example.service/canary/*/config": FEW, f"{ANY}/traffic": {"default": 9, "canary": 1}}, TWO_CLUSTERS, {
+            "example.service/default": ("4 by", "256 by default"), "example.service/canary": ("4 by", "256 by default")}),
+    "a weight of 0 leads nowhere": (
+        {"*/*/example.service/canary/*/config": FEW, "*/*/example.service/default/*/traffic": {"default": 9, "canary": 0}},
+        TWO_CLUSTERS, {}),
+    "a fallback does": (
+        {"*/*/example.service/canary/*/config": FEW,
+         "*/*/example.service/default/*/config": {"fallback_cluster": "canary"}}, TWO_CLUSTERS, {
+            "example.service/canary": ("4 by", "256 by default")}),
+    "names with slashes": ({"a/*/x%2Fy/*/*/config": FEW}, {"x%2Fy/z%2A/127.0.0.1:2": {}}, {
+        "x%2Fy/z%2A": ("4 by", "256 by default")}),
+}
+
+
+@pytest.mark.parametrize("case", POOLS, ids=lambda case: case.replace(" ", "_"))
+def test_check_warns_where_calls_disagree_on_pool(tmp_path, case):
+    rules, services, expected = POOLS[case]
+    (tmp_path / "rules.yaml").write_text(json.dumps({"rules": rules, "services": services}))
+    done = cli("check", "--rules", tmp_path / "rules.yaml", "-o", "json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    warnings = {warning["key"]: warning["message"] for warning in json.loads(done.stdout)["warnings"]}
+    assert set(warnings) == set(expected)
+    for cluster, parts in expected.items():
+        for part in parts:
+            assert part in warnings[cluster], warnings[cluster]
+    told = cli("check", "--rules", tmp_path / "rules.yaml").stdout.splitlines()
+    assert sorted(told) == sorted([f"warning: {key}: {text}" for key, text in warnings.items()] + ["ok"])
 
 
 def test_every_key_of_the_contract_is_accepted(files):

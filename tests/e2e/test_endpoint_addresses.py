@@ -44,6 +44,7 @@ def test_a_loopback_address_in_etcd_is_warned_about(world, etcd):
     assert tside.metric("tside_etcd_loopback_endpoints") == 1
     etcd.put(key, {"weight": 5})  # known already
     etcd.put(f"{RULES}/*/*/{SERVICE}/*/*/config", {"timeout_ms": 900})
+    etcd.put(f"{RULES}/a/*/{SERVICE}/*/*/config", {"pool": {"max_connections": 4}})
     synced(tside, etcd)
     assert len(tside.events("loopback_endpoint")) == 1
     assert world.link(tside).call("Visit").server == "a"
@@ -56,6 +57,7 @@ def test_a_loopback_address_in_etcd_is_warned_about(world, etcd):
     rest = key.removeprefix(SERVICES + "/")
     assert f"warning: {rest}: a loopback address in etcd: each host would call itself\n" in checked.stdout
     assert f"warning: {SERVICE}/default/0.0.0.0:80: 0.0.0.0 is no host's address" in checked.stdout
+    assert f"warning: {SERVICE}/default: its calls disagree on pool.max_connections: " in checked.stdout
     told = json.loads(cli("check", "-c", tside.config, "-o", "json").stdout)
     assert told["ok"] and rest in [warning["key"] for warning in told["warnings"]]
 
