@@ -173,6 +173,7 @@ static bool parse_field(struct rule_draft *draft, enum disc_field field, const j
     case RULE_TYPE_ENUM_LB:
     case RULE_TYPE_ENUM_POOL_MODE:
     case RULE_TYPE_ENUM_ACCESS:
+    case RULE_TYPE_ENUM_RATE_SCOPE:
         ok = parse_enum(draft, row, value, &item->value, error);
         break;
     default: /* a row of rule.def says BUILT and has a type that this parser does not know */

@@ -18,9 +18,9 @@ enum rule_type {
     RULE_TYPE_ENUM_LB,
     RULE_TYPE_ENUM_POOL_MODE,
     RULE_TYPE_ENUM_ACCESS,
+    RULE_TYPE_ENUM_RATE_SCOPE,
     /* Types that only NOT_YET fields have: never parsed. */
     RULE_TYPE_STRINGS,
-    RULE_TYPE_STRING,
     RULE_TYPE_OBJECT,
     RULE_TYPE_MAX
 };

@@ -252,6 +252,7 @@ static bool simulate(const struct explain_input *input, struct outcomes *all)
         .caller = disc_str_eq(caller, disc_str_of("none", 4)) ? disc_str_of("", 0) : caller,
         .random = &random,
         .now_ms = input->now_ms,
+        .now_us = input->now_ms * 1000,
     };
     for (int i = 0; i < CALLS_SIMULATED; i++) {
         ctx.cluster = disc_str_of("", 0);

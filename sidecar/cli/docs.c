@@ -18,9 +18,10 @@ static const struct {
     const char *type;
     const char *shown;
 } field_types[] = {
-    {"INT", "integer"},  {"SHARE", "number"},         {"BOOL", "true, false"},
-    {"CLUSTER", "name"}, {"RANGES", "[[low, high]]"}, {"STRINGS", "list of words"},
-    {"STRING", "word"},  {"OBJECT", "object"},        {"BY", "log_id, caller, extra:key"},
+    {"INT", "integer"},          {"SHARE", "number"},
+    {"BOOL", "true, false"},     {"CLUSTER", "name"},
+    {"RANGES", "[[low, high]]"}, {"STRINGS", "list of words"},
+    {"OBJECT", "object"},        {"BY", "log_id, caller, extra:key"},
 };
 
 struct field_row {

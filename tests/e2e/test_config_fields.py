@@ -329,6 +329,58 @@ def test_max_concurrency(world):
     assert told == [(["a"] * 3, limit) for limit in (1, 12, 5)]
 
 
+def let_through(world, n: int):
+    """How many of n calls at once, over all workers, are let through; the others are told why."""
+
+    def fate(tside):
+        links = world.spread(tside)
+        for link in links:
+            link.send(wire.call("Visit") * (n // len(links)))
+        told = [link.message(10) for link in links for _ in range(n // len(links))]
+        rate = tside.explain(f"app.feed/default/{SERVICE}/default/Visit")["effective"]["rate_per_s"]["value"]
+        for reply in told:
+            assert reply.server == "a" or reply.reason == "rate_limited" and f"rate_per_s {rate} " in reply.exception[1]
+        return len([reply for reply in told if reply.server])
+
+    return fate
+
+
+def test_rate_per_s(world):
+    """One bucket for all workers, full at first; what is missing is carried over to another rate."""
+    tside = world.tside(rules={KEY: {"rate_per_s": 1, "burst": 20}}, default=[world.callee("a")])
+    count = let_through(world, 160)
+    begun = time.monotonic()
+    first = count(tside)
+    assert 20 <= first <= 21 + (time.monotonic() - begun)
+    assert tside.explain(f"app.feed/default/{SERVICE}/default/Visit")["outcome"]["reason"] in ("rate_limited", "ok")
+    tside.change({KEY: {"rate_per_s": 2, "burst": 20}})
+    second = count(tside)
+    assert first + second <= 21 + 2 * (time.monotonic() - begun)
+    tside.change({KEY: {"rate_per_s": 0, "burst": 20}})
+    assert count(tside) == 160
+    wait_until(lambda: tside.calls(reason="rate_limited") == 320 - first - second)
+
+
+def test_burst(world):
+    """Without one the bucket holds a tenth of a second's calls."""
+    told = [fates(world, "burst", [burst], {"default": [world.callee("a")]}, let_through(world, 80), rate_per_s=1)
+            for burst in (1, 0, 40)]
+    assert told[0][0] <= 3 and told[1][0] <= 3 and 40 <= told[2][0] <= 42
+
+
+def test_rate_scope(world):
+    """A bucket of the fleet is not there yet: refused, and what was in force stays."""
+    tside = world.tside(rules={KEY: {"access": "deny"}}, default=[world.callee("a")])
+    link = world.link(tside)
+    tside.change({KEY: {"rate_scope": "fleet", "rate_per_s": 1}})
+    [error] = tside.errors()
+    assert error["field"] == "rate_scope" and "not yet" in error["reason"]
+    assert link.call("Visit").reason == "denied"
+    tside.change({KEY: {"rate_scope": "host", "rate_per_s": 1, "burst": 8}})
+    assert tside.errors() == []
+    assert 8 <= let_through(world, 80)(tside) <= 10
+
+
 def share_of_bad(world, *good: str):
     """Endpoints and the share of the calls that the failing one among them gets.
 
@@ -469,7 +521,7 @@ def test_access_log(world):
 
 # ---- what is not there yet -----------------------------------------------------------------------
 
-SAMPLES = {"INT": [1, 0], "BOOL": [True, False], "SHARE": [0.5], "STRING": ["host"], "STRINGS": [["connect"]],
+SAMPLES = {"INT": [1, 0], "BOOL": [True, False], "SHARE": [0.5], "STRINGS": [["connect"]],
            "OBJECT": [{}, {"enable": True}], "BY": ["log_id"]}
 NOT_YET_FIELDS = [field for field in deftable.fields() if field.state == "NOT_YET"]
 

@@ -149,6 +149,15 @@ def test_reason_connect_timeout(world):
 # ---- limits --------------------------------------------------------------------------------------
 
 
+def test_reason_rate_limited(world):
+    tside = world.tside(rules={KEY: {"rate_per_s": 1}}, default=[world.callee("a")])
+    link = world.link(tside)
+    assert link.call("Visit").server == "a"
+    reply = next(reply for reply in (link.call("Visit") for _ in range(20)) if not reply.server)
+    assert_seen(tside, reply, "rate_limited")
+    assert "rate_per_s 1 " in reply.exception[1]
+
+
 def test_reason_concurrency_limit(world):
     callee = world.callee("a")
     tside = world.tside(default=[callee], limits={"calls": 1})

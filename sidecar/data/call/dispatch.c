@@ -98,6 +98,7 @@ static struct stage_ctx stage_ctx_of(struct call *call)
         .random = &call->worker->random,
         .exclude = &call->plan.exclude,
         .now_ms = worker_now_ms(call->worker),
+        .now_us = worker_now_us(call->worker),
         .set = call->plan.set,
     };
 }
@@ -109,6 +110,8 @@ static const char *stage_text(enum reason reason)
         return "access is deny";
     case REASON_DEGRADED:
         return "by the degrade rule, percent %lld";
+    case REASON_RATE_LIMITED:
+        return "over rate_per_s %lld of this tuple";
     case REASON_CONCURRENCY_LIMIT:
         return "max_concurrency %lld of this tuple are under way";
     case REASON_NO_ENDPOINT:

@@ -66,7 +66,8 @@ uint64_t channel_taken_total(const struct channel *channel)
         return known;
     }
     if (channel->failed && !channel->writing) {
-        return known + channel->pending_len - 1; /* it failed: the last byte, at least, was not taken */
+        return known + channel->pending_len -
+               1; /* it failed: the last byte, at least, was not taken */
     }
     size_t left = channel->transport.ops->unwritten(&channel->transport);
     return known + (left < channel->pending_len ? channel->pending_len - left : 0);

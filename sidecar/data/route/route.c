@@ -168,6 +168,11 @@ static void config_from(struct route_config *config, const struct disc_resolutio
     config->shadow = v[DISC_FIELD_SHADOW_ACCESS].i != 0 ? shadow_bit(SHADOW_ACCESS) : 0;
     config->oneway = v[DISC_FIELD_ONEWAY].i != 0;
     config->max_concurrency = (uint32_t)v[DISC_FIELD_MAX_CONCURRENCY].i;
+    config->rate_per_s = (uint32_t)v[DISC_FIELD_RATE_PER_S].i;
+    config->burst = (uint32_t)v[DISC_FIELD_BURST].i;
+    if (config->rate_per_s > 0) {
+        config->rate = lb_rate_of(config->rate_per_s, config->burst);
+    }
     config->fallback_cluster = v[DISC_FIELD_FALLBACK_CLUSTER].s;
     config->access_log = v[DISC_FIELD_ACCESS_LOG].d;
 }
@@ -321,6 +326,16 @@ static void replace(struct route_cache *cache, struct route *old, struct route *
     }
 }
 
+/* Calls of this route may take tokens from now on. */
+static void adopt_rate(struct route *route, uint64_t now_ms)
+{
+    const struct route_config *config = &route->config;
+    if (route->limits && config->rate_per_s > 0) {
+        token_bucket_adopt(&route->limits->bucket, config->rate_per_s, config->burst,
+                           now_ms * 1000);
+    }
+}
+
 static struct route *find_or_make(struct route_cache *cache, const struct disc_snapshot *snapshot,
                                   const struct disc_tuple *tuple, uint64_t now_ms)
 {
@@ -336,6 +351,7 @@ static struct route *find_or_make(struct route_cache *cache, const struct disc_s
     if (route) {
         route->generation = disc_snapshot_generation(snapshot);
         route->last_used_ms = now_ms;
+        adopt_rate(route, now_ms);
     }
     replace(cache, old, route);
     return route;

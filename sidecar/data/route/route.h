@@ -43,6 +43,9 @@ struct route_config {
     uint32_t shadow; /* shadow_bit() of each stage that is to refuse nothing */
     bool oneway;
     uint32_t max_concurrency;         /* 0: none */
+    uint32_t rate_per_s;              /* 0: none */
+    uint32_t burst;                   /* as written */
+    struct lb_rate rate;              /* of the two */
     struct disc_str fallback_cluster; /* "" none */
     double access_log;
 };
@@ -113,7 +116,7 @@ struct route *route_get(struct route_cache *cache, const struct disc_snapshot *s
                         const struct disc_tuple *tuple, uint64_t now_ms, struct route_hint *hint);
 void route_unref(struct route_cache *cache, struct route *route);
 
-/* What bounds its calls, beyond its own rules. */
+/* What bounds its calls, beyond its own rules: what all workers share. */
 void route_set_limits(struct route *route, struct tuple_table *tuples, struct tuple_state *state);
 
 /* Looks at n cached routes, going on where it stopped, and lets go of those whose views are outdated

@@ -10,6 +10,7 @@
 static const struct stage stages[] = {
     {.name = "access", .shadow = SHADOW_ACCESS, .decide = stage_access},
     {.name = "degrade", .decide = stage_degrade},
+    {.name = "rate", .decide = stage_rate, .take = stage_rate_take},
     {.name = "concurrency",
      .decide = stage_concurrency,
      .take = stage_concurrency_take,
@@ -43,7 +44,8 @@ static enum stage_verdict decide_and_take(const struct stage *stage, struct stag
     enum stage_verdict verdict = decide(stage, ctx);
     if (verdict == STAGE_GO_ON && stage->take) {
         verdict = stage->take(ctx);
-        ctx->taken |= verdict == STAGE_GO_ON ? 1u << (stage - stages) : 0;
+        bool is_held = verdict == STAGE_GO_ON && stage->give;
+        ctx->taken |= is_held ? 1u << (stage - stages) : 0;
     }
     return verdict;
 }

@@ -35,6 +35,7 @@ struct stage_ctx {
     struct lb_random *random;
     const struct lb_exclude *exclude; /* balance: endpoints already tried; NULL: none */
     uint64_t now_ms;
+    uint64_t now_us; /* the same clock, finer */
 
     /* Out. */
     enum reason reason;      /* where answered */
@@ -53,7 +54,7 @@ struct stage {
     /* Takes what the call holds while it is under way; another worker may have been quicker: then it
      * answers, too. NULL: nothing to take. */
     enum stage_verdict (*take)(struct stage_ctx *ctx);
-    void (*give)(const struct route *route);
+    void (*give)(const struct route *route); /* NULL: nothing comes back, as a token does not */
 };
 
 /* What the stages decide, in their order; nothing is taken. */
@@ -70,6 +71,8 @@ enum stage_verdict stage_balance(struct stage_ctx *ctx) __attribute__((warn_unus
 /* The others, for tests: each one file. */
 enum stage_verdict stage_access(struct stage_ctx *ctx);
 enum stage_verdict stage_degrade(struct stage_ctx *ctx);
+enum stage_verdict stage_rate(struct stage_ctx *ctx);
+enum stage_verdict stage_rate_take(struct stage_ctx *ctx);
 enum stage_verdict stage_concurrency(struct stage_ctx *ctx);
 enum stage_verdict stage_concurrency_take(struct stage_ctx *ctx);
 void stage_concurrency_give(const struct route *route);

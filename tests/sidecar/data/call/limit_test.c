@@ -128,6 +128,68 @@ static void test_concurrency_over_a_change_of_rules(void **state)
     rig_free(rig);
 }
 
+/* ---- rate_per_s ------------------------------------------------------------------------------ */
+
+/* How many of so many calls that come at once are let through, by turns to each worker. */
+static unsigned take(struct rig *rig, unsigned n)
+{
+    uint64_t refused = rig_reason(rig, REASON_RATE_LIMITED);
+    for (unsigned i = 0; i < n; i++) {
+        rig_oneway(rig_caller(rig, i % rig->workers), "M");
+        rig_rest(rig);
+    }
+    return n - (unsigned)(rig_reason(rig, REASON_RATE_LIMITED) - refused);
+}
+
+static void test_rate_is_one_bucket_over_all_workers(void **state)
+{
+    struct rig *rig = rig_new(2);
+    (void)state;
+    rig_begin(rig, "{\"rate_per_s\": 10, \"burst\": 4}");
+    assert_int_equal(take(rig, 12), 4);
+    rig_pass(rig, 100);
+    assert_int_equal(take(rig, 4), 1);
+    rig_pass(rig, 300);
+    assert_int_equal(take(rig, 6), 3);
+    rig_pass(rig, 5000);
+    assert_int_equal(take(rig, 12), 4);
+    rig_free(rig);
+}
+
+static void test_rate_over_a_change_of_rules(void **state)
+{
+    struct rig *rig = rig_new(2);
+    (void)state;
+    rig_begin(rig, "{\"rate_per_s\": 1, \"burst\": 10}");
+    assert_int_equal(take(rig, 12), 10);
+    rig_config(rig, "*", "{\"rate_per_s\": 100, \"burst\": 10}");
+    rig_commit(rig);
+    assert_int_equal(take(rig, 4), 0);
+    rig_pass(rig, 50);
+    assert_int_equal(take(rig, 12), 5);
+    rig_config(rig, "*", "{}");
+    rig_commit(rig);
+    assert_int_equal(take(rig, 20), 20);
+    rig_free(rig);
+}
+
+/* A call that is refused before takes no token; one that is refused behind has used its own. */
+static void test_rate_comes_before_concurrency(void **state)
+{
+    struct rig *rig = rig_new(1);
+    (void)state;
+    rig_begin(rig,
+              "{\"rate_per_s\": 1, \"burst\": 3, \"max_concurrency\": 1, \"access\": \"deny\"}");
+    expect_refused(rig, 0, "[tside denied]");
+    rig_config(rig, "*", "{\"rate_per_s\": 1, \"burst\": 3, \"max_concurrency\": 1}");
+    rig_commit(rig);
+    hold_one(rig, 0);
+    expect_refused(rig, 0, "max_concurrency 1");
+    expect_refused(rig, 0, "max_concurrency 1");
+    expect_refused(rig, 0, "[tside rate_limited]");
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -135,6 +197,9 @@ int main(void)
         cmocka_unit_test(test_concurrency_comes_back),
         cmocka_unit_test(test_concurrency_of_replies_that_wait),
         cmocka_unit_test(test_concurrency_over_a_change_of_rules),
+        cmocka_unit_test(test_rate_is_one_bucket_over_all_workers),
+        cmocka_unit_test(test_rate_over_a_change_of_rules),
+        cmocka_unit_test(test_rate_comes_before_concurrency),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

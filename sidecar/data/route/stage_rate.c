@@ -1,0 +1,33 @@
+/*
+ * sidecar/data/route/stage_rate.c: how many calls of a tuple a second (config `rate_per_s`, `burst`).
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "sidecar/data/route/stage.h"
+
+static enum stage_verdict refuse(struct stage_ctx *ctx)
+{
+    ctx->reason = REASON_RATE_LIMITED;
+    ctx->number = ctx->route->config.rate_per_s;
+    return STAGE_ANSWER;
+}
+
+static bool is_limited(const struct route *route)
+{
+    return route->config.rate_per_s > 0 && route->limits;
+}
+
+enum stage_verdict stage_rate(struct stage_ctx *ctx)
+{
+    const struct route *route = ctx->route;
+    bool empty = is_limited(route) &&
+                 !token_bucket_has(&route->limits->bucket, &route->config.rate, ctx->now_us);
+    return empty ? refuse(ctx) : STAGE_GO_ON;
+}
+
+enum stage_verdict stage_rate_take(struct stage_ctx *ctx)
+{
+    const struct route *route = ctx->route;
+    bool empty = is_limited(route) &&
+                 !token_bucket_take(&route->limits->bucket, &route->config.rate, ctx->now_us);
+    return empty ? refuse(ctx) : STAGE_GO_ON;
+}
