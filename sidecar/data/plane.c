@@ -19,6 +19,9 @@ static void on_mail(struct worker *worker, uint32_t mail)
     if (mail & WORKER_MAIL_IDLE_WANTED) {
         pool_give_idle(worker);
     }
+    if (mail & WORKER_MAIL_DESCRIPTORS_WANTED) {
+        pool_give_descriptors(worker);
+    }
 }
 
 static void on_tick(struct worker *worker)

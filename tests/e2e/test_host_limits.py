@@ -82,6 +82,27 @@ def test_callees_leave_descriptors_for_callers(world):
         assert link.call("Visit").server == "a"
 
 
+def test_idle_connections_leave_descriptors_for_others(world):
+    """One callee has all the descriptors, for connections that are idle: another callee's call gets one of them."""
+    callee, other = world.callee("a"), world.callee("b")
+    callee.gate.clear()
+    config = {"timeout_ms": 20000, "connect_timeout_ms": 5000, "pool": {"max_idle": 1000, "max_connections": 1000}}
+    tside = world.tside(rules={f"*/*/{SERVICE}/*/*/config": config}, default=[callee], canary=[other],
+                        wrapper=["prlimit", "--nofile=400:400"])
+    room = int(tside.wait_event("connections_lowered")["msg"].split()[2].rstrip(":")) + 1
+    busy = world.link(tside)
+    for seqid in range(room):
+        busy.send(wire.call("Visit", seqid=seqid))
+    wait_until(lambda: tside.metric("tside_upstream_connections", state="open") >= room - 1, 5, "all are in use")
+    callee.gate.set()
+    wait_until(lambda: tside.metric("tside_upstream_connections", state="idle") >= room - 1, 5, "all are idle")
+    assert {busy.message().reason for _ in range(room)} <= {None, "connect_failed"}
+    for link in world.spread(tside):
+        # Another worker than the one that has them asks for some; its call behind that finds one.
+        wait_until(lambda: link.call("Visit", to_cluster="canary").server == "b")
+    assert tside.metric("tside_upstream_reclaimed_total") >= 1
+
+
 def test_a_log_that_may_not_grow(world):
     """SIGXFSZ, which a write beyond RLIMIT_FSIZE brings, ends a process that does not ignore it."""
     tside = world.tside(default=[world.callee("a")], wrapper=["prlimit", "--fsize=8192"])

@@ -257,6 +257,7 @@ static void init_lists(struct worker *worker)
     list_init(&worker->sessions);
     list_init(&worker->listeners);
     list_init(&worker->upstreams);
+    list_init(&worker->idle_upstreams);
     list_init(&worker->pool_waits);
     list_init(&worker->rule_waits);
     list_init(&worker->live);

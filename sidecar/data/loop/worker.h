@@ -72,10 +72,12 @@ enum worker_phase {
 
 /* What other threads post. Several of one kind are one. */
 enum worker_mail {
-    WORKER_MAIL_RULES = 1,      /* a newer snapshot, in next_snapshot */
-    WORKER_MAIL_PHASE = 2,      /* wanted_phase has changed */
-    WORKER_MAIL_PERMITS = 4,    /* permits came free that calls wait for here */
-    WORKER_MAIL_IDLE_WANTED = 8 /* calls of another worker wait while connections are idle here */
+    WORKER_MAIL_RULES = 1,       /* a newer snapshot, in next_snapshot */
+    WORKER_MAIL_PHASE = 2,       /* wanted_phase has changed */
+    WORKER_MAIL_PERMITS = 4,     /* permits came free that calls wait for here */
+    WORKER_MAIL_IDLE_WANTED = 8, /* calls of another worker wait while connections are idle here */
+    WORKER_MAIL_DESCRIPTORS_WANTED =
+        16 /* another worker has none left for a connection to a callee */
 };
 
 /* Runs a worker's turns. All but wake() are called on the worker's thread. */
@@ -143,14 +145,15 @@ struct worker {
     struct lb_random random;
     struct slab calls;
     struct slab attempts;
-    struct list sessions;   /* struct session.all */
-    struct list listeners;  /* struct listener.all */
-    struct list upstreams;  /* struct upstream_conn.all */
-    struct list pool_waits; /* struct pool.waits: pools with calls that wait */
-    struct list rule_waits; /* struct call.waits: no snapshot yet */
-    struct list live;       /* struct call.live: all calls */
-    bool listeners_closed;  /* draining: a connection that still comes is to leave soon */
-    uint64_t log_window_ms; /* failures logged per second are bounded */
+    struct list sessions;       /* struct session.all */
+    struct list listeners;      /* struct listener.all */
+    struct list upstreams;      /* struct upstream_conn.all */
+    struct list idle_upstreams; /* struct upstream_conn.in_idle: used longest ago in front */
+    struct list pool_waits;     /* struct pool.waits: pools with calls that wait */
+    struct list rule_waits;     /* struct call.waits: no snapshot yet */
+    struct list live;           /* struct call.live: all calls */
+    bool listeners_closed;      /* draining: a connection that still comes is to leave soon */
+    uint64_t log_window_ms;     /* failures logged per second are bounded */
     uint32_t log_in_window;
     uint64_t next_rejected_log_ms; /* of callers whose bytes cannot be followed */
     struct {

@@ -55,6 +55,53 @@ void pool_left(struct pool *pool)
     }
 }
 
+/* ---- descriptors ----------------------------------------------------------------------------- */
+
+/* Closes the worker's idle connection that was used longest ago. False: none is idle. */
+static bool reclaim(struct worker *worker)
+{
+    struct list *oldest = list_first(&worker->idle_upstreams);
+    if (!oldest) {
+        return false;
+    }
+    counter_add(&worker->counters, METRIC_UPSTREAM_RECLAIMED, 1);
+    upstream_conn_event(container_of(oldest, struct upstream_conn, in_idle),
+                        UPSTREAM_EVENT_EXPIRED);
+    return true;
+}
+
+/* Refused before the kernel would: that keeps descriptors for callers and everything else. */
+static bool take_descriptor(struct worker *worker)
+{
+    struct worker_env *env = worker->env;
+    return permit_take(&env->upstreams, 1, env->bootstrap->limits.upstream_connections);
+}
+
+/* Takes one, an idle connection's if need be. Where this worker has none, the others' are for the next that
+ * asks. */
+static bool find_descriptor(struct worker *worker)
+{
+    const struct worker_env *env = worker->env;
+    while (!take_descriptor(worker)) {
+        if (reclaim(worker)) {
+            continue;
+        }
+        for (uint32_t i = 0; i < env->workers_len; i++) {
+            if (i != worker->index) {
+                worker_post(env->workers[i], WORKER_MAIL_DESCRIPTORS_WANTED);
+            }
+        }
+        return false;
+    }
+    return true;
+}
+
+void pool_give_descriptors(struct worker *worker)
+{
+    for (int i = 0; i < POOL_DESCRIPTORS_GIVEN && reclaim(worker); i++) {
+    }
+}
+
 /* ---- a connection for a lease ---------------------------------------------------------------- */
 
 static void take(struct pool *pool, struct lease *lease, struct upstream_conn *conn)
@@ -65,14 +112,25 @@ static void take(struct pool *pool, struct lease *lease, struct upstream_conn *c
     upstream_conn_event(conn, UPSTREAM_EVENT_ASSIGN);
 }
 
-/* Makes a connection for the lease; a permit was taken for it. False where that fails at once: the
- * failure is set, the permit is given back. */
-static bool connect_for(struct pool *pool, struct lease *lease)
+static int open_for(struct pool *pool, const struct lease *lease, struct upstream_conn **ret)
+{
+    int r = upstream_conn_new(pool, lease->request->oneway,
+                              lease->request->route->config.connect_timeout_ms, ret);
+    if (r) {
+        permit_give(&pool->worker->env->upstreams, 1);
+    }
+    return r;
+}
+
+/* Makes a connection for the lease; a permit was taken for it, and a descriptor where there was one. False where
+ * that fails at once: the failure is set, both are given back. */
+static bool connect_for(struct pool *pool, struct lease *lease, bool has_descriptor)
 {
     struct upstream_conn *conn;
-    int r = upstream_conn_new(pool, lease->request->oneway,
-                              lease->request->route->config.connect_timeout_ms, &conn);
+    int r = has_descriptor ? open_for(pool, lease, &conn) : -EMFILE;
     if (r) {
+        counter_add(&pool->worker->counters, METRIC_UPSTREAM_FAILED, 1);
+        counter_add(&pool->worker->counters, METRIC_UPSTREAM_LIMITED, !has_descriptor);
         pool_give_permit(pool);
         pool_wake_others(pool);
         upstream_conn_refused(lease, r);
@@ -158,7 +216,7 @@ static bool get(struct pool *pool, struct lease *lease, bool fresh)
         return false; /* it will not leave within this turn */
     }
     if (!conn && list_empty(&pool->waiters) && pool_take_permit(pool, lease)) {
-        return connect_for(pool, lease);
+        return connect_for(pool, lease, find_descriptor(pool->worker));
     }
     conn = conn ? conn : share_conn(pool, lease);
     if (conn) {
@@ -206,7 +264,7 @@ static bool serve_one(struct pool *pool)
         return false;
     }
     pool_dequeue(pool, lease);
-    if (!connect_for(pool, lease)) {
+    if (!connect_for(pool, lease, take_descriptor(pool->worker))) {
         (void)fail_now(lease, pool->worker);
     }
     return true;

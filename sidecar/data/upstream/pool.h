@@ -11,6 +11,10 @@
  * (pool.wait_ms, pool.max_waiting). A worker that is about to keep a connection idle while another one has
  * leases waiting closes it instead, so that the permit goes over.
  *
+ * Descriptors of the process are counted over all workers and endpoints. Where none is left for a connection,
+ * the worker's idle one that was used longest ago is closed for it, whichever its endpoint; where there is
+ * none, connecting fails, and the other workers let some of theirs go: the next one finds a descriptor.
+ *
  * The pool exists while it has connections or leases waiting; it hangs in endpoint_state's slot of its
  * worker, and is freed behind the events.
  * SPDX-License-Identifier: Apache-2.0
@@ -28,6 +32,8 @@
 #define POOL_TENANT_BUCKETS 16
 /* How long a tuple's last call keeps a part of the permits free for it. */
 #define POOL_RESERVE_MS 10000
+/* Idle connections that a worker closes for another one that has no descriptor left, at each asking. */
+#define POOL_DESCRIPTORS_GIVEN 16
 
 /* One tuple's share of a pool. */
 struct pool_tenant {
@@ -66,6 +72,8 @@ void pool_left(struct pool *pool);
 void pool_serve_all(struct worker *worker);
 /* Mail: another worker's leases wait while connections are idle here: lets as many go as wait. */
 void pool_give_idle(struct worker *worker);
+/* Mail: another worker has no descriptor for a connection: lets some of the idle ones go. */
+void pool_give_descriptors(struct worker *worker);
 /* Closes idle connections to endpoints that are in no snapshot any more. */
 void pool_drop_gone(struct worker *worker);
 

@@ -33,6 +33,7 @@ bool pool_keep_idle(struct pool *pool, struct upstream_conn *conn)
         return false;
     }
     conn->counted_idle = true;
+    list_push_back(&worker->idle_upstreams, &conn->in_idle);
     if (!conn->shared) { /* a shared one stays in its list */
         list_push_front(&pool->idle, &conn->in_pool);
     }
@@ -45,6 +46,7 @@ void pool_leave_idle(struct pool *pool, struct upstream_conn *conn)
 {
     if (conn->counted_idle) {
         conn->counted_idle = false;
+        list_remove(&conn->in_idle);
         permit_give(&pool->endpoint->idle, 1);
         counter_sub(&pool->worker->counters, METRIC_UPSTREAM_IDLE, 1);
     }

@@ -418,6 +418,7 @@ static struct upstream_conn *alloc(struct pool *pool, bool shared)
     conn->failure.detail = "the connection was lost before the reply was complete";
     list_init(&conn->all);
     list_init(&conn->in_pool);
+    list_init(&conn->in_idle);
     list_init(&conn->leases);
     event_init(&conn->broken, on_broken);
     channel_init(&conn->channel, worker, &channel_ops, worker->dial, &framing_framed,
@@ -425,32 +426,13 @@ static struct upstream_conn *alloc(struct pool *pool, bool shared)
     return conn;
 }
 
-/* A permit of the process's descriptors, and a connection that opens. EMFILE: refused before the kernel would,
- * which keeps descriptors for callers and everything else. */
-static int open_conn(struct pool *pool, bool shared, struct upstream_conn **ret)
-{
-    struct worker *worker = pool->worker;
-    struct worker_env *env = worker->env;
-    if (!permit_take(&env->upstreams, 1, env->bootstrap->limits.upstream_connections)) {
-        counter_add(&worker->counters, METRIC_UPSTREAM_LIMITED, 1);
-        return -EMFILE;
-    }
-    *ret = alloc(pool, shared);
-    int r = *ret ? channel_connect(&(*ret)->channel, &pool->endpoint->addr.any) : -ENOMEM;
-    if (r) {
-        permit_give(&env->upstreams, 1);
-    }
-    return r;
-}
-
 int upstream_conn_new(struct pool *pool, bool shared, uint32_t connect_timeout_ms,
                       struct upstream_conn **ret)
 {
     struct worker *worker = pool->worker;
-    struct upstream_conn *conn;
-    int r = open_conn(pool, shared, &conn);
+    struct upstream_conn *conn = alloc(pool, shared);
+    int r = conn ? channel_connect(&conn->channel, &pool->endpoint->addr.any) : -ENOMEM;
     if (r) {
-        counter_add(&worker->counters, METRIC_UPSTREAM_FAILED, 1);
         return r;
     }
     pool->conns++;
@@ -590,4 +572,5 @@ void upstream_conn_check(const struct upstream_conn *conn)
     assert((conn->state == UPSTREAM_STATE_BUSY) <= (leases == 1));
     assert(conn->state != UPSTREAM_STATE_IDLE || (leases == 0 && conn->counted_idle));
     assert(!conn->counted_idle || leases == 0);
+    assert(conn->counted_idle == list_linked(&conn->in_idle));
 }

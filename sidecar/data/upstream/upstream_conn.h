@@ -2,8 +2,8 @@
  * sidecar/data/upstream/upstream_conn.h: one connection to a callee.
  *
  * Made by the pool for a lease, or for ONEWAY messages, which share it. upstream_fsm.h says what it does
- * about each event. It holds one permit of its endpoint's connections from birth to close; its memory
- * goes when the channel has closed. To leases it says everything as news.
+ * about each event. It holds one permit of its endpoint's connections and one of the process's descriptors
+ * from birth to close; its memory goes when the channel has closed. To leases it says everything as news.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_SIDECAR_DATA_UPSTREAM_UPSTREAM_CONN_H
@@ -24,6 +24,7 @@ struct upstream_conn {
     struct channel channel;
     struct list all;     /* worker->upstreams */
     struct list in_pool; /* pool->idle or pool->shared */
+    struct list in_idle; /* worker->idle_upstreams, while counted_idle */
     struct list leases;  /* struct lease.node, in the order in which they send */
     struct event broken; /* sending failed for want of memory: closes from the queue */
     bool shared;
@@ -40,8 +41,8 @@ struct upstream_conn {
     struct timer_node timer;      /* connecting, then idle */
 };
 
-/* Begins connecting; the permit is the connection's from now on. 0, or an error where that fails at once: then
- * the permit is still the caller's. */
+/* Begins connecting; the permits, of the endpoint's connections and of the process's descriptors, are the
+ * connection's from now on. 0, or an error where that fails at once: then they are still the caller's. */
 int upstream_conn_new(struct pool *pool, bool shared, uint32_t connect_timeout_ms,
                       struct upstream_conn **ret) __attribute__((warn_unused_result));
 /* The failure of a lease for which that failed. */
