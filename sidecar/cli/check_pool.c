@@ -182,9 +182,9 @@ static void warn(struct check *check, struct reached *reached, enum disc_field f
 {
     char cluster[2 * DISC_NAME_ENCODED_MAX_BYTES + 2];
     char one[DISC_KEY_MAX_BYTES + 128], other[sizeof one], text[2 * sizeof one + 128];
-    size_t len = disc_name_encode(check->callee, cluster, DISC_NAME_ENCODED_MAX_BYTES);
+    size_t len = disc_name_encode(check->callee, cluster, sizeof cluster / 2 - 1);
     cluster[len++] = '/';
-    len += disc_name_encode(reached->name, cluster + len, DISC_NAME_ENCODED_MAX_BYTES);
+    len += disc_name_encode(reached->name, cluster + len, sizeof cluster - len - 1);
     cluster[len] = '\0';
     print_value(field, &reached->value[field], reached->from[field], one, sizeof one);
     print_value(field, &resolution->value[field], resolution->from[field], other, sizeof other);
