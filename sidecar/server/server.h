@@ -12,7 +12,7 @@
 
 /* Housekeeping of the control thread. */
 #define SERVER_TICK_MS 1000
-/* Tuples without a call for this long leave the table (contract, section 7). */
+/* Tuples without a call for this long leave the table (docs/specification.md, section 7). */
 #define SERVER_TUPLE_IDLE_MS 3600000
 
 struct server_options {

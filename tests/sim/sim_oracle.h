@@ -2,7 +2,7 @@
  * tests/sim/sim_oracle.h: what may become of each call, and whether that is what came.
  *
  * A model of every call by its number: what was sent, when tside had read it, what callees got and
- * answered, what the caller was told, what was logged. It knows the contract
+ * answered, what the caller was told, what was logged. It knows the specification
  * (docs/specification.md, section 3) and nothing of how the product goes about it; the two looks
  * that it takes inside, at the deadlines of live calls and at the rings, say so.
  * SPDX-License-Identifier: Apache-2.0

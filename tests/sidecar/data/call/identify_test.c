@@ -1,5 +1,5 @@
 /*
- * identify_test.c: the five names of a call, row by row of the contract's first table.
+ * identify_test.c: the five names of a call, row by row of the first table of docs/specification.md, section 1.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/data/call/call.h"
