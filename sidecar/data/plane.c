@@ -56,17 +56,24 @@ static void on_drain(struct worker *worker)
     close_listeners(worker);
 }
 
+static void fail_calls(struct worker *worker)
+{
+    call_fail_all(worker, REASON_DRAINING, "drain_timeout_ms %lld passed",
+                  (int64_t)worker->env->drain_timeout_ms);
+}
+
 /* What is left is answered and closed. */
 static void on_end(struct worker *worker)
 {
     struct list *node;
     close_listeners(worker);
-    call_fail_all(worker, REASON_DRAINING, "drain_timeout_ms %lld passed",
-                  (int64_t)worker->env->drain_timeout_ms);
+    fail_calls(worker);
     worker_before_poll(worker); /* the answers go out */
     while ((node = list_first(&worker->sessions))) {
         session_event(container_of(node, struct session, all), SESSION_EVENT_ERROR);
     }
+    /* Behind answers, frames that were kept became calls: those that are ONEWAY are still here. */
+    fail_calls(worker);
     while ((node = list_first(&worker->upstreams))) {
         upstream_conn_event(container_of(node, struct upstream_conn, all), UPSTREAM_EVENT_SHUT);
     }

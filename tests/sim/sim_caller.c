@@ -28,7 +28,7 @@ struct sim_caller_traits {
 };
 
 static const struct sim_caller_traits traits[SIM_CALLER_KINDS] = {
-    [SIM_CALLER_POLITE] = {.depth = 1, .piece_bytes = 65536, .room_bytes = 65536, .think_ms = 2},
+    [SIM_CALLER_POLITE] = {.depth = 1, .piece_bytes = 65536, .room_bytes = 65536, .think_ms = 60},
     [SIM_CALLER_PIPELINING] = {.depth = 12, .piece_bytes = 4096, .room_bytes = 65536},
     [SIM_CALLER_FLOODING] = {.depth = 48, .piece_bytes = 65536, .room_bytes = 16384, .large = true},
     [SIM_CALLER_SLOW] = {.depth = 2, .piece_bytes = 7, .room_bytes = 300},

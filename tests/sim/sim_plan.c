@@ -79,7 +79,7 @@ static void plan_faults(struct sim_plan *plan, struct random *random)
     for (uint32_t i = memory ? 1 + random_below(random, 12) : 0; i > 0; i--) {
         add_fault(plan, random, SIM_FAULT_MEMORY);
     }
-    for (uint32_t i = random_below(random, 3); i > 0; i--) {
+    for (uint32_t i = random_below(random, 6); i > 0; i--) {
         add_fault(plan, random, random_one_in(random, 2) ? SIM_FAULT_JUMP : SIM_FAULT_STOP);
     }
     if (random_one_in(random, 3)) {

@@ -280,14 +280,18 @@ bool transport_memory_is_ready(const struct sim_link *link, uint64_t now_us)
     return link->state == SIM_LINK_OPEN && (is_readable(link) || is_writable(link));
 }
 
+/* What is ready of one descriptor comes in one go, and bytes before room, as from libuv. */
 void transport_memory_run(struct sim_link *link)
 {
     if (link->state == SIM_LINK_CONNECTING) {
         run_connect(link);
-    } else if (is_writable(link) && (!is_readable(link) || random_one_in(&link->random, 2))) {
-        run_write(link);
-    } else {
+        return;
+    }
+    if (is_readable(link)) {
         run_read(link);
+    }
+    if (link->state == SIM_LINK_OPEN && is_writable(link)) {
+        run_write(link);
     }
 }
 

@@ -17,7 +17,7 @@ extern const struct transport_ops transport_memory;
 
 /* Whether the poll has something to report of this link. */
 bool transport_memory_is_ready(const struct sim_link *link, uint64_t now_us);
-/* Reports one thing. Within a callback of the worker. */
+/* Reports what it is. Within a callback of the worker. */
 void transport_memory_run(struct sim_link *link);
 /* Reports that it has closed. */
 void transport_memory_closed(struct sim_link *link);
