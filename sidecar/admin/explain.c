@@ -245,11 +245,9 @@ static bool simulate(const struct explain_input *input, struct outcomes *all)
     look_at_state(route, input);
     struct lb_random random;
     lb_random_init(&random, SEED);
-    struct disc_str caller = input->tuple.name[DISC_FROM];
     struct stage_ctx ctx = {
         .route = route,
         .log_id = input->log_id,
-        .caller = disc_str_eq(caller, disc_str_of("none", 4)) ? disc_str_of("", 0) : caller,
         .random = &random,
         .now_ms = input->now_ms,
         .now_us = input->now_ms * 1000,

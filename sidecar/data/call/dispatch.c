@@ -4,8 +4,6 @@
  */
 #include "sidecar/data/call/call.h"
 
-#include <string.h>
-
 /* Calls refused for their stamp alone: at most this share, within this window (docs/specification.md, section 5). */
 #define STAMP_REFUSED_PERCENT 20
 #define STAMP_WINDOW_MS       UINT64_C(5000) /* two of them make the 10 s */
@@ -86,12 +84,9 @@ static bool find_extra(const void *owner, struct disc_str key, struct disc_str *
 
 static struct stage_ctx stage_ctx_of(struct call *call)
 {
-    const struct disc_str from = call->plan.route->tuple.name[DISC_FROM];
-    bool nobody = from.len == 4 && memcmp(from.p, "none", 4) == 0;
     return (struct stage_ctx){
         .route = call->plan.route,
         .log_id = disc_str_of(call->request.log_id, call->request.log_id_len),
-        .caller = nobody ? (struct disc_str){0} : from,
         .extra =
             call->request.message.has_base && call->request.base.extra.present ? find_extra : NULL,
         .extra_owner = call,

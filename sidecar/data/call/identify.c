@@ -38,10 +38,13 @@ static struct disc_str first_of(struct disc_str a, struct disc_str b)
     return is_absent(a) ? (is_absent(b) ? (struct disc_str){0} : b) : a;
 }
 
-/* The same where the second place is the configuration's: its length is counted only where it is needed. */
-static struct disc_str first_or(struct disc_str a, const char *configured)
+/* What the message says, else what the listener's configuration says, else the default. */
+static struct disc_str name_or(struct disc_str a, const char *configured, struct disc_str otherwise)
 {
-    return is_absent(a) ? first_of(disc_str_of_z(configured), (struct disc_str){0}) : a;
+    if (!is_absent(a)) {
+        return a; /* the usual case */
+    }
+    return first_of(disc_str_of_z(configured), otherwise);
 }
 
 static struct disc_str str_of_span(const uint8_t *body, struct wire_span span)
@@ -227,6 +230,7 @@ bool identify(struct call *call, struct identity *ret, const char **ret_error)
 {
     const struct bootstrap_listener *listener = call->request.listener;
     const uint8_t *body = call->request.wire.message.body;
+    const struct disc_str default_cluster = disc_str_of("default", 7);
     struct disc_str *name = ret->tuple.name;
     struct disc_str user_service = {0}, user_cluster = {0}, prefix, method;
     struct extras extras;
@@ -241,16 +245,14 @@ bool identify(struct call *call, struct identity *ret, const char **ret_error)
     if (call->request.message.has_base && call->request.base.has_caller) {
         caller = str_of_span(body, call->request.base.caller);
     }
-    name[DISC_FROM] = first_or(first_or(caller, listener->caller_service), "none");
+    name[DISC_FROM] = name_or(caller, listener->caller_service, disc_str_of("none", 4));
     name[DISC_FROM_CLUSTER] =
-        first_or(first_or(extras.value[EXTRA_CLUSTER], listener->caller_cluster), "default");
+        name_or(extras.value[EXTRA_CLUSTER], listener->caller_cluster, default_cluster);
     name[DISC_TO] =
-        first_or(first_of(first_of(extras.value[EXTRA_DEST_SERVICE], user_service), prefix),
-                 listener->callee_service);
-    name[DISC_TO_CLUSTER] =
-        first_or(first_or(first_of(extras.value[EXTRA_DEST_CLUSTER], user_cluster),
-                          listener->callee_cluster),
-                 "default");
+        name_or(first_of(first_of(extras.value[EXTRA_DEST_SERVICE], user_service), prefix),
+                listener->callee_service, (struct disc_str){0});
+    name[DISC_TO_CLUSTER] = name_or(first_of(extras.value[EXTRA_DEST_CLUSTER], user_cluster),
+                                    listener->callee_cluster, default_cluster);
     name[DISC_METHOD] = first_of(method, (struct disc_str){0});
 
     if (!check_lengths(&ret->tuple, ret_error)) {

@@ -28,32 +28,17 @@ static enum stage_verdict decide(const struct stage *stage, struct stage_ctx *ct
 }
 
 /* An answer of a stage in shadow is noted, and the call goes on. */
-static enum stage_verdict judge(const struct stage *stage, enum stage_verdict verdict,
-                                struct stage_ctx *ctx)
+static bool is_shadowed(const struct stage *stage, struct stage_ctx *ctx)
 {
     uint32_t bit = shadow_bit(stage->shadow) & ctx->route->config.shadow;
-    if (verdict == STAGE_ANSWER && bit != 0) {
-        ctx->shadowed |= bit;
-        return STAGE_GO_ON;
-    }
-    return verdict;
-}
-
-static enum stage_verdict decide_and_take(const struct stage *stage, struct stage_ctx *ctx)
-{
-    enum stage_verdict verdict = decide(stage, ctx);
-    if (verdict == STAGE_GO_ON && stage->take) {
-        verdict = stage->take(ctx);
-        bool is_held = verdict == STAGE_GO_ON && stage->give;
-        ctx->taken |= is_held ? 1u << (stage - stages) : 0;
-    }
-    return verdict;
+    ctx->shadowed |= bit;
+    return bit != 0;
 }
 
 enum stage_verdict stages_decide(struct stage_ctx *ctx)
 {
     for (size_t i = 0; i < STAGES; i++) {
-        if (judge(&stages[i], decide(&stages[i], ctx), ctx) == STAGE_ANSWER) {
+        if (decide(&stages[i], ctx) == STAGE_ANSWER && !is_shadowed(&stages[i], ctx)) {
             return STAGE_ANSWER;
         }
     }
@@ -63,9 +48,13 @@ enum stage_verdict stages_decide(struct stage_ctx *ctx)
 enum stage_verdict stages_run(struct stage_ctx *ctx)
 {
     for (size_t i = 0; i < STAGES; i++) {
-        if (judge(&stages[i], decide_and_take(&stages[i], ctx), ctx) == STAGE_ANSWER) {
+        const struct stage *stage = &stages[i];
+        enum stage_verdict verdict = stage->take ? stage->take(ctx) : decide(stage, ctx);
+        if (verdict == STAGE_ANSWER && !is_shadowed(stage, ctx)) {
             return STAGE_ANSWER;
         }
+        bool is_held = verdict == STAGE_GO_ON && stage->give;
+        ctx->taken |= is_held ? 1u << i : 0;
     }
     return STAGE_GO_ON;
 }
@@ -77,6 +66,13 @@ void stages_give(const struct route *route, uint32_t taken)
     }
 }
 
+/* The resolved From; where that is "none" the call has no such value. */
+static bool caller_of(const struct route *route, struct disc_str *ret_value)
+{
+    *ret_value = route->tuple.name[DISC_FROM];
+    return !disc_str_eq(*ret_value, disc_str_of("none", 4));
+}
+
 /* The value that the call is split by, false where it has none. */
 static bool by_value(const struct stage_ctx *ctx, const struct disc_by *by,
                      struct disc_str *ret_value)
@@ -86,8 +82,7 @@ static bool by_value(const struct stage_ctx *ctx, const struct disc_by *by,
         *ret_value = ctx->log_id;
         return ctx->log_id.len > 0;
     case DISC_BY_CALLER:
-        *ret_value = ctx->caller;
-        return ctx->caller.len > 0;
+        return caller_of(ctx->route, ret_value);
     case DISC_BY_EXTRA:
         return ctx->extra && ctx->extra(ctx->extra_owner, by->extra_key, ret_value) &&
                ret_value->len > 0;

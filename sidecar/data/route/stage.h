@@ -29,7 +29,6 @@ struct stage_ctx {
     /* In. */
     const struct route *route;
     struct disc_str log_id; /* len 0: absent */
-    struct disc_str caller; /* the resolved From; len 0 where it is "none" */
     stage_extra_fn extra;   /* NULL: no Extra */
     const void *extra_owner;
     struct lb_random *random;
@@ -51,8 +50,8 @@ struct stage {
     const char *name;
     enum shadow shadow;                                  /* what config `shadow` calls it */
     enum stage_verdict (*decide)(struct stage_ctx *ctx); /* NULL: always goes on */
-    /* Takes what the call holds while it is under way; another worker may have been quicker: then it
-     * answers, too. NULL: nothing to take. */
+    /* Decides likewise and, in the same step, takes what the call holds while it is under way: between
+     * two steps another worker could be quicker. NULL: nothing to take, decide is enough. */
     enum stage_verdict (*take)(struct stage_ctx *ctx);
     void (*give)(const struct route *route); /* NULL: nothing comes back, as a token does not */
 };

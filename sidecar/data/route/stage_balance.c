@@ -25,6 +25,15 @@ static struct lb_load endpoint_load(const void *owner, uint32_t index)
     };
 }
 
+/* Of one endpoint there is nothing to compare, and its set's load need not be known. */
+static uint32_t p2c(struct target_set *set, uint64_t now_ms, const struct lb_pick *pick)
+{
+    if (set->n == 1) {
+        return lb_draw_pick_other(set->draw, LB_NONE, pick);
+    }
+    return lb_p2c_pick(set->draw, target_set_load(set, now_ms), pick);
+}
+
 static uint32_t pick_target(const struct stage_ctx *ctx, struct target_set *set)
 {
     const struct balance balance = {set, ctx->now_ms};
@@ -42,7 +51,7 @@ static uint32_t pick_target(const struct stage_ctx *ctx, struct target_set *set)
     case DISC_LB_RANDOM:
         return lb_draw_pick_other(set->draw, LB_NONE, &pick);
     default: /* the rule parser refuses what is not built */
-        return lb_p2c_pick(set->draw, target_set_load(set, ctx->now_ms), &pick);
+        return p2c(set, ctx->now_ms, &pick);
     }
 }
 

@@ -40,14 +40,19 @@ static int teardown(void **state)
 }
 
 /* A route under all that was put so far; the ctx borrows it from the cache. */
-static void prepare(struct fixture *f, const char *to_cluster)
+static void prepare_from(struct fixture *f, const char *from, const char *to_cluster)
 {
     world_commit(&f->world);
-    struct disc_tuple tuple = world_tuple("a", "default", "b", to_cluster, "Visit");
+    struct disc_tuple tuple = world_tuple(from, "default", "b", to_cluster, "Visit");
     struct route *route = route_get(f->cache, f->world.snapshot, &tuple, 1, NULL);
     assert_non_null(route);
     f->ctx.route = route;
     route_unref(f->cache, route); /* the cache still holds it */
+}
+
+static void prepare(struct fixture *f, const char *to_cluster)
+{
+    prepare_from(f, "a", to_cluster);
 }
 
 static const char *run(struct fixture *f)
@@ -189,15 +194,22 @@ static void test_same_log_id_same_cluster(void **state)
 static void test_absent_value_is_random(void **state)
 {
     struct fixture *f = *state;
-    world_rule(&f->world, "a/*/b/*/*/traffic",
+    world_rule(&f->world, "*/*/b/*/*/traffic",
                "{\"clusters\": {\"default\": 50, \"canary\": 50}, \"by\": \"caller\"}");
-    prepare(f, "default");
+    prepare_from(f, "none", "default");
     int canary = 0;
     for (int i = 0; i < CALLS; i++) {
         canary += strcmp(run(f), "127.0.0.1:9103") == 0;
     }
     assert_in_range(canary, CALLS * 48 / 100, CALLS * 52 / 100);
-    f->ctx.caller = world_str("a");
+}
+
+static void test_same_caller_same_cluster(void **state)
+{
+    struct fixture *f = *state;
+    world_rule(&f->world, "a/*/b/*/*/traffic",
+               "{\"clusters\": {\"default\": 50, \"canary\": 50}, \"by\": \"caller\"}");
+    prepare(f, "default");
     const char *first = run(f);
     bool is_canary = strcmp(first, "127.0.0.1:9103") == 0;
     for (int i = 0; i < 100; i++) {
@@ -450,6 +462,7 @@ int main(void)
         TEST(test_points_are_fixed),
         TEST(test_same_log_id_same_cluster),
         TEST(test_absent_value_is_random),
+        TEST(test_same_caller_same_cluster),
         TEST(test_by_extra),
         TEST(test_zone_spills_then_falls_back),
         TEST(test_round_robin_takes_turns),
