@@ -78,10 +78,10 @@ def test_no_allocation_per_call(world):
         return sum(count for tid, count in counter.by_thread().items() if tid != tside.pid)
 
     try:
-        generator = load(tside, connections=64, payload=1024, ms=4000, warm_ms=0)
-        wait_until(lambda: tside.calls() > 20_000)
+        generator = load(tside, connections=64, payload=1024, calls=90_000, warm_ms=0)
+        wait_until(lambda: tside.calls() > 20_000, 60)
         begun, before = allocations(), tside.calls()
-        wait_until(lambda: tside.calls() > before + 50_000, 20)
+        wait_until(lambda: tside.calls() > before + 50_000, 60)
         grown, calls = allocations() - begun, tside.calls() - before
         assert result(generator)["replies"] > 0
         print(f"{grown} allocations in {calls} calls")
