@@ -21,10 +21,7 @@ static bool is_busier(const struct lb_draw *draw, const struct lb_pick *pick, ui
 
 uint32_t lb_least_request_pick(const struct lb_draw *draw, const struct lb_pick *pick)
 {
-    uint32_t first = lb_draw_pick_other(draw, LB_NONE, pick);
-    if (first == LB_NONE || lb_draw_weight(draw, first) == lb_draw_total_weight(draw)) {
-        return first;
-    }
-    uint32_t second = lb_draw_pick_other(draw, first, pick);
+    uint32_t second;
+    uint32_t first = lb_draw_pick_two(draw, pick, &second);
     return second != LB_NONE && is_busier(draw, pick, first, second) ? second : first;
 }

@@ -21,18 +21,16 @@ static double score(const struct lb_draw *draw, uint32_t index, struct lb_load l
     return ewma * (1 + excess(load.inflight, (double)set->inflight * share));
 }
 
-uint32_t lb_p2c_pick(const struct lb_draw *draw, const struct lb_set_load *set,
+uint32_t lb_p2c_pick(const struct lb_draw *draw, lb_set_load_fn set_load,
                      const struct lb_pick *pick)
 {
-    uint32_t first = lb_draw_pick_other(draw, LB_NONE, pick);
-    if (first == LB_NONE || lb_draw_weight(draw, first) == lb_draw_total_weight(draw)) {
-        return first;
-    }
-    uint32_t second = lb_draw_pick_other(draw, first, pick);
+    uint32_t second;
+    uint32_t first = lb_draw_pick_two(draw, pick, &second);
     if (second == LB_NONE) {
         return first;
     }
 
+    const struct lb_set_load *set = set_load(pick->owner);
     double limit = score(draw, second, pick->load(pick->owner, second), set);
     limit = fmax(fmax(limit, set->median_ewma_us), LB_FLOOR_US);
     bool veto = score(draw, first, pick->load(pick->owner, first), set) > LB_VETO_FACTOR * limit;

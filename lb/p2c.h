@@ -45,8 +45,11 @@ struct lb_set_load {
     double median_ewma_us; /* 0: nothing measured yet */
 };
 
+/* Asked only where two candidates are compared. owner is pick's. */
+typedef const struct lb_set_load *(*lb_set_load_fn)(const void *owner);
+
 /* LB_NONE where nothing has weight or all that has is excluded. */
-uint32_t lb_p2c_pick(const struct lb_draw *draw, const struct lb_set_load *set,
+uint32_t lb_p2c_pick(const struct lb_draw *draw, lb_set_load_fn set_load,
                      const struct lb_pick *pick);
 
 /* The EWMA after one more sample; ewma_us: as the last one left it, not faded, 0 means none yet.

@@ -161,6 +161,15 @@ uint32_t lb_draw_pick_other(const struct lb_draw *draw, uint32_t except, const s
     return walk(draw, except, pick);
 }
 
+uint32_t lb_draw_pick_two(const struct lb_draw *draw, const struct lb_pick *pick,
+                          uint32_t *ret_second)
+{
+    uint32_t first = lb_draw_pick_other(draw, LB_NONE, pick);
+    bool is_only = first == LB_NONE || lb_draw_weight(draw, first) == draw->total;
+    *ret_second = is_only ? LB_NONE : lb_draw_pick_other(draw, first, pick);
+    return first;
+}
+
 void lb_draw_check(const struct lb_draw *draw)
 {
     uint64_t *outcomes = calloc((size_t)draw->n + 1, sizeof(*outcomes));

@@ -33,6 +33,11 @@ uint32_t lb_draw_pick(const struct lb_draw *draw, struct lb_random *random);
 uint32_t lb_draw_pick_other(const struct lb_draw *draw, uint32_t except,
                             const struct lb_pick *pick);
 
+/* Two different ones, drawn likewise; returns the first. *ret_second is LB_NONE where there is nothing to
+ * choose between: the first has all the weight, or no other is left. */
+uint32_t lb_draw_pick_two(const struct lb_draw *draw, const struct lb_pick *pick,
+                          uint32_t *ret_second);
+
 /* Dies where some candidate's share of all outcomes is not exactly its weight's. For tests: O(n),
  * and it allocates. */
 void lb_draw_check(const struct lb_draw *draw);

@@ -121,6 +121,12 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static const struct lb_set_load *set_load_of(const void *owner)
+{
+    const struct sim *sim = owner;
+    return &sim->set;
+}
+
 static void find_median(struct sim *sim)
 {
     double values[ENDPOINTS_MAX];
@@ -157,7 +163,7 @@ static void begin_call(struct sim *sim)
 {
     const struct scenario *scenario = sim->scenario;
     const struct lb_pick pick = {NULL, &sim->random, load_of, sim};
-    uint32_t index = lb_p2c_pick(sim->draw, &sim->set, &pick);
+    uint32_t index = lb_p2c_pick(sim->draw, set_load_of, &pick);
     double latency_us = SERVICE_MEAN_US / 2 + exponential(sim, SERVICE_MEAN_US / 2);
     bool fault = index == 0 && sim->now_us > scenario->fault_from_s * 1e6 &&
                  sim->now_us < scenario->fault_to_s * 1e6;

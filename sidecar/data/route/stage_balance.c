@@ -8,7 +8,7 @@
 
 /* A set, as of now. */
 struct balance {
-    const struct target_set *set;
+    struct target_set *set;
     uint64_t now_ms;
 };
 
@@ -25,13 +25,10 @@ static struct lb_load endpoint_load(const void *owner, uint32_t index)
     };
 }
 
-/* Of one endpoint there is nothing to compare, and its set's load need not be known. */
-static uint32_t p2c(struct target_set *set, uint64_t now_ms, const struct lb_pick *pick)
+static const struct lb_set_load *set_load(const void *owner)
 {
-    if (set->n == 1) {
-        return lb_draw_pick_other(set->draw, LB_NONE, pick);
-    }
-    return lb_p2c_pick(set->draw, target_set_load(set, now_ms), pick);
+    const struct balance *balance = owner;
+    return target_set_load(balance->set, balance->now_ms);
 }
 
 static uint32_t pick_target(const struct stage_ctx *ctx, struct target_set *set)
@@ -51,7 +48,7 @@ static uint32_t pick_target(const struct stage_ctx *ctx, struct target_set *set)
     case DISC_LB_RANDOM:
         return lb_draw_pick_other(set->draw, LB_NONE, &pick);
     default: /* the rule parser refuses what is not built */
-        return p2c(set, ctx->now_ms, &pick);
+        return lb_p2c_pick(set->draw, set_load, &pick);
     }
 }
 
