@@ -181,9 +181,7 @@ static struct target_set *target_get(struct route_cache *cache, const struct rou
                                      struct disc_str cluster, struct disc_str zone)
 {
     const struct target_key key = {
-        .service = route->tuple.name[DISC_TO],
-        .cluster = cluster,
-        .zone = zone,
+        .name = {route->tuple.name[DISC_TO], cluster, zone},
         .lb = route->config.lb,
     };
     return target_table_get(cache->targets, route->callee, &key);

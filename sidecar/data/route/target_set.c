@@ -59,15 +59,16 @@ struct target_table *target_table_free(struct target_table *table)
 
 static uint64_t hash_key(const struct target_table *table, const struct target_key *key)
 {
-    uint64_t h = XXH3_64bits_withSeed(key->service.p, key->service.len, table->seed);
-    h = XXH3_64bits_withSeed(key->cluster.p, key->cluster.len, h);
-    return XXH3_64bits_withSeed(key->zone.p, key->zone.len, h) + key->lb;
+    return disc_names_hash(table->seed, key->name, TARGET_NAMES) + key->lb;
 }
 
 static bool key_eq(const struct target_key *a, const struct target_key *b)
 {
-    return a->lb == b->lb && disc_str_eq(a->service, b->service) &&
-           disc_str_eq(a->cluster, b->cluster) && disc_str_eq(a->zone, b->zone);
+    bool equal = a->lb == b->lb;
+    for (int i = 0; equal && i < TARGET_NAMES; i++) {
+        equal = disc_str_eq(a->name[i], b->name[i]);
+    }
+    return equal;
 }
 
 /* Doubles the buckets; where memory is short the chains just grow. */
@@ -103,16 +104,6 @@ static void set_free(struct target_set *set)
     lb_maglev_free(set->maglev);
     free(set->endpoints);
     free(set);
-}
-
-static struct disc_str copy_str(char **room, struct disc_str s)
-{
-    struct disc_str copy = disc_str_of(*room, s.len);
-    if (s.len > 0) {
-        memcpy(*room, s.p, s.len);
-    }
-    *room += s.len;
-    return copy;
 }
 
 /* Whether calls may go to this endpoint: one of weight 0 drains and is no part of a set. */
@@ -203,7 +194,7 @@ static bool set_fill(struct building *building, const struct disc_cluster *clust
     set->endpoints = calloc(n + 1, sizeof(*set->endpoints));
     if (building->weights && building->was && building->names && set->endpoints) {
         for (size_t i = 0; i < n; i++) {
-            if (takes_calls(cluster->endpoints[i], set->key.zone)) {
+            if (takes_calls(cluster->endpoints[i], set->key.name[TARGET_ZONE])) {
                 take_endpoint(building, cluster->endpoints[i]);
             }
         }
@@ -218,18 +209,14 @@ static bool set_fill(struct building *building, const struct disc_cluster *clust
 static struct target_set *set_new(const struct target_key *key, const struct disc_cluster *version,
                                   const struct target_set *before, uint64_t start)
 {
-    struct target_set *set =
-        calloc(1, sizeof *set + (size_t)key->service.len + key->cluster.len + key->zone.len + 1);
+    struct target_set *set = calloc(1, sizeof *set + disc_names_bytes(key->name, TARGET_NAMES) + 1);
     if (!set) {
         return NULL;
     }
-    char *room = (char *)(set + 1);
     set->refs = 1;
     set->cluster_id = version ? version->id : 0;
-    set->key = *key;
-    set->key.service = copy_str(&room, key->service);
-    set->key.cluster = copy_str(&room, key->cluster);
-    set->key.zone = copy_str(&room, key->zone);
+    set->key.lb = key->lb;
+    disc_names_copy(key->name, TARGET_NAMES, (char *)(set + 1), set->key.name);
     struct building building = {.set = set, .before = before, .start = start};
     if (!set_fill(&building, version)) {
         set_free(set);
@@ -259,7 +246,8 @@ static void table_add(struct target_table *table, struct target_set *set, uint64
 struct target_set *target_table_get(struct target_table *table, const struct disc_view *view,
                                     const struct target_key *key)
 {
-    const struct disc_cluster *version = view ? disc_view_cluster(view, key->cluster) : NULL;
+    const struct disc_cluster *version =
+        view ? disc_view_cluster(view, key->name[TARGET_CLUSTER]) : NULL;
     const struct target_set *before = NULL;
     uint64_t id = version ? version->id : 0;
     uint64_t hash = hash_key(table, key);

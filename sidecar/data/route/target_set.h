@@ -15,10 +15,17 @@
 #include "lb/round_robin.h"
 #include "sidecar/shared/endpoint_state.h"
 
+enum target_name {
+    TARGET_SERVICE = 0,
+    TARGET_CLUSTER,
+    TARGET_ZONE, /* "": all */
+    TARGET_NAMES
+};
+
 /* What a set is found by, besides its version. */
 struct target_key {
-    struct disc_str service, cluster, zone; /* zone "": all */
-    enum disc_enum lb;                      /* what is built besides the draw */
+    struct disc_str name[TARGET_NAMES];
+    enum disc_enum lb; /* what is built besides the draw */
 };
 
 struct target_set {

@@ -283,8 +283,8 @@ static void test_counts_into_the_tuple_table(void **state)
 
 static struct target_set *set_of(struct fixture *f, struct target_table *table, const char *service)
 {
-    const struct target_key key = {
-        .service = world_str(service), .cluster = world_str("default"), .lb = DISC_LB_P2C};
+    const struct target_key key = {.name = {world_str(service), world_str("default")},
+                                   .lb = DISC_LB_P2C};
     return target_table_get(table, disc_snapshot_view(f->world.snapshot, world_str(service)), &key);
 }
 
@@ -342,17 +342,17 @@ static void test_table_grows_and_shares(void **state)
     struct fixture *f = *state;
     struct target_table *table = target_table_new(3);
     struct target_set *sets[300];
-    struct target_key key = {.cluster = world_str("x")};
+    struct target_key key = {.name = {[TARGET_CLUSTER] = world_str("x")}};
     char name[16];
     for (int i = 0; i < 300; i++) {
         snprintf(name, sizeof name, "s%d", i);
-        key.service = world_str(name);
+        key.name[TARGET_SERVICE] = world_str(name);
         sets[i] = target_table_get(table, NULL, &key);
         assert_false(target_set_usable(sets[i]));
     }
     for (int i = 0; i < 300; i++) {
         snprintf(name, sizeof name, "s%d", i);
-        key.service = world_str(name);
+        key.name[TARGET_SERVICE] = world_str(name);
         assert_ptr_equal(target_table_get(table, NULL, &key), sets[i]);
         target_set_unref(table, sets[i]);
         target_set_unref(table, sets[i]);
