@@ -29,6 +29,13 @@ bool disc_tuple_eq(const struct disc_tuple *a, const struct disc_tuple *b)
     return true;
 }
 
+int disc_str_compare(struct disc_str a, struct disc_str b)
+{
+    uint32_t common = a.len < b.len ? a.len : b.len;
+    int order = common > 0 ? memcmp(a.p, b.p, common) : 0;
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
 uint64_t disc_names_hash(uint64_t seed, const struct disc_str names[], size_t n)
 {
     /* Each name's hash seeds the next one's. */

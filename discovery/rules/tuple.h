@@ -51,6 +51,8 @@ static inline struct disc_str disc_str_of_z(const char *z)
 }
 
 bool disc_str_eq(struct disc_str a, struct disc_str b);
+/* By bytes, a beginning before what it begins: below, at or above 0. */
+int disc_str_compare(struct disc_str a, struct disc_str b);
 
 /* Of n names in a row: ("ab", "c") hashes otherwise than ("a", "bc"). The seed must not be
  * known where the names are chosen. */

@@ -263,18 +263,11 @@ void view_add_endpoint(struct disc_view *view, struct disc_str cluster,
     group->n++;
 }
 
-static int compare_names(struct disc_str a, struct disc_str b)
-{
-    uint32_t common = a.len < b.len ? a.len : b.len;
-    int order = common > 0 ? memcmp(a.p, b.p, common) : 0;
-    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
-}
-
 static int compare_clusters(const void *a, const void *b)
 {
     const struct disc_cluster *left = a;
     const struct disc_cluster *right = b;
-    return compare_names(left->name, right->name);
+    return disc_str_compare(left->name, right->name);
 }
 
 static bool same_endpoints(const struct disc_cluster *a, const struct disc_cluster *b)
@@ -319,7 +312,7 @@ const struct disc_cluster *disc_view_cluster(const struct disc_view *view, struc
     uint32_t high = view != NULL ? view->clusters_len : 0;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        int order = compare_names(view->clusters[middle].name, name);
+        int order = disc_str_compare(view->clusters[middle].name, name);
         if (order == 0) {
             return &view->clusters[middle];
         }

@@ -111,18 +111,11 @@ static bool add_key(void *arg, const struct disc_raw *raw)
     return true;
 }
 
-static int compare_names(struct disc_str a, struct disc_str b)
-{
-    uint32_t n = a.len < b.len ? a.len : b.len;
-    int order = n > 0 ? memcmp(a.p, b.p, n) : 0;
-    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
-}
-
 static int compare_tuples(const struct disc_tuple *a, const struct disc_tuple *b)
 {
-    int order = compare_names(a->name[DISC_TO], b->name[DISC_TO]);
+    int order = disc_str_compare(a->name[DISC_TO], b->name[DISC_TO]);
     for (int i = 0; i < DISC_NAMES && order == 0; i++) {
-        order = compare_names(a->name[i], b->name[i]);
+        order = disc_str_compare(a->name[i], b->name[i]);
     }
     return order;
 }
