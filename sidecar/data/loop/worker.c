@@ -107,6 +107,16 @@ void worker_post(struct worker *worker, enum worker_mail mail)
     worker->driver->wake(worker);
 }
 
+void worker_post_others(const struct worker *worker, enum worker_mail mail)
+{
+    const struct worker_env *env = worker->env;
+    for (uint32_t i = 0; i < env->workers_len; i++) {
+        if (i != worker->index) {
+            worker_post(env->workers[i], mail);
+        }
+    }
+}
+
 void worker_offer_snapshot(struct worker *worker, const struct disc_snapshot *snapshot)
 {
     atomic_store(&worker->next_snapshot, snapshot);

@@ -171,6 +171,8 @@ struct worker *worker_free(struct worker *worker);
 /* ---- any thread ----------------------------------------------------------------------------- */
 
 void worker_post(struct worker *worker, enum worker_mail mail);
+/* To every worker but this one. */
+void worker_post_others(const struct worker *worker, enum worker_mail mail);
 void worker_offer_snapshot(struct worker *worker, const struct disc_snapshot *snapshot);
 void worker_want_phase(struct worker *worker, enum worker_phase phase);
 

@@ -27,7 +27,8 @@ static void on_tidy(struct event *event)
     free(pool);
 }
 
-struct pool *pool_get(struct worker *worker, struct endpoint_state *endpoint)
+/* NULL without memory. */
+static struct pool *pool_get(struct worker *worker, struct endpoint_state *endpoint)
 {
     struct pool *pool = endpoint->pool_of_worker[worker->index];
     if (pool) {
@@ -81,17 +82,11 @@ static bool take_descriptor(struct worker *worker)
  * asks. */
 static bool find_descriptor(struct worker *worker)
 {
-    const struct worker_env *env = worker->env;
     while (!take_descriptor(worker)) {
-        if (reclaim(worker)) {
-            continue;
+        if (!reclaim(worker)) {
+            worker_post_others(worker, WORKER_MAIL_DESCRIPTORS_WANTED);
+            return false;
         }
-        for (uint32_t i = 0; i < env->workers_len; i++) {
-            if (i != worker->index) {
-                worker_post(env->workers[i], WORKER_MAIL_DESCRIPTORS_WANTED);
-            }
-        }
-        return false;
     }
     return true;
 }
@@ -202,6 +197,13 @@ static bool wait_for_permit(struct pool *pool, struct lease *lease)
     return true;
 }
 
+static bool refuse_no_memory(struct lease *lease)
+{
+    lease->failure = (struct lease_failure){
+        .reason = REASON_INTERNAL, .unsent = true, .detail = "out of memory"};
+    return false;
+}
+
 static bool get(struct pool *pool, struct lease *lease, bool fresh)
 {
     struct upstream_conn *conn =
@@ -211,9 +213,7 @@ static bool get(struct pool *pool, struct lease *lease, bool fresh)
         return true;
     }
     if (!message_own(&lease->request->message, &pool->worker->buffers)) {
-        lease->failure = (struct lease_failure){
-            .reason = REASON_INTERNAL, .unsent = true, .detail = "out of memory"};
-        return false; /* it will not leave within this turn */
+        return refuse_no_memory(lease); /* it will not leave within this turn */
     }
     if (!conn && list_empty(&pool->waiters) && pool_take_permit(pool, lease)) {
         return connect_for(pool, lease, find_descriptor(pool->worker));
@@ -239,19 +239,14 @@ enum lease_state lease_get(struct lease *lease, struct worker *worker,
 {
     struct pool *pool = pool_get(worker, endpoint);
     lease->tenant = pool ? pool_tenant_of(pool, lease->request->route->hash) : NULL;
-    if (!lease->tenant) {
-        if (pool) {
-            pool_left(pool);
-        }
-        lease->failure = (struct lease_failure){
-            .reason = REASON_INTERNAL, .unsent = true, .detail = "out of memory"};
-        return fail_now(lease, worker);
+    bool got = lease->tenant ? get(pool, lease, fresh) : refuse_no_memory(lease);
+    if (got) {
+        return lease->state;
     }
-    if (!get(pool, lease, fresh)) {
+    if (pool) {
         pool_left(pool);
-        return fail_now(lease, worker);
     }
-    return lease->state;
+    return fail_now(lease, worker);
 }
 
 /* ---- what waits ------------------------------------------------------------------------------ */

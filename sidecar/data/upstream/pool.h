@@ -63,8 +63,6 @@ struct pool {
 
 /* ---- pool.c ---------------------------------------------------------------------------------- */
 
-/* NULL without memory. */
-struct pool *pool_get(struct worker *worker, struct endpoint_state *endpoint);
 /* After a connection or a lease has left: frees the pool behind the events where it was the last. */
 void pool_left(struct pool *pool);
 
@@ -91,7 +89,7 @@ void pool_tenants_free(struct pool *pool);
  * has a quarter's worth of leases (as many on the other workers assumed as here) while another one, that has
  * less, has called lately: then there is room for it. */
 uint32_t pool_share(const struct pool *pool, const struct pool_tenant *tenant, uint32_t limit);
-bool pool_take_permit(struct pool *pool, const struct lease *lease);
+bool pool_take_permit(const struct pool *pool, const struct lease *lease);
 void pool_give_permit(struct pool *pool);
 /* Whether the lease may use a connection that is there already. */
 bool pool_may_use(const struct pool *pool, const struct lease *lease);
@@ -103,8 +101,8 @@ bool pool_enqueue(struct pool *pool, struct lease *lease) __attribute__((warn_un
 void pool_dequeue(struct pool *pool, struct lease *lease);
 /* The first of the queue that may have a permit (taken) or NULL; the same of one that may have a connection
  * that comes free. One that may not does not hold up those close behind it. */
-struct lease *pool_next_for_permit(struct pool *pool);
-struct lease *pool_next_for_conn(struct pool *pool);
+struct lease *pool_next_for_permit(const struct pool *pool);
+struct lease *pool_next_for_conn(const struct pool *pool);
 
 /* Workers that wait, this one not among them: one bit each. */
 uint64_t pool_others_waiting(const struct pool *pool);

@@ -135,7 +135,7 @@ static uint32_t share_of(const struct pool *pool, const struct lease *lease)
     return pool_share(pool, lease->tenant, config_of(lease)->pool.max_connections);
 }
 
-bool pool_take_permit(struct pool *pool, const struct lease *lease)
+bool pool_take_permit(const struct pool *pool, const struct lease *lease)
 {
     return permit_take(&pool->endpoint->connections, 1, share_of(pool, lease));
 }
@@ -181,14 +181,8 @@ void pool_wake_others(const struct pool *pool)
 
 void pool_want_idle(const struct pool *pool)
 {
-    const struct worker_env *env = pool->worker->env;
-    if (permit_taken(&pool->endpoint->idle) == 0) {
-        return;
-    }
-    for (uint32_t i = 0; i < env->workers_len; i++) {
-        if (i != pool->worker->index) {
-            worker_post(env->workers[i], WORKER_MAIL_IDLE_WANTED);
-        }
+    if (permit_taken(&pool->endpoint->idle) > 0) {
+        worker_post_others(pool->worker, WORKER_MAIL_IDLE_WANTED);
     }
 }
 
@@ -253,24 +247,26 @@ void pool_dequeue(struct pool *pool, struct lease *lease)
     }
 }
 
-struct lease *pool_next_for_permit(struct pool *pool)
+typedef bool (*may_fn)(const struct pool *pool, const struct lease *lease);
+
+/* Of the first that wait, the first one that may. */
+static struct lease *first_that(const struct pool *pool, may_fn may)
 {
     struct list *node = pool->waiters.next;
     for (int i = 0; i < LOOK_AHEAD && node != &pool->waiters; i++, node = node->next) {
-        if (pool_take_permit(pool, lease_of(node))) {
+        if (may(pool, lease_of(node))) {
             return lease_of(node);
         }
     }
     return NULL;
 }
 
-struct lease *pool_next_for_conn(struct pool *pool)
+struct lease *pool_next_for_permit(const struct pool *pool)
 {
-    struct list *node = pool->waiters.next;
-    for (int i = 0; i < LOOK_AHEAD && node != &pool->waiters; i++, node = node->next) {
-        if (pool_may_use(pool, lease_of(node))) {
-            return lease_of(node);
-        }
-    }
-    return NULL;
+    return first_that(pool, pool_take_permit);
+}
+
+struct lease *pool_next_for_conn(const struct pool *pool)
+{
+    return first_that(pool, pool_may_use);
 }
