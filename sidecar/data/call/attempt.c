@@ -153,14 +153,22 @@ static void record_latency(struct attempt *attempt, bool success)
     endpoint_ewma_record(endpoint, sample, now_ms);
 }
 
-static bool reply_is_success(const struct attempt *attempt)
+enum reason attempt_reply_reason(const struct attempt *attempt)
 {
-    const struct route_config *config = config_of(attempt);
     const struct lease_reply *reply = &attempt->lease.reply;
     if (reply->type == WIRE_EXCEPTION) {
-        return !config->exceptions_fail;
+        return REASON_APP_EXCEPTION;
     }
-    return !(reply->has_code && route_config_fails(config, reply->code));
+    bool fails = reply->has_code && route_config_fails(config_of(attempt), reply->code);
+    return fails ? REASON_APP_FAILURE : REASON_OK;
+}
+
+/* The same for the endpoint: whether an exception is its fault is up to the rule. */
+static bool reply_is_success(const struct attempt *attempt)
+{
+    enum reason reason = attempt_reply_reason(attempt);
+    return reason == REASON_OK ||
+           (reason == REASON_APP_EXCEPTION && !config_of(attempt)->exceptions_fail);
 }
 
 /* Whether a timeout is the endpoint's fault. A black hole must not stay attractive; a reply that is not read

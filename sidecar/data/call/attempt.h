@@ -46,6 +46,9 @@ void attempt_start(struct attempt *attempt);
  * The call is not asked: who ends it knows what is to follow. */
 void attempt_end(struct attempt *attempt, enum attempt_result result);
 
+/* What the reply says of the call, by the rule's own list of failures: OK, APP_EXCEPTION or APP_FAILURE. */
+enum reason attempt_reply_reason(const struct attempt *attempt);
+
 /* The callee has the whole request. */
 static inline bool attempt_is_sent(const struct attempt *attempt)
 {

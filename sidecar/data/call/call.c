@@ -29,11 +29,20 @@ static bool is_bound_by_deadline(const struct call *call)
     return !(call->request.wire.oneway && attempt && attempt->state == ATTEMPT_STATE_SENDING);
 }
 
+static void fail_late(struct call *call)
+{
+    const struct attempt *attempt = last_attempt(call);
+    if (attempt && lease_is_starved(&attempt->lease)) {
+        call->outcome.cause = CALL_STARVED_HINT;
+    }
+    call_fail(call, REASON_TIMEOUT, CALL_LATE_TEXT, call->budget.total_ms);
+}
+
 static void on_deadline(struct timer_node *node)
 {
     struct call *call = container_of(node, struct call, timer);
     if (is_bound_by_deadline(call)) {
-        call_fail_late(call);
+        fail_late(call);
     }
 }
 
@@ -189,15 +198,6 @@ void call_fail(struct call *call, enum reason reason, const char *detail, int64_
     settle(call);
 }
 
-void call_fail_late(struct call *call)
-{
-    const struct attempt *attempt = last_attempt(call);
-    if (attempt && lease_is_starved(&attempt->lease)) {
-        call->outcome.cause = CALL_STARVED_HINT;
-    }
-    call_fail(call, REASON_TIMEOUT, CALL_LATE_TEXT, call->budget.total_ms);
-}
-
 /* Counts a call that has no route and encodes its answer, while its names are at hand. Where memory is
  * short there is no answer, and the session ends when it would be due (call_take_reply). */
 static void settle_unrouted(struct call *call, const struct disc_tuple *tuple)
@@ -225,19 +225,10 @@ void call_fail_unrouted(struct call *call, const struct disc_tuple *tuple, enum 
     settle(call);
 }
 
-/* What the reply says of the call, by the rule's own list of failures. */
-static enum reason reason_of_reply(const struct call *call, const struct lease_reply *reply)
+static void pass_on(struct call *call, const struct attempt *attempt)
 {
-    if (reply->type == WIRE_EXCEPTION) {
-        return REASON_APP_EXCEPTION;
-    }
-    bool fails = reply->has_code && route_config_fails(&call->plan.route->config, reply->code);
-    return fails ? REASON_APP_FAILURE : REASON_OK;
-}
-
-static void pass_on(struct call *call, const struct lease_reply *reply)
-{
-    call->outcome.reason = (uint8_t)reason_of_reply(call, reply);
+    const struct lease_reply *reply = &attempt->lease.reply;
+    call->outcome.reason = (uint8_t)attempt_reply_reason(attempt);
     wire_put32(reply->body + reply->seqid_off, (uint32_t)call->request.message.seqid);
     call->outcome.reply = (struct message){.body = reply->body,
                                            .len = reply->len,
@@ -260,7 +251,7 @@ static void fail_by(struct call *call, const struct lease_failure *failure)
 void call_try(struct call *call)
 {
     if (call_remaining_ms(call) <= 0) {
-        call_fail_late(call);
+        fail_late(call);
         return;
     }
     struct attempt *attempt = attempt_new(call, call->plan.target);
@@ -292,7 +283,7 @@ void call_attempt_ended(struct call *call, const struct attempt *attempt,
     }
     switch (result) {
     case ATTEMPT_REPLIED:
-        pass_on(call, &attempt->lease.reply);
+        pass_on(call, attempt);
         break;
     case ATTEMPT_SENT:
         call->outcome.reason = REASON_OK;

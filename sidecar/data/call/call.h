@@ -144,8 +144,6 @@ void call_fail(struct call *call, enum reason reason, const char *detail, int64_
 /* The same of a call that has no route: counted and encoded now, while its names are at hand. */
 void call_fail_unrouted(struct call *call, const struct disc_tuple *tuple, enum reason reason,
                         const char *detail, int64_t number);
-/* Its deadline has passed. */
-void call_fail_late(struct call *call);
 /* An attempt has ended by itself; it is still there to be looked at. */
 void call_attempt_ended(struct call *call, const struct attempt *attempt,
                         enum attempt_result result);
