@@ -33,11 +33,6 @@ static void be_ready(struct rules *rules)
     }
 }
 
-const struct disc_snapshot *rules_newest(const struct rules *rules)
-{
-    return snapshots_newest(&rules->snapshots);
-}
-
 const struct disc_snapshot *rules_in_force(const struct rules *rules, uint64_t seen)
 {
     bool known = !rules->etcd || rules->etcd_came || rules->file;

@@ -60,8 +60,6 @@ bool rules_start(struct rules *rules) __attribute__((warn_unused_result));
 /* The newest snapshot whose generation is `seen` at the most, and that stands for all sources;
  * NULL: nothing is known yet. */
 const struct disc_snapshot *rules_in_force(const struct rules *rules, uint64_t seen);
-/* NULL: none yet. */
-const struct disc_snapshot *rules_newest(const struct rules *rules);
 /* Frees snapshots that no worker can hold once all have seen generation `seen`. */
 void rules_reclaim(struct rules *rules, uint64_t seen);
 
