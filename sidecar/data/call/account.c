@@ -24,8 +24,8 @@ static bool wants_record(struct call *call)
         return share > 0 && (double)(lb_random_next(&worker->random) >> 11) * 0x1p-53 < share;
     }
     uint64_t second = worker_now_ms(worker) / 1000;
-    if (second != worker->log_window_ms) {
-        worker->log_window_ms = second;
+    if (second != worker->log_window_s) {
+        worker->log_window_s = second;
         worker->log_in_window = 0;
     }
     if (worker->log_in_window >= LOGGED_FAILURES_PER_S) {
@@ -98,7 +98,7 @@ static void write_record(struct call *call, const struct disc_tuple *tuple, uint
         p += strings[i].len;
     }
     ring_commit(&worker->ring, (uint32_t)len);
-    worker->env->notify_control(worker->env->owner);
+    worker_notify_control(worker);
 }
 
 /* Whether this worker has seen the method's calls end by a timeout alone, and often enough. */

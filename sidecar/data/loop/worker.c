@@ -129,7 +129,7 @@ void worker_want_phase(struct worker *worker, enum worker_phase phase)
     worker_post(worker, WORKER_MAIL_PHASE);
 }
 
-static void notify_control(struct worker *worker)
+void worker_notify_control(const struct worker *worker)
 {
     worker->env->notify_control(worker->env->owner);
 }
@@ -144,7 +144,7 @@ static void take_snapshot(struct worker *worker)
     atomic_store(&worker->seen_generation, disc_snapshot_generation(snapshot));
     counter_add(&worker->counters, METRIC_SNAPSHOTS_TAKEN, 1);
     worker->parts->rules(worker);
-    notify_control(worker);
+    worker_notify_control(worker);
 }
 
 void worker_read_mail(struct worker *worker)
@@ -161,7 +161,7 @@ void worker_read_mail(struct worker *worker)
 static void set_phase(struct worker *worker, enum worker_phase phase)
 {
     atomic_store(&worker->phase, phase);
-    notify_control(worker);
+    worker_notify_control(worker);
 }
 
 void worker_end(struct worker *worker)
@@ -251,7 +251,7 @@ void worker_log(struct worker *worker, int level, const char *component, const c
     record->len = len;
     memcpy(record->message, message, len);
     ring_commit(&worker->ring, (uint32_t)sizeof *record + len);
-    notify_control(worker);
+    worker_notify_control(worker);
 }
 
 /* ---- birth and death ------------------------------------------------------------------------- */

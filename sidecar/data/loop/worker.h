@@ -153,7 +153,7 @@ struct worker {
     struct list rule_waits;     /* struct call.waits: no snapshot yet */
     struct list live;           /* struct call.live: all calls */
     bool listeners_closed;      /* draining: a connection that still comes is to leave soon */
-    uint64_t log_window_ms;     /* failures logged per second are bounded */
+    uint64_t log_window_s;      /* failures logged per second are bounded */
     uint32_t log_in_window;
     uint64_t next_rejected_log_ms; /* of callers whose bytes cannot be followed */
     struct {
@@ -167,6 +167,9 @@ struct worker *worker_new(struct worker_env *env, uint32_t index, uint64_t seed,
                           const struct worker_driver *driver, const struct worker_parts *parts);
 /* Frees what worker_new() made; the layers above have ended. NULL. */
 struct worker *worker_free(struct worker *worker);
+
+/* The control thread is to look: a snapshot was taken up, a phase reached, a record written. */
+void worker_notify_control(const struct worker *worker);
 
 /* ---- any thread ----------------------------------------------------------------------------- */
 
