@@ -47,6 +47,12 @@ static void put(struct codec_rewrite *rewrite, const void *bytes, size_t len)
     rewrite->scratch_len = (uint16_t)(rewrite->scratch_len + len);
 }
 
+/* What was put since then; the mask tells the compiler that it fits a splice. */
+static uint16_t scratch_since(const struct codec_rewrite *rewrite, uint16_t ins_off)
+{
+    return (rewrite->scratch_len - ins_off) & 0x3fff;
+}
+
 static void put_string(struct codec_rewrite *rewrite, const char *text, size_t len)
 {
     uint8_t wire[LENGTH_BYTES];
@@ -112,7 +118,7 @@ static void add_splice(struct codec_rewrite *rewrite, uint32_t off, uint32_t dro
         .off = off,
         .drop_len = drop_len,
         .ins_off = ins_off,
-        .ins_len = (rewrite->scratch_len - ins_off) & 0x3fff,
+        .ins_len = scratch_since(rewrite, ins_off),
         .is_log_id = kind == SPLICE_LOG_ID,
         .is_addition = kind == SPLICE_ADDITION,
     };
@@ -132,7 +138,7 @@ static void replace_string(struct codec_rewrite *rewrite, uint32_t off, uint32_t
     put_string(rewrite, text, len);
     if (earlier) {
         earlier->ins_off = ins_off;
-        earlier->ins_len = (rewrite->scratch_len - ins_off) & 0x3fff;
+        earlier->ins_len = scratch_since(rewrite, ins_off);
     } else {
         add_splice(rewrite, off, LENGTH_BYTES + old_len, ins_off, SPLICE_VALUE);
     }
@@ -224,7 +230,7 @@ static void add_entry(struct codec_rewrite *rewrite, const struct codec_base *ba
     put_string(rewrite, entry->key, entry->key_len);
     put_string(rewrite, entry->value, entry->value_len);
     if (growing) {
-        growing->ins_len = (rewrite->scratch_len - growing->ins_off) & 0x3fff;
+        growing->ins_len = scratch_since(rewrite, growing->ins_off);
     } else if (is_first) {
         add_splice(rewrite, addition_off(base), drop_len, ins_off, SPLICE_ADDITION);
     } else {
