@@ -27,14 +27,21 @@ static const uint8_t calm_callers[] = {SIM_CALLER_POLITE, SIM_CALLER_PIPELINING,
                                        SIM_CALLER_HALF_CLOSING, SIM_CALLER_SPRAYING};
 static const uint8_t calm_callees[] = {SIM_CALLEE_QUICK, SIM_CALLEE_SLOW};
 
+/* One of so many kinds, of these in a calm run. */
+static struct sim_plan_peer plan_peer(const struct sim_plan *plan, struct random *random,
+                                      uint32_t kinds, const uint8_t calm_kinds[], uint32_t calm_len)
+{
+    uint8_t any = (uint8_t)random_below(random, kinds);
+    uint8_t calm = calm_kinds[random_below(random, calm_len)];
+    return (struct sim_plan_peer){.kind = plan->calm ? calm : any, .seed = random_next(random)};
+}
+
 static void plan_callers(struct sim_plan *plan, struct random *random)
 {
     plan->callers_len = 3 + random_below(random, SIM_CALLERS_MAX - 3);
     for (uint32_t i = 0; i < plan->callers_len; i++) {
-        uint8_t any = (uint8_t)random_below(random, SIM_CALLER_KINDS);
-        uint8_t calm = calm_callers[random_below(random, sizeof calm_callers)];
         plan->callers[i] =
-            (struct sim_plan_peer){.kind = plan->calm ? calm : any, .seed = random_next(random)};
+            plan_peer(plan, random, SIM_CALLER_KINDS, calm_callers, sizeof calm_callers);
     }
 }
 
@@ -42,10 +49,8 @@ static void plan_callees(struct sim_plan *plan, struct random *random)
 {
     plan->callees_len = 2 + random_below(random, SIM_CALLEES_MAX - 1);
     for (uint32_t i = 0; i < plan->callees_len; i++) {
-        uint8_t any = (uint8_t)random_below(random, SIM_CALLEE_KINDS);
-        uint8_t calm = calm_callees[random_below(random, sizeof calm_callees)];
         plan->callees[i] =
-            (struct sim_plan_peer){.kind = plan->calm ? calm : any, .seed = random_next(random)};
+            plan_peer(plan, random, SIM_CALLEE_KINDS, calm_callees, sizeof calm_callees);
     }
 }
 
