@@ -412,6 +412,23 @@ void rig_answer(struct memory_peer *callee, const char *method)
     rig_reply(callee, method, rig_expect_call(callee, method), 0);
 }
 
+/* ---- both ------------------------------------------------------------------------------------ */
+
+struct memory_peer *rig_calling(struct rig *rig)
+{
+    struct memory_peer *caller = rig_caller(rig, 0);
+    rig_call(caller, "M", 1);
+    rig_rest(rig);
+    return caller;
+}
+
+void rig_serve_call(struct rig *rig, struct memory_peer *caller, const char *method, int32_t seqid)
+{
+    rig_answer(rig_callee(rig, 0), method);
+    rig_rest(rig);
+    rig_expect_reply(caller, method, seqid);
+}
+
 /* ---- what was counted ------------------------------------------------------------------------ */
 
 uint64_t rig_metric(const struct rig *rig, enum metric metric)

@@ -121,6 +121,14 @@ void rig_reply(struct memory_peer *callee, const char *method, int32_t seqid, si
 /* Both: it was sent this method, and answers. */
 void rig_answer(struct memory_peer *callee, const char *method);
 
+/* ---- both ------------------------------------------------------------------------------------ */
+
+/* A caller of the first worker whose call "M" with seqid 1 has been taken up: the callee has it, unless the rig
+ * holds it up. */
+struct memory_peer *rig_calling(struct rig *rig);
+/* The first connection to RIG_PORT has got this call and answers it; the caller has the reply. */
+void rig_serve_call(struct rig *rig, struct memory_peer *caller, const char *method, int32_t seqid);
+
 /* ---- what was counted ------------------------------------------------------------------------ */
 
 /* Over all workers. */

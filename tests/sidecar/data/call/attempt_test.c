@@ -210,9 +210,7 @@ static void test_tries_are_bounded(void **state)
         memory_policy(&rig->net[0], RIG_PORT + i, MEMORY_REFUSE, -ECONNREFUSED);
     }
     rig_begin(rig, "{}");
-    struct memory_peer *caller = rig_caller(rig, 0);
-    rig_call(caller, "M", 1);
-    rig_rest(rig);
+    struct memory_peer *caller = rig_calling(rig);
     rig_expect_failure(caller, 1, ", try 4;");
     assert_int_equal(rig->net[0].connects, CALL_TRIES_MAX);
     rig_free(rig);
@@ -227,9 +225,7 @@ static void test_the_deadline_within_a_tick(void **state)
     (void)state;
     rig_begin(rig, "{\"timeout_ms\": 40}");
     memory_policy(&rig->net[0], RIG_PORT, MEMORY_HOLD, 0);
-    struct memory_peer *caller = rig_caller(rig, 0);
-    rig_call(caller, "M", 1);
-    rig_rest(rig);
+    struct memory_peer *caller = rig_calling(rig);
     assert_state(rig, ATTEMPT_STATE_WAITING);
     struct memory_peer *callee = rig_callee(rig, 0);
     rig_pass(rig, 40);
@@ -330,9 +326,7 @@ static void test_a_reply_that_is_not_read_is_not_blamed(void **state)
     double before = endpoint_ewma_us(endpoint);
     rig_pass(rig, 101);
     assert_true(endpoint_ewma_us(endpoint) == before);
-    rig_answer(rig_callee(rig, 0), "M");
-    rig_rest(rig);
-    rig_expect_reply(caller, "M", 1);
+    rig_serve_call(rig, caller, "M", 1);
     rig_expect_reply(caller, "M", 2);
     rig_expect_failure(caller, 3, "[tside timeout]");
     rig_free(rig);

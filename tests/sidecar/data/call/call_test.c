@@ -106,9 +106,7 @@ static void test_the_caller_goes_before_the_rules_come(void **state)
 {
     struct rig *rig = rig_new(1);
     (void)state;
-    struct memory_peer *caller = rig_caller(rig, 0);
-    rig_call(caller, "M", 1);
-    rig_rest(rig);
+    struct memory_peer *caller = rig_calling(rig);
     memory_reset(caller);
     rig_rest(rig);
     assert_int_equal(rig_reason(rig, REASON_DOWNSTREAM_GONE), 1);
@@ -265,20 +263,14 @@ static void test_a_call_is_tried_again(void **state)
     struct rig *rig = rig_new(1);
     (void)state;
     rig_begin(rig, "{}");
-    struct memory_peer *caller = rig_caller(rig, 0);
-    rig_call(caller, "M", 1);
-    rig_rest(rig);
-    rig_answer(rig_callee(rig, 0), "M");
-    rig_rest(rig);
-    rig_expect_reply(caller, "M", 1);
+    struct memory_peer *caller = rig_calling(rig);
+    rig_serve_call(rig, caller, "M", 1);
     rig_callee(rig, 0)->window = 0;
     rig_call(caller, "M", 2);
     rig_rest(rig);
     memory_reset(rig_callee(rig, 0));
     rig_rest(rig);
-    rig_answer(rig_callee(rig, 0), "M");
-    rig_rest(rig);
-    rig_expect_reply(caller, "M", 2);
+    rig_serve_call(rig, caller, "M", 2);
     assert_int_equal(rig_metric(rig, METRIC_RESENDS), 1);
     rig_free(rig);
 }
@@ -291,9 +283,7 @@ static void test_the_deadline_to_the_tick(void **state)
     struct rig *rig = rig_new(1);
     (void)state;
     rig_begin(rig, "{\"timeout_ms\": 150}");
-    struct memory_peer *caller = rig_caller(rig, 0);
-    rig_call(caller, "M", 1);
-    rig_rest(rig);
+    struct memory_peer *caller = rig_calling(rig);
     rig_pass(rig, 150);
     rig_expect_nothing(caller);
     rig_pass(rig, 1);
@@ -368,9 +358,7 @@ static void test_the_caller_goes_before_it_is_sent(void **state)
     (void)state;
     rig_begin(rig, "{}");
     memory_policy(&rig->net[0], RIG_PORT, MEMORY_HOLD, 0);
-    struct memory_peer *caller = rig_caller(rig, 0);
-    rig_call(caller, "M", 1);
-    rig_rest(rig);
+    struct memory_peer *caller = rig_calling(rig);
     assert_state(rig, CALL_STATE_TRYING);
     memory_reset(caller);
     rig_rest(rig);
@@ -387,9 +375,7 @@ static void test_the_caller_goes_when_it_is_sent(void **state)
     for (int late = 0; late < 2; late++) {
         struct rig *rig = rig_new(1);
         rig_begin(rig, "{\"timeout_ms\": 100}");
-        struct memory_peer *caller = rig_caller(rig, 0);
-        rig_call(caller, "M", 1);
-        rig_rest(rig);
+        struct memory_peer *caller = rig_calling(rig);
         memory_reset(caller);
         rig_rest(rig);
         assert_state(rig, CALL_STATE_ORPHAN);

@@ -51,9 +51,7 @@ static void test_concurrency_is_one_count_over_all_workers(void **state)
     for (uint32_t worker = 0; worker < 2; worker++) {
         expect_refused(rig, worker, "max_concurrency 2 of this tuple are under way");
     }
-    rig_answer(rig_callee(rig, 0), "M");
-    rig_rest(rig);
-    rig_expect_reply(first, "M", 1);
+    rig_serve_call(rig, first, "M", 1);
     expect_let_through(rig, 1);
     assert_int_equal(rig_reason(rig, REASON_CONCURRENCY_LIMIT), 2);
     rig_free(rig);

@@ -19,12 +19,10 @@ static void test_drain_closes_behind_a_reply(void **state)
     struct rig *rig = rig_new(1);
     (void)state;
     rig_begin(rig, "{}");
-    struct memory_peer *caller = session_calling(rig);
+    struct memory_peer *caller = rig_calling(rig);
     rig_phase(rig, WORKER_DRAINING);
     session_expect(rig, SESSION_STATE_DRAIN);
-    rig_answer(rig_callee(rig, 0), "M");
-    rig_rest(rig);
-    rig_expect_reply(caller, "M", 1);
+    rig_serve_call(rig, caller, "M", 1);
     assert_true(memory_is_closed(caller));
     assert_true(rig->loop[0].closed); /* the last one has gone: the worker ends */
     rig_free(rig);
@@ -45,9 +43,7 @@ static void test_drain_waits_for_a_quiet_while(void **state)
     assert_false(memory_is_closed(silent));
     rig_pass(rig, 1);
     assert_true(memory_is_closed(silent));
-    rig_answer(rig_callee(rig, 0), "M");
-    rig_rest(rig);
-    rig_expect_reply(caller, "M", 1);
+    rig_serve_call(rig, caller, "M", 1);
     assert_true(memory_is_closed(caller));
     rig_free(rig);
 }
@@ -64,9 +60,7 @@ static void test_drain_looks_once_more(void **state)
     rig_call(caller, "M", 1);
     rig->loop[0].now_us += 1000; /* the timer comes before the poll */
     rig_rest(rig);
-    rig_answer(rig_callee(rig, 0), "M");
-    rig_rest(rig);
-    rig_expect_reply(caller, "M", 1);
+    rig_serve_call(rig, caller, "M", 1);
     assert_true(memory_is_closed(caller));
     rig_free(rig);
 }
@@ -78,17 +72,13 @@ static void test_drain_answers_what_was_sent(void **state)
     (void)state;
     rig->bootstrap.limits.pipelined_calls = 1;
     rig_begin(rig, "{}");
-    struct memory_peer *caller = session_calling(rig);
+    struct memory_peer *caller = rig_calling(rig);
     rig_call(caller, "B", 2);
     rig_rest(rig);
     rig_phase(rig, WORKER_DRAINING);
-    rig_answer(rig_callee(rig, 0), "M");
-    rig_rest(rig);
-    rig_expect_reply(caller, "M", 1);
+    rig_serve_call(rig, caller, "M", 1);
     session_expect(rig, SESSION_STATE_DRAIN_PAUSED); /* B is under way */
-    rig_answer(rig_callee(rig, 0), "B");
-    rig_rest(rig);
-    rig_expect_reply(caller, "B", 2);
+    rig_serve_call(rig, caller, "B", 2);
     assert_true(memory_is_closed(caller));
     rig_free(rig);
 }
@@ -98,7 +88,7 @@ static void test_a_connection_that_comes_to_a_drain(void **state)
     struct rig *rig = rig_new(1);
     (void)state;
     rig_begin(rig, "{}");
-    (void)session_calling(rig);
+    (void)rig_calling(rig);
     rig_phase(rig, WORKER_DRAINING);
     struct memory_peer *late = rig_caller(rig, 0); /* it was in the queue */
     session_expect(rig, SESSION_STATE_DRAIN);
@@ -125,7 +115,7 @@ static void test_ends_within_a_drain(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct rig *rig = rig_new(1);
         rig_begin(rig, "{\"timeout_ms\": 60000}");
-        struct memory_peer *caller = session_calling(rig);
+        struct memory_peer *caller = rig_calling(rig);
         unsigned before = steps_of_session(SESSION_STATE_DRAIN, cases[i].event);
         rig_phase(rig, WORKER_DRAINING);
         if (cases[i].event == SESSION_EVENT_END) {
@@ -139,9 +129,7 @@ static void test_ends_within_a_drain(void **state)
         assert_int_equal(steps_of_session(SESSION_STATE_DRAIN, cases[i].event), before + 1);
         if (cases[i].next == SESSION_STATE_LAST) {
             session_expect(rig, SESSION_STATE_LAST);
-            rig_answer(rig_callee(rig, 0), "M");
-            rig_rest(rig);
-            rig_expect_reply(caller, "M", 1);
+            rig_serve_call(rig, caller, "M", 1);
         }
         assert_true(memory_is_closed(caller));
         rig_free(rig);
@@ -186,7 +174,7 @@ static void test_the_end_answers_what_is_left(void **state)
     struct rig *rig = rig_new(1);
     (void)state;
     rig_begin(rig, "{}");
-    struct memory_peer *caller = session_calling(rig);
+    struct memory_peer *caller = rig_calling(rig);
     struct memory_peer *idle = rig_caller(rig, 0);
     rig_phase(rig, WORKER_DRAINING);
     rig_phase(rig, WORKER_ENDING);
@@ -205,7 +193,7 @@ static void test_the_end_sends_nothing_more(void **state)
     (void)state;
     rig->bootstrap.limits.pipelined_calls = 1;
     rig_begin(rig, "{}");
-    struct memory_peer *other = session_calling(rig);
+    struct memory_peer *other = rig_calling(rig);
     struct memory_peer *caller = rig_caller(rig, 0);
     rig_call(caller, "A", 2);
     rig_call(caller, "B", 3);

@@ -20,7 +20,7 @@ static void test_an_idle_caller_is_closed(void **state)
     (void)state;
     rig->bootstrap.timeouts.idle_ms = 500;
     rig_begin(rig, "{\"timeout_ms\": 5000}");
-    struct memory_peer *caller = session_calling(rig);
+    struct memory_peer *caller = rig_calling(rig);
     rig_pass(rig, 1000); /* it waits for an answer: not idle */
     session_expect(rig, SESSION_STATE_OPEN);
     rig_answer(rig_callee(rig, 0), "M");
@@ -46,9 +46,7 @@ static void test_a_loop_that_stood_still_reads_first(void **state)
     rig_call(caller, "M", 1);
     rig->loop[0].now_us += 15000 * 1000;
     rig_rest(rig);
-    rig_answer(rig_callee(rig, 0), "M");
-    rig_rest(rig);
-    rig_expect_reply(caller, "M", 1);
+    rig_serve_call(rig, caller, "M", 1);
     assert_false(memory_is_closed(caller));
     assert_true(memory_is_closed(silent));
     rig_free(rig);
@@ -59,16 +57,14 @@ static void test_a_frame_that_is_late(void **state)
     struct rig *rig = rig_new(1);
     (void)state;
     rig_begin(rig, "{\"timeout_ms\": 60000}");
-    struct memory_peer *caller = session_calling(rig);
+    struct memory_peer *caller = rig_calling(rig);
     memory_send(caller, "\0\0\0\x20\x80", 5);
     rig_pass(rig, 9999);
     session_expect(rig, SESSION_STATE_OPEN);
     rig_pass(rig, 1);
     session_expect(rig, SESSION_STATE_LAST);
     assert_int_equal(rig_metric(rig, METRIC_REJECTED_TIMEOUT), 1);
-    rig_answer(rig_callee(rig, 0), "M");
-    rig_rest(rig);
-    rig_expect_reply(caller, "M", 1);
+    rig_serve_call(rig, caller, "M", 1);
     assert_true(memory_is_closed(caller));
     rig_free(rig);
 }
@@ -80,7 +76,7 @@ static void test_a_paused_frame_is_not_late(void **state)
     (void)state;
     rig->bootstrap.timeouts.write_stall_ms = 100000;
     rig_begin(rig, "{\"timeout_ms\": 60000}");
-    struct memory_peer *caller = session_calling(rig);
+    struct memory_peer *caller = rig_calling(rig);
     memory_send(caller, "\0\0\0\x20\x80", 5);
     rig_pass(rig, 5000);
     caller->window = 10;
@@ -181,9 +177,7 @@ static void test_pause_for_what_is_not_taken(void **state)
     rig_rest(rig);
     session_expect(rig, SESSION_STATE_OPEN);
     rig_expect_reply(caller, "M", 1);
-    rig_answer(rig_callee(rig, 0), "M");
-    rig_rest(rig);
-    rig_expect_reply(caller, "M", 2);
+    rig_serve_call(rig, caller, "M", 2);
     rig_free(rig);
 }
 
@@ -257,9 +251,7 @@ static void test_pause_for_refused_calls(void **state)
     session_expect(rig, SESSION_STATE_PAUSED);
     assert_int_equal(rig_session(rig, 0)->pauses, SESSION_PAUSE_CALLS);
     assert_int_equal(rig_metric(rig, METRIC_CALLS_LIMITED), 1);
-    rig_answer(rig_callee(rig, 0), "M");
-    rig_rest(rig);
-    rig_expect_reply(caller, "M", 0);
+    rig_serve_call(rig, caller, "M", 0);
     rig_expect_failure(caller, 1, "[tside concurrency_limit]");
     rig_answer(rig_callee(rig, 0), "M"); /* the third got the permit of the first */
     rig_rest(rig);
@@ -289,9 +281,7 @@ static void test_pause_for_buffers(void **state)
     buffers_free(&rig_worker(rig, 0)->buffers, others);
     rig_pass(rig, 2 * WORKER_STARVED_POLL_MS);
     session_expect(rig, SESSION_STATE_OPEN);
-    rig_answer(rig_callee(rig, 0), "M");
-    rig_rest(rig);
-    rig_expect_reply(caller, "M", 1);
+    rig_serve_call(rig, caller, "M", 1);
     bytes_done(&wire);
     rig_free(rig);
 }

@@ -13,9 +13,7 @@
 
 /* The session of the last caller is in that state. */
 void session_expect(const struct rig *rig, enum session_state state);
-/* A caller whose call "M" with seqid 1 the callee has. */
-struct memory_peer *session_calling(struct rig *rig);
-/* Such a caller, whose callee answers with so many bytes of which it takes only the first few. */
+/* A caller whose callee answers with so many bytes of which it takes only the first few. */
 struct memory_peer *session_not_taking(struct rig *rig, size_t payload);
 
 /* session_pauses.c, session_drains.c: each runs its tests and returns how many have failed. */

@@ -20,17 +20,9 @@ void session_expect(const struct rig *rig, enum session_state state)
     assert_string_equal(session_state_str(session->state), session_state_str(state));
 }
 
-struct memory_peer *session_calling(struct rig *rig)
-{
-    struct memory_peer *caller = rig_caller(rig, 0);
-    rig_call(caller, "M", 1);
-    rig_rest(rig);
-    return caller;
-}
-
 struct memory_peer *session_not_taking(struct rig *rig, size_t payload)
 {
-    struct memory_peer *caller = session_calling(rig);
+    struct memory_peer *caller = rig_calling(rig);
     struct memory_peer *callee = rig_callee(rig, 0);
     caller->window = 10;
     rig_reply(callee, "M", rig_expect_call(callee, "M"), payload);
@@ -55,9 +47,7 @@ static void test_replies_go_out_in_request_order(void **state)
     rig_expect_nothing(caller);
     assert_true(rig_session(rig, 0)->held_bytes > 0);
     assert_true(permit_taken(&rig->env.buffered) > 0); /* owned, and charged */
-    rig_answer(rig_callee(rig, 0), "A");
-    rig_rest(rig);
-    rig_expect_reply(caller, "A", 1);
+    rig_serve_call(rig, caller, "A", 1);
     rig_expect_reply(caller, "B", 2);
     assert_int_equal(rig_session(rig, 0)->held_bytes, 0);
     rig_free(rig);
@@ -76,9 +66,7 @@ static void test_replies_go_out_in_any_order(void **state)
     rig_answer(rig_callee(rig, 1), "B");
     rig_rest(rig);
     rig_expect_reply(caller, "B", 2);
-    rig_answer(rig_callee(rig, 0), "A");
-    rig_rest(rig);
-    rig_expect_reply(caller, "A", 1);
+    rig_serve_call(rig, caller, "A", 1);
     rig_free(rig);
 }
 
@@ -96,9 +84,7 @@ static void test_a_call_byte_by_byte(void **state)
         memory_send(caller, wire.p + i, 1);
         rig_rest(rig);
     }
-    rig_answer(rig_callee(rig, 0), "M");
-    rig_rest(rig);
-    rig_expect_reply(caller, "M", 3);
+    rig_serve_call(rig, caller, "M", 3);
     bytes_done(&wire);
     rig_free(rig);
 }
@@ -110,13 +96,11 @@ static void test_half_close_gets_its_replies(void **state)
     struct rig *rig = rig_new(1);
     (void)state;
     rig_begin(rig, "{}");
-    struct memory_peer *caller = session_calling(rig);
+    struct memory_peer *caller = rig_calling(rig);
     memory_end(caller);
     rig_rest(rig);
     session_expect(rig, SESSION_STATE_LAST);
-    rig_answer(rig_callee(rig, 0), "M");
-    rig_rest(rig);
-    rig_expect_reply(caller, "M", 1);
+    rig_serve_call(rig, caller, "M", 1);
     assert_true(memory_is_closed(caller));
     assert_int_equal(rig_reason(rig, REASON_OK), 1);
     rig_free(rig);
@@ -135,9 +119,7 @@ static void test_half_close_behind_a_call(void **state)
     rig_rest(rig);
     session_expect(rig, SESSION_STATE_LAST);
     assert_int_equal(rig_metric(rig, METRIC_REJECTED_CUT), 1);
-    rig_answer(rig_callee(rig, 0), "M");
-    rig_rest(rig);
-    rig_expect_reply(caller, "M", 1);
+    rig_serve_call(rig, caller, "M", 1);
     assert_true(memory_is_closed(caller));
     rig_free(rig);
 }
@@ -169,7 +151,7 @@ static void test_a_reset_ends_it_at_once(void **state)
     struct rig *rig = rig_new(1);
     (void)state;
     rig_begin(rig, "{}");
-    struct memory_peer *caller = session_calling(rig);
+    struct memory_peer *caller = rig_calling(rig);
     memory_reset(caller);
     rig_rest(rig);
     assert_true(memory_is_closed(caller));
@@ -186,7 +168,7 @@ static void test_a_reset_behind_a_half_close(void **state)
     struct rig *rig = rig_new(1);
     (void)state;
     rig_begin(rig, "{}");
-    struct memory_peer *caller = session_calling(rig);
+    struct memory_peer *caller = rig_calling(rig);
     memory_end(caller);
     rig_rest(rig);
     memory_reset(caller);
@@ -204,14 +186,12 @@ static void test_an_empty_frame(void **state)
     struct rig *rig = rig_new(1);
     (void)state;
     rig_begin(rig, "{}");
-    struct memory_peer *caller = session_calling(rig);
+    struct memory_peer *caller = rig_calling(rig);
     memory_send(caller, "\0\0\0\0", 4);
     rig_rest(rig);
     session_expect(rig, SESSION_STATE_LAST); /* what came before is answered */
     assert_int_equal(rig_metric(rig, METRIC_REJECTED_EMPTY), 1);
-    rig_answer(rig_callee(rig, 0), "M");
-    rig_rest(rig);
-    rig_expect_reply(caller, "M", 1);
+    rig_serve_call(rig, caller, "M", 1);
     assert_true(memory_is_closed(caller));
     rig_free(rig);
 }
@@ -241,9 +221,7 @@ static void test_a_bad_message_is_answered(void **state)
     rig_call(caller, "M", 6);
     rig_rest(rig);
     rig_expect_failure(caller, 5, "[tside bad_request]");
-    rig_answer(rig_callee(rig, 0), "M");
-    rig_rest(rig);
-    rig_expect_reply(caller, "M", 6);
+    rig_serve_call(rig, caller, "M", 6);
     rig_free(rig);
 }
 
@@ -312,9 +290,7 @@ static void test_no_memory_for_a_call(void **state)
     assert_true(memory_is_closed(caller));
     rig_call(other, "M", 2);
     rig_rest(rig);
-    rig_answer(rig_callee(rig, 0), "M");
-    rig_rest(rig);
-    rig_expect_reply(other, "M", 2);
+    rig_serve_call(rig, other, "M", 2);
     rig_free(rig);
 }
 

@@ -232,9 +232,7 @@ static void test_max_calls_of_one_in_demand(void **state)
     }
     rig_rest(rig);
     for (int i = 0; i < 6; i++) {
-        rig_answer(rig_callee(rig, 0), "M");
-        rig_rest(rig);
-        rig_expect_reply(caller, "M", i);
+        rig_serve_call(rig, caller, "M", i);
     }
     assert_int_equal(rig->net[0].connects, 3);
     assert_none_is_left(rig);
@@ -287,9 +285,7 @@ static void test_max_age_of_a_busy_one(void **state)
     struct rig *rig = rig_new(1);
     (void)state;
     rig_begin(rig, YOUNG);
-    struct memory_peer *caller = rig_caller(rig, 0);
-    rig_call(caller, "M", 1);
-    rig_rest(rig);
+    struct memory_peer *caller = rig_calling(rig);
     rig_pass(rig, 5000);
     struct memory_peer *callee = rig_callee(rig, 0);
     assert_false(memory_is_closed(callee));
@@ -311,9 +307,7 @@ static void test_max_age_by_another_rule(void **state)
             rig, "Young",
             "{\"timeout_ms\": 5000, \"pool\": {\"max_age_ms\": 10, \"max_connections\": 1}}");
         rig_begin(rig, "{\"timeout_ms\": 5000}");
-        struct memory_peer *caller = rig_caller(rig, 0);
-        rig_call(caller, "M", 1);
-        rig_rest(rig);
+        struct memory_peer *caller = rig_calling(rig);
         rig_pass(rig, 10);
         struct memory_peer *old = rig_callee(rig, 0);
         if (waits) {

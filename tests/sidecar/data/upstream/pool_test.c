@@ -44,9 +44,7 @@ static void test_calls_take_turns_on_one_connection(void **state)
     assert_int_equal(rig_metric(rig, METRIC_POOL_WAITING), 4);
     assert_int_equal(permit_taken(&rig_endpoint(rig, RIG_PORT)->waiting), 4);
     for (int i = 0; i < 5; i++) {
-        rig_answer(rig_callee(rig, 0), "M");
-        rig_rest(rig);
-        rig_expect_reply(caller, "M", i);
+        rig_serve_call(rig, caller, "M", i);
     }
     assert_int_equal(rig->net[0].connects, 1);
     assert_int_equal(rig_metric(rig, METRIC_POOL_WAITS), 4);
@@ -191,9 +189,7 @@ static void test_waiting_takes_too_long(void **state)
                        "no connection came free within pool.wait_ms 100: "
                        "pool.max_connections are busy");
     assert_int_equal(rig_metric(rig, METRIC_POOL_WAITING), 0);
-    rig_answer(rig_callee(rig, 0), "M");
-    rig_rest(rig);
-    rig_expect_reply(caller, "M", 1);
+    rig_serve_call(rig, caller, "M", 1);
     rig_free(rig);
 }
 
@@ -253,12 +249,8 @@ static void test_a_waiter_that_leaves(void **state)
             assert_int_equal(rig_reason(rig, REASON_DOWNSTREAM_GONE), 1);
         }
         assert_int_equal(rig_metric(rig, METRIC_POOL_WAITING), 1);
-        rig_answer(rig_callee(rig, 0), "M");
-        rig_rest(rig);
-        rig_expect_reply(caller, "M", 1);
-        rig_answer(rig_callee(rig, 0), "M");
-        rig_rest(rig);
-        rig_expect_reply(last, "M", 3);
+        rig_serve_call(rig, caller, "M", 1);
+        rig_serve_call(rig, last, "M", 3);
         rig_free(rig);
     }
 }
@@ -405,9 +397,7 @@ static void test_an_idle_connection_is_given_up(void **state)
     struct rig *rig = rig_new(2);
     (void)state;
     rig_begin(rig, ONE_CONNECTION);
-    struct memory_peer *first = rig_caller(rig, 0);
-    rig_call(first, "M", 1);
-    rig_rest(rig);
+    (void)rig_calling(rig);
     rig_answer(callee_of(rig, 0, 0), "M");
     rig_rest(rig);
     assert_int_equal(permit_taken(&rig_endpoint(rig, RIG_PORT)->idle), 1);
@@ -534,9 +524,7 @@ static void test_no_memory_for_a_pool(void **state)
         struct memory_peer *next = rig_caller(rig, 0);
         rig_call(next, "M", 2);
         rig_rest(rig);
-        rig_answer(rig_callee(rig, 0), "M");
-        rig_rest(rig);
-        rig_expect_reply(next, "M", 2);
+        rig_serve_call(rig, next, "M", 2);
         rig_free(rig);
     }
 }

@@ -32,9 +32,7 @@ static void assert_state(const struct rig *rig, enum upstream_state state)
 /* A caller, and the callee that has its call "M" with seqid 1. */
 static struct memory_peer *calling(struct rig *rig, int32_t *ret_seqid)
 {
-    struct memory_peer *caller = rig_caller(rig, 0);
-    rig_call(caller, "M", 1);
-    rig_rest(rig);
+    struct memory_peer *caller = rig_calling(rig);
     *ret_seqid = rig_expect_call(rig_callee(rig, 0), "M");
     return caller;
 }
@@ -72,9 +70,7 @@ static void test_connecting_fails(void **state)
         struct rig *rig = rig_new(1);
         rig_begin(rig, "{\"pool\": {\"max_connections\": 1}}");
         memory_policy(&rig->net[0], RIG_PORT, cases[i].policy, cases[i].status);
-        struct memory_peer *caller = rig_caller(rig, 0);
-        rig_call(caller, "M", 1);
-        rig_rest(rig);
+        struct memory_peer *caller = rig_calling(rig);
         const struct memory_peer *callee =
             container_of(rig->net[0].peers.prev, struct memory_peer, node);
         rig_pass(rig, cases[i].policy == MEMORY_HOLD ? 50 : 0);
@@ -87,9 +83,7 @@ static void test_connecting_fails(void **state)
         memory_policy(&rig->net[0], RIG_PORT, MEMORY_ACCEPT, 0); /* and nothing stays of it */
         rig_call(caller, "M", 2);
         rig_rest(rig);
-        rig_answer(rig_callee(rig, 0), "M");
-        rig_rest(rig);
-        rig_expect_reply(caller, "M", 2);
+        rig_serve_call(rig, caller, "M", 2);
         rig_free(rig);
     }
 }
@@ -101,9 +95,7 @@ static void test_a_spare_connection(void **state)
     (void)state;
     rig_begin(rig, "{}");
     memory_policy(&rig->net[0], RIG_PORT, MEMORY_HOLD, 0);
-    struct memory_peer *caller = rig_caller(rig, 0);
-    rig_call(caller, "M", 1);
-    rig_rest(rig);
+    struct memory_peer *caller = rig_calling(rig);
     assert_state(rig, UPSTREAM_STATE_CONNECTING);
     memory_reset(caller);
     rig_rest(rig);
@@ -117,9 +109,7 @@ static void test_a_spare_connection(void **state)
     rig_call(next, "M", 2);
     rig_rest(rig);
     assert_int_equal(rig->net[0].connects, 1);
-    rig_answer(rig_callee(rig, 0), "M");
-    rig_rest(rig);
-    rig_expect_reply(next, "M", 2);
+    rig_serve_call(rig, next, "M", 2);
     rig_free(rig);
 }
 
@@ -129,9 +119,7 @@ static void test_the_end_while_connecting(void **state)
     (void)state;
     rig_begin(rig, "{}");
     memory_policy(&rig->net[0], RIG_PORT, MEMORY_HOLD, 0);
-    struct memory_peer *caller = rig_caller(rig, 0);
-    rig_call(caller, "M", 1);
-    rig_rest(rig);
+    struct memory_peer *caller = rig_calling(rig);
     struct memory_peer *callee = rig_callee(rig, 0);
     rig_phase(rig, WORKER_ENDING);
     rig_expect_failure(caller, 1, "[tside draining]");
