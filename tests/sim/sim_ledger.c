@@ -45,7 +45,7 @@ static void check_permits(const char *what, const struct permits *permits, uint6
 
 /* What one endpoint's objects hold, over all workers. */
 struct endpoint_sums {
-    uint64_t conns, idle, waiting, waiting_workers, inflight, answered;
+    uint64_t conns, idle, kept, waiting, waiting_workers, inflight, answered;
 };
 
 static void add_pool(const struct pool *pool, struct endpoint_sums *sums)
@@ -60,7 +60,9 @@ static void add_pool(const struct pool *pool, struct endpoint_sums *sums)
     }
     for (struct list *n = worker->upstreams.next; n != &worker->upstreams; n = n->next) {
         const struct upstream_conn *conn = container_of(n, struct upstream_conn, all);
-        sums->idle += conn->pool == pool && conn->counted_idle;
+        bool idle = conn->pool == pool && conn->counted_idle;
+        sums->idle += idle;
+        sums->kept += idle && conn->timer.expires_ms > conn->idle_since_ms + POOL_SURPLUS_MS;
         sums->answered += conn->pool == pool && conn->answered;
     }
 }
@@ -104,7 +106,9 @@ static void check_endpoint(const struct sim *sim, const struct endpoint_state *s
         add_attempts(sim->workers[i].worker, state, &sums);
     }
     check_permits("connections", &state->connections, sums.conns, sim->world.max_connections);
-    check_permits("idle", &state->idle, sums.idle, sim->world.max_idle);
+    check_permits("idle", &state->idle, sums.idle, sim->world.max_connections);
+    SIM_CHECK(sums.kept <= sim->world.max_idle, "limits", "kept idle: %llu of %u",
+              (unsigned long long)sums.kept, sim->world.max_idle);
     check_permits("waiting", &state->waiting, sums.waiting, sim->world.max_waiting);
     SIM_CHECK(atomic_load(&state->waiting_workers) == sums.waiting_workers, "permits",
               "the bits of waiting workers");

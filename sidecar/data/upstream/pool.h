@@ -30,6 +30,9 @@
 /* Tuples that are told apart at one endpoint; those beyond share the last place. */
 #define POOL_TENANTS_MAX    64
 #define POOL_TENANT_BUCKETS 16
+/* Idle connections above pool.max_idle are kept for so long: callers that pause together, as they do behind
+ * one loop or one clock, do not make them anew each time. Where pool.max_idle is 0, none is. */
+#define POOL_SURPLUS_MS 1000
 /* How long a tuple's last call keeps a part of the permits free for it. */
 #define POOL_RESERVE_MS 10000
 /* Idle connections that a worker closes for another one that has no descriptor left, at each asking. */
@@ -119,6 +122,8 @@ struct upstream_conn *pool_shared_find(struct pool *pool, const struct lease *le
 struct upstream_conn *pool_shared_any(struct pool *pool);
 /* Keeps it for later; false where limits or another worker's leases forbid it. */
 bool pool_keep_idle(struct pool *pool, struct upstream_conn *conn);
+/* The timer of an idle one has run out: whether it stays, since it is no surplus any more. */
+bool pool_keep_longer(struct pool *pool, struct upstream_conn *conn);
 void pool_leave_idle(struct pool *pool, struct upstream_conn *conn);
 /* A connection that serves nothing, but whose permit is wanted: the one used longest ago. NULL: none. */
 struct upstream_conn *pool_spare(const struct pool *pool);

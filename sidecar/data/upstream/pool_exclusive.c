@@ -19,26 +19,52 @@ static bool may_keep(const struct pool *pool, const struct upstream_conn *conn)
            !atomic_load_explicit(&pool->endpoint->gone, memory_order_relaxed);
 }
 
+/* Whether more are idle than are to be kept. */
+static bool is_surplus(const struct pool *pool, const struct upstream_conn *conn)
+{
+    return permit_taken(&pool->endpoint->idle) > conn->rules.max_idle;
+}
+
+static void set_idle_timer(struct pool *pool, struct upstream_conn *conn, uint32_t idle_ms)
+{
+    uint64_t idle_end_ms = conn->idle_since_ms + idle_ms;
+    uint64_t end_ms = conn_life_end_ms(&conn->life, &conn->rules);
+    worker_timer_set(pool->worker, &conn->timer, idle_end_ms < end_ms ? idle_end_ms : end_ms);
+}
+
 bool pool_keep_idle(struct pool *pool, struct upstream_conn *conn)
 {
     struct worker *worker = pool->worker;
-    uint64_t idle_end_ms = worker_now_ms(worker) + conn->rules.idle_ms;
-    uint64_t end_ms = conn_life_end_ms(&conn->life, &conn->rules);
-    if (!may_keep(pool, conn) || !permit_take(&pool->endpoint->idle, 1, conn->rules.max_idle)) {
+    if (!may_keep(pool, conn) || conn->rules.max_idle == 0) {
         return false;
     }
-    /* One that began to wait after the first look may have looked for idle ones before the permit was taken. */
+    (void)permit_take(&pool->endpoint->idle, 1,
+                      UINT64_MAX); /* counted, not limited: surplus goes later */
+    /* One that began to wait after the first look may have looked for idle ones before this was counted. */
     if (pool_others_waiting(pool)) {
         permit_give(&pool->endpoint->idle, 1);
         return false;
     }
     conn->counted_idle = true;
+    conn->idle_since_ms = worker_now_ms(worker);
     list_push_back(&worker->idle_upstreams, &conn->in_idle);
     if (!conn->shared) { /* a shared one stays in its list */
         list_push_front(&pool->idle, &conn->in_pool);
     }
     counter_add(&worker->counters, METRIC_UPSTREAM_IDLE, 1);
-    worker_timer_set(worker, &conn->timer, idle_end_ms < end_ms ? idle_end_ms : end_ms);
+    uint32_t idle_ms = conn->rules.idle_ms;
+    bool brief = idle_ms > POOL_SURPLUS_MS && is_surplus(pool, conn);
+    set_idle_timer(pool, conn, brief ? POOL_SURPLUS_MS : idle_ms);
+    return true;
+}
+
+bool pool_keep_longer(struct pool *pool, struct upstream_conn *conn)
+{
+    bool over = worker_now_ms(pool->worker) >= conn->idle_since_ms + conn->rules.idle_ms;
+    if (over || is_surplus(pool, conn)) {
+        return false;
+    }
+    set_idle_timer(pool, conn, conn->rules.idle_ms);
     return true;
 }
 

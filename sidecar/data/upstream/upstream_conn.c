@@ -380,8 +380,10 @@ static void on_timer(struct timer_node *node)
         conn->failure.reason = REASON_CONNECT_TIMEOUT;
         conn->failure.cause = transport_strerror(-ETIMEDOUT);
         upstream_conn_event(conn, UPSTREAM_EVENT_FAILED);
-    } else {
-        bool over = upstream_conn_is_over(conn, &conn->rules);
+        return;
+    }
+    bool over = upstream_conn_is_over(conn, &conn->rules);
+    if (over || !pool_keep_longer(conn->pool, conn)) {
         counter_add(&conn->worker->counters,
                     over ? METRIC_UPSTREAM_RETIRED : METRIC_UPSTREAM_IDLE_CLOSED, 1);
         upstream_conn_event(conn, UPSTREAM_EVENT_EXPIRED);

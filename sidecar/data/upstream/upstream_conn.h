@@ -28,7 +28,7 @@ struct upstream_conn {
     struct list leases;  /* struct lease.node, in the order in which they send */
     struct event broken; /* sending failed for want of memory: closes from the queue */
     bool shared;
-    bool counted_idle;  /* holds a permit of endpoint->idle */
+    bool counted_idle;  /* in endpoint->idle */
     bool tainted;       /* more came than was asked for: not to be used again */
     bool answered;      /* counted in endpoint->answered */
     bool reset;         /* to be closed with a reset */
@@ -37,6 +37,7 @@ struct upstream_conn {
     struct route_pool rules; /* the last lease's */
     const void *last_caller; /* shared: whose message it took last */
     uint64_t last_used_ms;
+    uint64_t idle_since_ms;       /* while counted_idle */
     struct lease_failure failure; /* what its leases are to hear when it closes */
     struct timer_node timer;      /* connecting, then idle */
 };
