@@ -28,8 +28,11 @@ static uint32_t smallest_length(const uint8_t *p, size_t avail)
 {
     uint8_t bytes[WIRE_FRAME_LEN_BYTES] = {0};
 
+    if (avail >= sizeof bytes) {
+        return wire_get32(p); /* the usual case */
+    }
     if (avail > 0) {
-        memcpy(bytes, p, avail < sizeof bytes ? avail : sizeof bytes);
+        memcpy(bytes, p, avail);
     }
     return wire_get32(bytes);
 }
