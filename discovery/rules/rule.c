@@ -135,6 +135,23 @@ static void append_ranges(char *out, size_t cap, size_t *n, const struct disc_ra
     append(out, cap, n, "]", 1);
 }
 
+/* ["connect","reset"] */
+static void append_set(char *out, size_t cap, size_t *n, enum rule_type type, int64_t bits)
+{
+    append(out, cap, n, "[", 1);
+    for (int i = 0; i < DISC_ENUM_MAX; i++) {
+        if (rule_enums[i].type != type) {
+            continue;
+        }
+        if (bits & 1) {
+            append(out, cap, n, ",", out[*n - 1] != '[');
+            append_string(out, cap, n, disc_str_of_z(rule_enums[i].text));
+        }
+        bits >>= 1;
+    }
+    append(out, cap, n, "]", 1);
+}
+
 size_t disc_value_print(enum disc_field field, const union disc_value *value, char *out, size_t cap)
 {
     char text[48] = "null";
@@ -147,6 +164,13 @@ size_t disc_value_print(enum disc_field field, const union disc_value *value, ch
     case RULE_TYPE_INT:
         (void)snprintf(text, sizeof text, "%" PRId64, value->i);
         break;
+    case RULE_TYPE_DELAY:
+        (void)snprintf(text, sizeof text, value->i < 0 ? "\"p%" PRId64 "\"" : "%" PRId64,
+                       value->i < 0 ? -value->i : value->i);
+        break;
+    case RULE_TYPE_SET_RETRY_ON:
+        append_set(out, cap, &n, RULE_TYPE_ENUM_RETRY_ON, value->i);
+        return n;
     case RULE_TYPE_BOOL:
         (void)snprintf(text, sizeof text, "%s", value->i != 0 ? "true" : "false");
         break;

@@ -48,6 +48,13 @@ enum disc_enum {
     DISC_ENUM_MAX
 };
 
+/* A DELAY that is a percentile of the latencies measured, not a number of milliseconds. */
+#define DISC_DELAY_P95 (-95)
+#define DISC_DELAY_P99 (-99)
+
+/* The bit of a value in a SET of its enum table, whose first value this is. */
+#define DISC_SET_BIT(value, first) (1u << ((unsigned)(value) - (unsigned)(first)))
+
 #define DISC_RANGES_MAX 32
 struct disc_ranges {
     uint32_t n;
@@ -57,7 +64,8 @@ struct disc_ranges {
     } range[DISC_RANGES_MAX];
 };
 
-/* Which member holds depends on the field's type: i for INT, BOOL (0/1) and enums (enum disc_enum),
+/* Which member holds depends on the field's type: i for INT, BOOL (0/1), enums (enum disc_enum), SET (DISC_SET_BIT
+ * of each value) and DELAY (milliseconds or DISC_DELAY_...),
  * d for SHARE, s for CLUSTER ("" is none) and BY (as written), ranges for RANGES (NULL is none). Pointers are borrowed
  * from the rule. */
 union disc_value {

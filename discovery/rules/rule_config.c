@@ -17,32 +17,80 @@
 
 #define PATH_MAX_BYTES 128
 
-static bool parse_enum(struct rule_draft *draft, const struct rule_field_row *row,
-                       const json_t *value, union disc_value *ret, struct disc_error *error)
+/* "p2c" or "random" or ... */
+static void list_words(enum rule_type table, const char *what, char *out, size_t cap)
 {
-    char list[128] = "";
-    size_t n = 0;
-    (void)draft;
-    for (int i = 0; i < DISC_ENUM_MAX; i++) {
-        const struct rule_enum_row *entry = &rule_enums[i];
-        if (entry->type != row->type) {
-            continue;
-        }
-        if (json_is_string(value) && strcmp(json_string_value(value), entry->text) == 0) {
-            if (!entry->built) {
-                json_value_refuse(error, row->path, "not yet: \"%s\"", entry->text);
-                return false;
-            }
-            ret->i = i;
-            return true;
-        }
-        if (entry->built && n < sizeof list) {
-            n += (size_t)snprintf(list + n, sizeof list - n, "%s\"%s\"", n > 0 ? " or " : "",
-                                  entry->text);
+    size_t n = (size_t)snprintf(out, cap, "%s", what);
+    const char * or = "";
+    for (int i = 0; i < DISC_ENUM_MAX && n < cap; i++) {
+        if (rule_enums[i].type == table && rule_enums[i].built) {
+            n += (size_t)snprintf(out + n, cap - n, "%s\"%s\"", or, rule_enums[i].text);
+            or = " or ";
         }
     }
+}
+
+/* One value of an enum table; what stands in front of the list of those that it may be. */
+static bool parse_word(const struct rule_field_row *row, enum rule_type table, const char *what,
+                       const json_t *value, int64_t *ret, struct disc_error *error)
+{
+    const char *text = json_string_value(value);
+    char list[160];
+    for (int i = 0; text && i < DISC_ENUM_MAX; i++) {
+        const struct rule_enum_row *entry = &rule_enums[i];
+        if (entry->type != table || strcmp(text, entry->text) != 0) {
+            continue;
+        }
+        if (!entry->built) {
+            json_value_refuse(error, row->path, "not yet: \"%s\"", entry->text);
+            return false;
+        }
+        *ret = i;
+        return true;
+    }
+    list_words(table, what, list, sizeof list);
     json_value_wrong(error, row->path, list, value);
     return false;
+}
+
+static bool parse_set(const struct rule_field_row *row, enum rule_type table, enum disc_enum first,
+                      const json_t *value, union disc_value *ret, struct disc_error *error)
+{
+    static const char what[] = "a list of ";
+    int64_t word = 0;
+    char list[160];
+    if (!json_is_array(value)) {
+        list_words(table, what, list, sizeof list);
+        json_value_wrong(error, row->path, list, value);
+        return false;
+    }
+    ret->i = 0;
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        if (!parse_word(row, table, what, json_array_get(value, i), &word, error)) {
+            return false;
+        }
+        ret->i |= DISC_SET_BIT(word, first);
+    }
+    return true;
+}
+
+static bool parse_delay(const struct rule_field_row *row, const json_t *value,
+                        union disc_value *ret, struct disc_error *error)
+{
+    const char *text = json_string_value(value);
+    if (text && strcmp(text, "p95") == 0) {
+        ret->i = DISC_DELAY_P95;
+        return true;
+    }
+    if (text && strcmp(text, "p99") == 0) {
+        ret->i = DISC_DELAY_P99;
+        return true;
+    }
+    if (text) {
+        json_value_wrong(error, row->path, "a number of milliseconds, \"p95\" or \"p99\"", value);
+        return false;
+    }
+    return json_value_int(value, row->path, row->min, row->max, &ret->i, error);
 }
 
 static bool parse_range(const json_t *pair, const char *path, struct disc_ranges *ranges,
@@ -174,7 +222,14 @@ static bool parse_field(struct rule_draft *draft, enum disc_field field, const j
     case RULE_TYPE_ENUM_POOL_MODE:
     case RULE_TYPE_ENUM_ACCESS:
     case RULE_TYPE_ENUM_RATE_SCOPE:
-        ok = parse_enum(draft, row, value, &item->value, error);
+        ok = parse_word(row, row->type, "", value, &item->value.i, error);
+        break;
+    case RULE_TYPE_SET_RETRY_ON:
+        ok = parse_set(row, RULE_TYPE_ENUM_RETRY_ON, DISC_RETRY_ON_CONNECT, value, &item->value,
+                       error);
+        break;
+    case RULE_TYPE_DELAY:
+        ok = parse_delay(row, value, &item->value, error);
         break;
     default: /* a row of rule.def says BUILT and has a type that this parser does not know */
         json_value_refuse(error, row->path, "not yet: %s", row->path);

@@ -75,6 +75,22 @@ static json_t *steps_json(const struct disc_resolution *resolution)
 
 /* ---- effective ------------------------------------------------------------------------------- */
 
+/* A value that acts only where retry.idempotent is true, and here is not. NULL: it acts. */
+static const char *inert_note(const struct disc_resolution *resolution, enum disc_field field)
+{
+    int64_t value = resolution->value[field].i;
+    if (resolution->value[DISC_FIELD_RETRY_IDEMPOTENT].i) {
+        return NULL;
+    }
+    if (field == DISC_FIELD_RETRY_ON && (value & (ROUTE_RETRY_TIMEOUT | ROUTE_RETRY_EXCEPTION))) {
+        return "timeout and exception do not act: retry.idempotent is false";
+    }
+    if (field == DISC_FIELD_HEDGE_AFTER_MS && value != 0) {
+        return "does not act: retry.idempotent is false";
+    }
+    return NULL;
+}
+
 static json_t *effective_json(const struct disc_resolution *resolution)
 {
     json_t *effective = json_object();
@@ -90,6 +106,10 @@ static json_t *effective_json(const struct disc_resolution *resolution)
                           : from                      ? from->key
                                                       : "default"));
         api_set(row, "order", json_string(disc_order_str(disc_field_order(field))));
+        const char *note = inert_note(resolution, field);
+        if (note) {
+            api_set(row, "note", json_string(note));
+        }
         api_set(effective, disc_field_path(field), row);
     }
     return effective;

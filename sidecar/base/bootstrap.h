@@ -39,7 +39,8 @@ struct bootstrap_listener {
     char *deadline_entry;  /* default RPC_PERSIST_DDL_REMAIN_TIME */
     bool deadline_rewrite; /* default true */
     bool deadline_shared_clock;
-    struct claims uids; /* unix */
+    bool deadline_chain_stop; /* default true */
+    struct claims uids;       /* unix */
 };
 
 struct bootstrap {

@@ -5,6 +5,7 @@
  * stands here in words is checked by tests/e2e/test_docs.py.
  * SPDX-License-Identifier: Apache-2.0
  */
+#include "discovery/rules/rule.h"
 #include "sidecar/base/bootstrap.h"
 #include "sidecar/cli/cli.h"
 #include "sidecar/cli/common.h"
@@ -20,7 +21,7 @@ static const struct {
 } field_types[] = {
     {"INT", "integer"},          {"SHARE", "number"},
     {"BOOL", "true, false"},     {"CLUSTER", "name"},
-    {"RANGES", "[[low, high]]"}, {"STRINGS", "list of words"},
+    {"RANGES", "[[low, high]]"}, {"DELAY", "ms, p95 or p99"},
     {"OBJECT", "object"},        {"BY", "log_id, caller, extra:key"},
 };
 
@@ -63,11 +64,25 @@ static bool has_range(const struct field_row *field)
            field->max > field->min;
 }
 
+static bool is_set(const struct field_row *field)
+{
+    return strncmp(field->type, "SET_", sizeof "SET_" - 1) == 0;
+}
+
+/* Whether the field's values are of this table: ENUM_LB, or SET_RETRY_ON of ENUM_RETRY_ON. */
+static bool is_of_table(const struct field_row *field, const char *table)
+{
+    const char *type = field->type;
+    return strcmp(type, table) == 0 ||
+           (is_set(field) && strcmp(type + sizeof "SET_" - 1, table + sizeof "ENUM_" - 1) == 0);
+}
+
 static void print_type(const struct field_row *field)
 {
     size_t n = 0;
+    fputs(is_set(field) ? "a list of " : "", stdout);
     for (size_t i = 0; i < LEN(enums); i++) {
-        if (strcmp(enums[i].table, field->type) == 0) {
+        if (is_of_table(field, enums[i].table)) {
             printf("%s%s%s", n++ > 0 ? ", " : "", enums[i].text,
                    is_later(enums[i].state) ? " (not yet)" : "");
         }
@@ -167,6 +182,15 @@ static const char metrics_head[] = "# Metrics\n\n"
                                    "sums over all workers. A label with its\n"
                                    "values behind it has no others.\n\n";
 
+/* ["connect","reset"] */
+static void print_set(enum disc_field field)
+{
+    char text[128];
+    union disc_value value = disc_field_default(field);
+    (void)disc_value_print(field, &value, text, sizeof text);
+    printf("`%s`", text);
+}
+
 static void print_default(const struct field_row *field)
 {
     for (size_t i = 0; i < LEN(enums); i++) {
@@ -174,8 +198,11 @@ static void print_default(const struct field_row *field)
             printf("`%s`", enums[i].text);
         }
     }
-    if (strcmp(field->type, "INT") == 0 || strcmp(field->type, "SHARE") == 0) {
+    if (strcmp(field->type, "INT") == 0 || strcmp(field->type, "SHARE") == 0 ||
+        strcmp(field->type, "DELAY") == 0) {
         printf("`%s`", field->def);
+    } else if (is_set(field)) {
+        print_set((enum disc_field)(field - fields));
     } else if (strcmp(field->type, "BOOL") == 0) {
         printf("`%s`", strcmp(field->def, "0") == 0 ? "false" : "true");
     }

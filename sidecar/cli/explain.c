@@ -130,8 +130,9 @@ static void print_effective(json_t *effective)
         }
         char *dump = json_dumps(json_object_get(row, "value"),
                                 JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_COMPACT);
-        printf("%-8s %-24s %-12s %-6s %s\n", "", field, dump ? dump : "?", str(row, "order"),
-               str(row, "from"));
+        const char *note = json_string_value(json_object_get(row, "note"));
+        printf("%-8s %-24s %-12s %-6s %s%s%s\n", "", field, dump ? dump : "?", str(row, "order"),
+               str(row, "from"), note ? "; " : "", note ? note : "");
         free(dump);
     }
 }

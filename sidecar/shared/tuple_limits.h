@@ -10,6 +10,7 @@
 
 #include "lb/limiter.h"
 #include "sidecar/shared/permit.h"
+#include "sidecar/shared/retry_budget.h"
 
 /* A token bucket. Any thread. */
 struct token_bucket {
@@ -29,6 +30,7 @@ struct tuple_limits {
     char pad[64]; /* every call writes what is next, other tuples' look-ups read what is before */
     struct permits calls; /* under way */
     struct token_bucket bucket;
+    struct retry_budget retries;
     char pad_behind[64];
 };
 

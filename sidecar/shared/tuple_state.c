@@ -71,6 +71,14 @@ static struct tuple_state *state_new(const struct disc_tuple *tuple, uint32_t wo
     return state;
 }
 
+static void state_free(struct tuple_state *state)
+{
+    for (uint32_t i = 0; state && i < state->workers; i++) {
+        free(atomic_load_explicit(&state->counts[i].latencies, memory_order_relaxed));
+    }
+    free(state);
+}
+
 struct tuple_table *tuple_table_new(uint64_t limit, uint32_t workers)
 {
     struct disc_tuple other;
@@ -103,7 +111,7 @@ static void retired_free(struct tuple_state *list)
 {
     while (list) {
         struct tuple_state *next = list->next_retired;
-        free(list);
+        state_free(list);
         list = next;
     }
 }
@@ -117,13 +125,13 @@ struct tuple_table *tuple_table_free(struct tuple_table *table)
         struct tuple_state *state = atomic_load(&table->buckets[i]);
         while (state) {
             struct tuple_state *next = atomic_load(&state->next);
-            free(state);
+            state_free(state);
             state = next;
         }
     }
     retired_free(table->retired);
     free(table->buckets);
-    free(table->other);
+    state_free(table->other);
     tuple_residue_free(table->residue);
     free(table);
     return NULL;
@@ -196,7 +204,7 @@ struct tuple_state *tuple_table_get(struct tuple_table *table, const struct disc
         found = find(head, hash, tuple);
         if (found) {
             permit_give(&table->entries, 1);
-            free(made);
+            state_free(made);
             return found;
         }
     }
@@ -224,6 +232,40 @@ bool tuple_state_first_hint(struct tuple_state *state)
 {
     return !atomic_load_explicit(&state->hinted, memory_order_relaxed) &&
            !atomic_exchange(&state->hinted, true);
+}
+
+struct outcome_counts tuple_state_recent(const struct tuple_state *state, uint64_t now_ms)
+{
+    struct outcome_counts sum = {0};
+    for (uint32_t i = 0; i < state->workers; i++) {
+        outcome_sum(&state->counts[i].recent, now_ms, &sum);
+    }
+    return sum;
+}
+
+struct latency_window *tuple_state_measure(struct tuple_state *state, uint32_t worker)
+{
+    assert(worker < state->workers);
+    struct tuple_counts *counts = &state->counts[worker];
+    struct latency_window *window = atomic_load_explicit(&counts->latencies, memory_order_relaxed);
+    if (!window) {
+        window = calloc(1, sizeof *window);
+        atomic_store_explicit(&counts->latencies, window, memory_order_release);
+    }
+    return window;
+}
+
+void tuple_state_latencies(const struct tuple_state *state, uint64_t now_ms,
+                           struct latency_sum *ret)
+{
+    *ret = (struct latency_sum){0};
+    for (uint32_t i = 0; i < state->workers; i++) {
+        const struct latency_window *window =
+            atomic_load_explicit(&state->counts[i].latencies, memory_order_acquire);
+        if (window) {
+            latency_sum(window, now_ms, ret);
+        }
+    }
 }
 
 void tuple_counts_add(struct tuple_counts *counts, enum reason reason, uint64_t us, uint64_t now_ms)

@@ -20,6 +20,8 @@
 #include "sidecar/base/reason.h"
 #include "sidecar/base/shadow.h"
 #include "sidecar/shared/epoch.h"
+#include "sidecar/shared/latency_window.h"
+#include "sidecar/shared/outcome_window.h"
 #include "sidecar/shared/tuple_limits.h"
 
 #include <stdatomic.h>
@@ -37,8 +39,10 @@ struct tuple_counts {
     _Atomic uint64_t max_us;
     _Atomic uint64_t inflight;
     _Atomic uint64_t last_call_ms;
-    _Atomic uint64_t shadowed[SHADOW_MAX]; /* calls that the stage would have refused */
-    char pad[64];                          /* keeps two workers' counts off one cache line */
+    _Atomic uint64_t shadowed[SHADOW_MAX];      /* calls that the stage would have refused */
+    struct outcome_window recent;               /* what callees made of the calls */
+    _Atomic(struct latency_window *) latencies; /* NULL: nobody asked for percentiles */
+    char pad[64];                               /* keeps two workers' counts off one cache line */
 };
 
 struct tuple_state; /* names and one struct tuple_counts per worker */
@@ -59,6 +63,15 @@ struct tuple_counts *tuple_state_counts(struct tuple_state *state, uint32_t work
 const struct disc_tuple *tuple_state_names(const struct tuple_state *state);
 /* True for the first who asks, of all workers: for what is said of a tuple once in the process's life. */
 bool tuple_state_first_hint(struct tuple_state *state);
+
+/* What became of the tuple's calls within the last ten seconds, on all workers. */
+struct outcome_counts tuple_state_recent(const struct tuple_state *state, uint64_t now_ms);
+/* The worker's own latencies, which its thread adds to; made at the first asking, kept as long as the entry. NULL
+ * without memory. */
+struct latency_window *tuple_state_measure(struct tuple_state *state, uint32_t worker);
+/* Those of the last minute, on all workers that measure. */
+void tuple_state_latencies(const struct tuple_state *state, uint64_t now_ms,
+                           struct latency_sum *ret);
 
 /* Counts one finished call. now_ms is the worker's loop time. inflight is left to the caller. */
 void tuple_counts_add(struct tuple_counts *counts, enum reason reason, uint64_t us,

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from support import deftable, wire
+from support.etcd import free_port
 from support.raw import StuckListener, answer_with, silent
 from support.tside import SERVICE, Tside
 from support.wait import PATIENCE, stays, wait_until
@@ -102,6 +103,145 @@ def test_receive_timeout_ms(world):
     scene = {"default": [slow_callee(world, 0.25)]}
     told = fates(world, "receive_timeout_ms", [50, 0], scene, one_call(world), timeout_ms=5000)
     assert told == ["timeout", "slow"]
+
+
+# ---- retry and hedge -----------------------------------------------------------------------------
+
+def resetting(world, name: str = "r"):
+    """Reads a call, then resets the connection: the call may have been run."""
+
+    def script(link):
+        if link.frame() is not None:
+            link.reset()
+
+    return world.callee(name, script)
+
+
+def met(callees: list, fate):
+    """How many calls these callees got from one that fate() makes."""
+
+    def fated(tside):
+        before = sum(callee.count for callee in callees)
+        fate(tside)
+        return sum(callee.count for callee in callees) - before
+
+    return fated
+
+
+def test_retry_attempts(world):
+    """Half of the first tries meet an endpoint that refuses connections."""
+    scene = {"default": [f"127.0.0.1:{free_port()}", world.callee("a")]}
+
+    def fate(tside):
+        return {one_call(world)(tside) for _ in range(10)}
+
+    assert fates(world, "retry.attempts", [0, 1], scene, fate, lb="round_robin") == [{"a", "connect_failed"}, {"a"}]
+
+
+def test_retry_on(world):
+    callees = [resetting(world) for _ in range(3)]
+    fate = met(callees, one_call(world))
+    told = fates(world, "retry.on", [["connect"], ["connect", "reset"]], {"default": callees}, fate,
+                 retry__idempotent=True, retry__attempts=2)
+    assert told == [1, 3]
+    assert world.sidecars[-1].metric("tside_retries_total") == 2
+
+
+def test_retry_on_exception(world):
+    throwing = world.callee("t", answer_with(lambda r: wire.reply(r, wire.application_exception("theirs", 42), wire.EXCEPTION)))
+    scene = {"default": [throwing, world.callee("a")]}
+
+    def fate(tside):
+        return {one_call(world)(tside) for _ in range(10)}
+
+    told = fates(world, "retry.on", [["reset"], ["exception"]], scene, fate, lb="round_robin", retry__idempotent=True)
+    assert told == [{None, "a"}, {"a"}]
+
+
+def test_retry_on_timeout(world):
+    quiet = world.callee("q", silent)
+    scene = {"default": [quiet, world.callee("a")]}
+
+    def fate(tside):
+        return {one_call(world)(tside) for _ in range(4)}
+
+    told = fates(world, "retry.on", [["reset"], ["timeout"]], scene, fate, lb="round_robin", retry__idempotent=True,
+                 receive_timeout_ms=100, timeout_ms=20000)
+    assert told == [{"timeout", "a"}, {"a"}]
+
+
+def test_retry_idempotent(world):
+    """What may have reached a callee is sent again only where the rule says that this does no harm."""
+    callees = [resetting(world) for _ in range(2)]
+    fate = met(callees, one_call(world))
+    assert fates(world, "retry.idempotent", [False, True], {"default": callees}, fate) == [1, 2]
+
+
+def test_retry_backoff_ms(world):
+    """A pause that the deadline does not leave room for: the failure is said at once."""
+    callees = [resetting(world) for _ in range(2)]
+    fate = met(callees, one_call(world))
+    told = fates(world, "retry.backoff_ms", [0, 50, 20000], {"default": callees}, fate, retry__idempotent=True,
+                 timeout_ms=5000)
+    assert told == [2, 2, 1]
+
+
+def test_retry_budget_percent(world):
+    """200 successes, then 80 failures: with a budget of all successes each of them is tried again."""
+    bad, good = [resetting(world) for _ in range(2)], world.callee("a")
+
+    told = []
+    for percent in (0, 100):
+        tside = world.tside(rules={KEY: {"retry": {"idempotent": True, "budget_percent": percent}}},
+                            default=[good], canary=bad)
+        link = world.link(tside)
+        tside.change({f"*/*/{SERVICE}/*/*/traffic": {"default": 1}})
+        for _ in range(200):
+            assert link.call("Visit").server == "a"
+        tside.change({f"*/*/{SERVICE}/*/*/traffic": {"canary": 1}})
+        for _ in range(80):
+            assert link.call("Visit").reason == "upstream_reset"
+        told.append(tside.metric("tside_retry_budget_empty_total") > 0)
+    assert told == [True, False]
+
+
+def test_hedge_after_ms(world):
+    """One of two callees never answers: with a hedge nobody waits for it."""
+    scene = {"default": [world.callee("q", silent), world.callee("a")]}
+
+    def fate(tside):
+        return {one_call(world)(tside) for _ in range(4)}
+
+    told = fates(world, "hedge_after_ms", [20, 0, "p99"], scene, fate, lb="round_robin", retry__idempotent=True,
+                 timeout_ms=800)
+    assert told == [{"a"}, {"timeout", "a"}, {"timeout", "a"}]  # p99: none before 100 calls
+    tside = world.sidecars[-1]
+    assert tside.metric("tside_hedges_total") == tside.metric("tside_hedges_won_total") == 2
+
+
+def test_hedges_wait_for_idempotent(world):
+    tside = world.tside(default=[world.callee("q", silent), world.callee("a")],
+                        rules={KEY: {"hedge_after_ms": 20, "retry": {"on": ["timeout"]}, "timeout_ms": 300, "lb": "round_robin"}})
+    assert {one_call(world)(tside) for _ in range(4)} == {"timeout", "a"}
+    assert tside.metric("tside_hedges_total") == 0
+    shown = tside.explain(f"app.feed/default/{SERVICE}/default/Visit")["effective"]
+    for field in ("hedge_after_ms", "retry.on"):
+        assert "retry.idempotent is false" in shown[field]["note"]
+
+
+def test_retries_do_not_multiply_along_a_chain(world):
+    """The second attempt is marked; a call that comes so marked is tried once, unless the listener lifts that."""
+    rules = {KEY: {"retry": {"idempotent": True}}}
+    for listener, counts in (({}, [2, 1]), ({"deadline": {"chain_stop": False}}, [2, 2])):
+        callees = [resetting(world) for _ in range(2)]
+        tside = world.tside(rules=rules, default=callees, listeners=(listener,))
+        for extra, count in zip(({}, {"RPC_PERSIST_RetryReq": "x"}), counts):
+            bodies = [len(callee.bodies) for callee in callees]
+            assert world.link(tside).call("Visit", extra=extra).reason == "upstream_reset"
+            sent = [body for callee, seen in zip(callees, bodies) for body in callee.bodies[seen:]]
+            assert len(sent) == count
+            marks = sorted(wire.read_message(body).extra.get("RPC_PERSIST_RetryReq", "") for body in sent)
+            assert marks == (["", "1"] if not extra and not listener else [""] * 2 if not extra else ["x"] * count)
 
 
 def test_lb_least_request(world):
@@ -521,7 +661,7 @@ def test_access_log(world):
 
 # ---- what is not there yet -----------------------------------------------------------------------
 
-SAMPLES = {"INT": [1, 0], "BOOL": [True, False], "SHARE": [0.5], "STRINGS": [["connect"]],
+SAMPLES = {"INT": [1, 0], "BOOL": [True, False], "SHARE": [0.5],
            "OBJECT": [{}, {"enable": True}], "BY": ["log_id"]}
 NOT_YET_FIELDS = [field for field in deftable.fields() if field.state == "NOT_YET"]
 

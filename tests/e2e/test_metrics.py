@@ -255,7 +255,7 @@ def test_connections_that_cannot_be_made(world, how):
     try:
         # To a link-local address without its link connect() fails before it has begun.
         address = {"refused": closed_port(), "at once": "[fe80::1]:9", "too slow": stuck.address}[how]
-        tside = world.tside(default=[address])
+        tside = world.tside(default=[address], rules={KEY: {"retry": {"attempts": 0}}})
         link = world.link(tside)
         for n in range(1, 4):
             assert link.call("Visit").reason == ("connect_timeout" if how == "too slow" else "connect_failed")

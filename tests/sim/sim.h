@@ -26,7 +26,6 @@
 #define SIM_START_US UINT64_C(1000000000)       /* of the monotonic clock */
 #define SIM_UNIX_US  UINT64_C(1700000000000000) /* what the wall clock is ahead of it */
 
-#define SIM_SERVICES        2
 #define SIM_FRAME_BYTES_MAX 200000 /* limits.frame_bytes */
 
 struct sim {

@@ -176,6 +176,10 @@ static void put_reply(struct conn *conn, struct sim_call *call, const struct sim
         return;
     }
     bool fails = one_in(callee, 12);
+    if (call->deeds & (SIM_DEED_FAILED | SIM_DEED_REPLIED)) { /* sent again: the same reply */
+        fails = call->deeds & SIM_DEED_FAILED;
+        reply.filling = call->reply_filling;
+    }
     reply.code = fails ? 503 : 0;
     sim_wire_reply(&conn->out, &reply);
     call->deeds |= fails ? SIM_DEED_FAILED : SIM_DEED_REPLIED;

@@ -265,6 +265,7 @@ static struct sim_call *new_call(struct sim_caller *caller)
                       : (int32_t)sim_oracle_id(&caller->sim->oracle, call) - SIM_CALLS_MAX / 2;
     call->filling = filling_of_call(caller);
     call->budget_ms = one_in(caller, 3) ? budgets[random_below(&caller->random, 4)] : 0;
+    call->marked = one_in(caller, 4);
     return call;
 }
 
@@ -285,6 +286,7 @@ static void write_call(struct sim_caller *caller, struct sim_call *call)
         .service =
             prefixed || call->kind == SIM_CALL_NO_ROUTE ? NULL : sim_service_name(call->service),
         .budget_ms = call->budget_ms,
+        .marked = call->marked,
     };
     sim_wire_request(&caller->out, &request);
     if (call->kind == SIM_CALL_BAD) {

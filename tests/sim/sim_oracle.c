@@ -69,6 +69,13 @@ static bool is_refusal(enum reason reason)
     }
 }
 
+/* Whether a callee that had it may get it again. */
+static bool may_repeat(const struct sim_oracle *oracle, const struct sim_call *call)
+{
+    return oracle->sim->world.service[call->service].idempotent && !call->marked &&
+           call->kind <= SIM_CALL_FORGET;
+}
+
 static void check_request(const struct sim_oracle *oracle, const struct sim_call *call,
                           uint32_t callee, const struct sim_message *message)
 {
@@ -77,10 +84,15 @@ static void check_request(const struct sim_oracle *oracle, const struct sim_call
     bool oneway = call->kind == SIM_CALL_ONEWAY;
     SIM_CHECK(call->kind <= SIM_CALL_FORGET, "refused at a callee", "call %u, kind %d", id,
               call->kind);
-    SIM_CHECK(!call->answered || !is_refusal(call->reason), "refused at a callee",
-              "call %u was answered %s", id, reason_str(call->reason));
-    SIM_CHECK(call->delivered == 0, "sent twice", "call %u, kind %d, is at callee %u again", id,
-              call->kind, callee);
+    SIM_CHECK(!call->answered || !is_refusal(call->reason) || may_repeat(oracle, call),
+              "refused at a callee", "call %u was answered %s", id, reason_str(call->reason));
+    SIM_CHECK(call->delivered == 0 || may_repeat(oracle, call), "sent twice",
+              "call %u, kind %d, is at callee %u again", id, call->kind, callee);
+    SIM_CHECK(call->delivered < oracle->sim->world.service[call->service].sent_max,
+              "sent too often", "call %u is at callee %u for the %u. time", id, callee,
+              call->delivered + 1);
+    SIM_CHECK(!call->had_unmarked || sim_message_is_marked(message), "unmarked",
+              "call %u is at callee %u again", id, callee);
     SIM_CHECK(callee % SIM_SERVICES == call->service, "stranger", "call %u to service %u at %u", id,
               call->service, callee);
     SIM_CHECK(sim_name_is(message, call->name), "request", "call %u under another name", id);
@@ -104,7 +116,10 @@ struct sim_call *sim_oracle_request(struct sim_oracle *oracle, uint32_t callee,
     struct sim_call *call = &oracle->calls[id];
     SIM_TRACE("callee %u has call %u", callee, id);
     check_request(oracle, call, callee, message);
-    call->delivered++;
+    call->had_unmarked = call->had_unmarked || !sim_message_is_marked(message);
+    if (call->delivered++ > 0) {
+        sim_count(SIM_EVENT_CALLEE_GOT_AGAIN);
+    }
     return call;
 }
 
@@ -229,8 +244,8 @@ static void check_reason(const struct sim_oracle *oracle, const struct sim_call 
     SIM_CHECK(is_possible(oracle, call, reason, loop_ms), "outcome",
               "call %u ended as %s, %lld ms after it came", id, reason_str(reason),
               (long long)(loop_ms - call->arrived_ms));
-    SIM_CHECK(!is_refusal(reason) || call->delivered == 0, "refused at a callee",
-              "call %u ended as %s", id, reason_str(reason));
+    SIM_CHECK(!is_refusal(reason) || call->delivered == 0 || may_repeat(oracle, call),
+              "refused at a callee", "call %u ended as %s", id, reason_str(reason));
 }
 
 void sim_oracle_answer(struct sim_oracle *oracle, struct sim_call *call,

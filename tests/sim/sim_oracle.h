@@ -43,10 +43,12 @@ struct sim_call {
     int32_t seqid;
     uint32_t filling;
     uint32_t budget_ms;  /* 0: none */
+    bool marked;         /* it comes from another hop's retry */
     uint64_t end;        /* where it ends in its connection's stream */
     uint64_t arrived_ms; /* on the loop's clock: its last byte was read; 0: not yet */
     uint8_t deeds;       /* enum sim_deed bits */
     uint32_t reply_filling;
+    bool had_unmarked; /* a callee got it that was not marked as a retry */
     uint8_t delivered; /* times that a callee got it whole */
     bool answered;     /* to its caller */
     bool logged;

@@ -40,6 +40,7 @@ static struct bootstrap_listener listener(bool any_order)
         .fill_log_id = true,
         .deadline_entry = entry,
         .deadline_rewrite = true,
+        .deadline_chain_stop = true,
     };
 }
 

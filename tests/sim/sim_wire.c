@@ -8,9 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUDGET_KEY "RPC_PERSIST_DDL_REMAIN_TIME"
-#define ID_LEN     10 /* a letter, 8 digits, a dot */
-#define TEXT_OFF   7  /* of the arguments: type, field id and length stand in front */
+#define BUDGET_KEY  "RPC_PERSIST_DDL_REMAIN_TIME"
+#define RETRY_ENTRY "RPC_PERSIST_RetryReq"
+#define ID_LEN      10 /* a letter, 8 digits, a dot */
+#define TEXT_OFF    7  /* of the arguments: type, field id and length stand in front */
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
@@ -56,7 +57,7 @@ static void put_head(struct bytes *out, const struct sim_reply *reply)
 static void put_extra(struct bytes *out, const struct sim_request *request)
 {
     char budget[16];
-    uint32_t n = (request->service != NULL) + (request->budget_ms > 0);
+    uint32_t n = (request->service != NULL) + (request->budget_ms > 0) + request->marked;
     bytes_put_field(out, WIRE_MAP, 6);
     bytes_put_map(out, WIRE_STRING, WIRE_STRING, n);
     if (request->service) {
@@ -67,6 +68,10 @@ static void put_extra(struct bytes *out, const struct sim_request *request)
         snprintf(budget, sizeof budget, "%u", request->budget_ms);
         bytes_put_text(out, BUDGET_KEY);
         bytes_put_text(out, budget);
+    }
+    if (request->marked) {
+        bytes_put_text(out, RETRY_ENTRY);
+        bytes_put_text(out, "");
     }
 }
 
@@ -219,6 +224,11 @@ int64_t sim_message_budget(const struct sim_message *message)
     const uint8_t *key =
         memmem(message->args, message->args_len, BUDGET_KEY, sizeof BUDGET_KEY - 1);
     return key ? atoll((const char *)key + sizeof BUDGET_KEY - 1 + 4) : -1;
+}
+
+bool sim_message_is_marked(const struct sim_message *message)
+{
+    return memmem(message->args, message->args_len, RETRY_ENTRY, sizeof RETRY_ENTRY - 1) != NULL;
 }
 
 bool sim_name_is(const struct sim_message *message, const char *name)

@@ -28,6 +28,7 @@ struct sim_request {
     const char *caller;
     const char *service; /* NULL: not named in Extra */
     uint32_t budget_ms;  /* 0: none */
+    bool marked;         /* as another hop's retry */
 };
 
 /* Writes a frame. */
@@ -84,6 +85,8 @@ uint32_t sim_message_id_begun(const struct sim_message *message);
 
 /* The remaining time that a request carries; -1: none. */
 int64_t sim_message_budget(const struct sim_message *message);
+/* Whether it is marked as a retry. */
+bool sim_message_is_marked(const struct sim_message *message);
 
 bool sim_name_is(const struct sim_message *message, const char *name);
 

@@ -82,7 +82,7 @@ static void put(struct sim_world *world, enum disc_space space, const char *key,
 static void put(struct sim_world *world, enum disc_space space, const char *key, const char *format,
                 ...)
 {
-    char text[512];
+    char text[768];
     va_list args;
     va_start(args, format);
     int len = vsnprintf(text, sizeof text, format, args);
@@ -107,6 +107,26 @@ static void note_max(uint32_t *max, uint32_t value)
     *max = value > *max ? value : *max;
 }
 
+/* Half of the rules let what a callee has be sent again. */
+static void write_retry(struct sim_world *world, uint32_t service, char *out, size_t cap)
+{
+    static const char *const hedges[] = {"0", "0", "3", "15", "\"p95\""};
+    static const char *const on[] = {"[]", "[\"connect\", \"reset\"]",
+                                     "[\"connect\", \"reset\", \"timeout\", \"exception\"]",
+                                     "[\"exception\", \"timeout\"]"};
+    static const uint32_t attempts[] = {0, 1, 1, 3, 5};
+    static const uint32_t pauses[] = {0, 0, 2, 10};
+    uint32_t retries = one_of(world, attempts, 5);
+    bool idempotent = random_one_in(&world->random, 2);
+    snprintf(out, cap,
+             "\"hedge_after_ms\": %s, \"retry\": {\"attempts\": %u, \"on\": %s, \"idempotent\": %s,"
+             " \"backoff_ms\": %u}",
+             hedges[random_below(&world->random, 5)], retries, on[random_below(&world->random, 4)],
+             idempotent ? "true" : "false", one_of(world, pauses, 4));
+    world->service[service].idempotent = world->service[service].idempotent || idempotent;
+    note_max(&world->service[service].sent_max, 1 + retries + 1);
+}
+
 static void put_config(struct sim_world *world, uint32_t service)
 {
     static const uint32_t timeouts[] = {SIM_TIMEOUT_MIN_MS, 50, 100, 400};
@@ -121,14 +141,17 @@ static void put_config(struct sim_world *world, uint32_t service)
     uint32_t max_connections = one_of(world, connections, 5);
     uint32_t max_idle = one_of(world, idles, 4);
     uint32_t max_waiting = one_of(world, waitings, 4);
+    char retry[256];
+    write_retry(world, service, retry, sizeof retry);
     snprintf(key, sizeof key, "*/*/%s/*/*/config", sim_service_name(service));
     put(world, DISC_SPACE_RULES, key,
         "{\"timeout_ms\": %u, \"connect_timeout_ms\": %u, \"send_timeout_ms\": %u,"
         " \"receive_timeout_ms\": %u, \"lb\": \"%s\", \"pool\": {\"max_connections\": %u,"
-        " \"max_idle\": %u, \"wait_ms\": %u, \"max_waiting\": %u, \"idle_ms\": %u}}",
+        " \"max_idle\": %u, \"wait_ms\": %u, \"max_waiting\": %u, \"idle_ms\": %u}, %s}",
         timeout, 1 + random_below(&world->random, 30), 5 + random_below(&world->random, 60),
         one_of(world, receives, 4), random_one_in(&world->random, 2) ? "p2c" : "round_robin",
-        max_connections, max_idle, one_of(world, waits, 4), max_waiting, one_of(world, idle_ms, 3));
+        max_connections, max_idle, one_of(world, waits, 4), max_waiting, one_of(world, idle_ms, 3),
+        retry);
     note_max(&world->timeout_max_ms, timeout);
     note_max(&world->max_connections, max_connections);
     note_max(&world->max_idle, max_idle);

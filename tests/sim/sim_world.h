@@ -15,7 +15,8 @@
 #include "tests/codec/random.h"
 
 #define SIM_ENDPOINTS_MAX  256 /* states made in a run: an endpoint that comes again gets another */
-#define SIM_TIMEOUT_MIN_MS 20  /* no timeout of the rules is shorter; receive_timeout_ms neither */
+#define SIM_SERVICES       2
+#define SIM_TIMEOUT_MIN_MS 20 /* no timeout of the rules is shorter; receive_timeout_ms neither */
 
 struct sim;
 
@@ -35,6 +36,10 @@ struct sim_world {
     uint32_t max_waiting;
     uint32_t max_idle;
     bool denied, degraded, lost_endpoints;
+    struct {
+        bool idempotent;
+        uint32_t sent_max; /* times that a call may be sent: first, retries and hedge */
+    } service[SIM_SERVICES];
 };
 
 void sim_world_open(struct sim *sim, const struct codec_templates *templates, uint64_t seed);

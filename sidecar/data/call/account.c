@@ -132,6 +132,37 @@ static void hint_at_oneway(struct call *call)
         (int)len, tuple);
 }
 
+/* Whether a reason is what the callee made of the call, and not tside or the caller. */
+static bool is_callees_failure(const struct call *call)
+{
+    switch ((enum reason)call->outcome.reason) {
+    case REASON_APP_FAILURE:
+    case REASON_CONNECT_FAILED:
+    case REASON_CONNECT_TIMEOUT:
+    case REASON_SEND_TIMEOUT:
+    case REASON_UPSTREAM_RESET:
+    case REASON_UPSTREAM_PROTOCOL:
+    case REASON_FRAME_TOO_LARGE:
+        return true;
+    case REASON_APP_EXCEPTION:
+        return call->plan.route->config.exceptions_fail;
+    case REASON_TIMEOUT:
+        return call->tries > 0; /* else its budget was spent before */
+    default:
+        return false;
+    }
+}
+
+/* What budgets of retries are made from, and what stops hedges. */
+static void note_outcome(const struct call *call, struct tuple_counts *counts, uint64_t now_ms)
+{
+    bool failed = call->outcome.reason != REASON_OK && is_callees_failure(call);
+    if (failed || call->outcome.reason == REASON_OK ||
+        call->outcome.reason == REASON_APP_EXCEPTION) {
+        outcome_add(&counts->recent, !failed, now_ms);
+    }
+}
+
 void account_call(struct call *call)
 {
     if (call->outcome.accounted) {
@@ -142,6 +173,7 @@ void account_call(struct call *call)
     uint64_t total_us = worker_now_us(call->worker) - call->budget.start_us;
     tuple_counts_add(counts, call->outcome.reason, total_us, worker_now_ms(call->worker));
     tuple_counts_add_shadowed(counts, call->plan.shadowed);
+    note_outcome(call, counts, worker_now_ms(call->worker));
     if (call->outcome.reason == REASON_TIMEOUT) {
         hint_at_oneway(call);
     }

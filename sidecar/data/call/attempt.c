@@ -6,12 +6,11 @@
 
 #include "sidecar/base/decimal.h"
 #include "sidecar/data/call/call.h"
+#include "sidecar/data/call/hedge.h"
+#include "sidecar/data/call/retry.h"
 
 #include <assert.h>
 #include <string.h>
-
-/* From this try on a call wants a connection of its own making: idle ones have died under it. */
-#define FRESH_FROM_TRY 3
 
 static struct attempt *attempt_of(struct event *event)
 {
@@ -76,6 +75,10 @@ static void add_edits(struct attempt *attempt)
         set_entry(attempt, CALL_STAMP_ENTRY, (int64_t)(worker_unix_us(call->worker) / 1000),
                   call->request.stamp_value);
     }
+    if (attempt->repeats && listener->deadline_chain_stop) {
+        set_entry(attempt, RETRY_ENTRY, 1,
+                  (struct wire_span){0}); /* one that came with it is not repeated */
+    }
 }
 
 /* base.strip_service: the name goes out without its prefix and the colon. */
@@ -122,23 +125,60 @@ static void let_go_of_request(struct call *call)
     message_done(&call->request.wire.message, &call->worker->buffers);
 }
 
+/* For its reply, or until a hedge is due. */
+static void watch_reply(struct attempt *attempt)
+{
+    struct call *call = attempt->call;
+    uint32_t limit_ms = config_of(attempt)->receive_timeout_ms;
+    uint32_t hedge_ms = hedge_may_come(call) ? hedge_delay_ms(call) : 0;
+    attempt->hedge_due = hedge_ms > 0 && (limit_ms == 0 || hedge_ms < limit_ms);
+    arm(attempt, attempt->hedge_due ? hedge_ms : limit_ms);
+}
+
+/* The same of a call whose bytes may be wanted again. */
+static void await_one_of_two(struct attempt *attempt)
+{
+    struct call *call = attempt->call;
+    if (!retry_keeps_request(call) ||
+        !message_own(&call->request.wire.message, &call->worker->buffers)) {
+        let_go_of_request(call);
+    }
+    watch_reply(attempt);
+}
+
 static void await_reply(struct attempt *attempt)
 {
     struct call *call = attempt->call;
     worker_timer_cancel(call->worker, &attempt->timer);
-    let_go_of_request(call);
-    arm(attempt, config_of(attempt)->receive_timeout_ms);
+    if (config_of(attempt)->retry.sends_twice) {
+        await_one_of_two(attempt);
+    } else {
+        let_go_of_request(call);
+        arm(attempt, config_of(attempt)->receive_timeout_ms);
+    }
     call_set_flow(call);
+}
+
+/* The hedge's time has come; what is left of receive_timeout_ms goes on. */
+static void hedge(struct attempt *attempt)
+{
+    uint32_t limit_ms = config_of(attempt)->receive_timeout_ms;
+    uint64_t passed_ms = (worker_now_us(attempt->call->worker) - attempt->started_us) / 1000;
+    attempt->hedge_due = false;
+    if (limit_ms > 0) {
+        arm(attempt, passed_ms < limit_ms ? (uint32_t)(limit_ms - passed_ms) : 1);
+    }
+    call_hedge(attempt->call);
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-static void record_latency(struct attempt *attempt, bool success)
+static void record_latency(struct attempt *attempt, bool success, uint64_t us)
 {
     const struct call *call = attempt->call;
     struct endpoint_state *endpoint = attempt->endpoint;
     uint64_t now_ms = worker_now_ms(call->worker);
-    double sample = (double)call->outcome.upstream_us;
+    double sample = (double)us;
     double ewma_us = endpoint_ewma_us(endpoint);
     if (success && !attempt->lease.reused && ewma_us == 0) {
         return; /* the first answer of all over a fresh connection measures how callees start up */
@@ -186,29 +226,41 @@ static bool is_blamed_for_time(const struct attempt *attempt)
     }
 }
 
-/* What the end says about the endpoint. */
-static void record(struct attempt *attempt, enum attempt_result result)
+/* Another one was quicker: what this one has taken so far says something where that is more than usual. */
+static void record_overtaken(struct attempt *attempt, uint64_t us)
+{
+    if (attempt_is_sent(attempt) && lease_is_read(&attempt->lease) &&
+        (double)us > endpoint_ewma_us(attempt->endpoint)) {
+        record_latency(attempt, true, us);
+    }
+}
+
+/* What the end, after so long, says about the endpoint. */
+static void record(struct attempt *attempt, enum attempt_result result, uint64_t us)
 {
     const struct lease_failure *failure = &attempt->lease.failure;
     bool ending = worker_phase(attempt->call->worker) >= WORKER_ENDING;
     switch (result) {
     case ATTEMPT_REPLIED:
-        record_latency(attempt, reply_is_success(attempt));
+        record_latency(attempt, reply_is_success(attempt), us);
         break;
     case ATTEMPT_SENT:
-        record_latency(attempt, true);
+        record_latency(attempt, true, us);
         break;
     case ATTEMPT_FAILED:
         /* A connection that had served before may die between two calls: that is no fault. */
         if (failure->fault != LEASE_FAULT_NO_PERMIT && !ending &&
             !(failure->fault == LEASE_FAULT_LOST && failure->unsent && attempt->lease.reused)) {
-            record_latency(attempt, false);
+            record_latency(attempt, false, us);
         }
         break;
     case ATTEMPT_TIMED_OUT:
         if (is_blamed_for_time(attempt)) {
-            record_latency(attempt, false);
+            record_latency(attempt, false, us);
         }
+        break;
+    case ATTEMPT_OVERTAKEN:
+        record_overtaken(attempt, us);
         break;
     case ATTEMPT_UNWANTED:
         break;
@@ -248,14 +300,30 @@ static void attempt_event(struct attempt *attempt, enum attempt_event event)
     }
 }
 
+/* A reply that came, but that the attempt has not been told of. */
+static void drop_unheard_reply(const struct attempt *attempt)
+{
+    if (attempt->lease.news & LEASE_NEWS_REPLY) {
+        buffers_free(&attempt->call->worker->buffers, attempt->lease.reply.block);
+    }
+}
+
 void attempt_end(struct attempt *attempt, enum attempt_result result)
 {
     struct call *call = attempt->call;
     struct worker *worker = call->worker;
+    uint64_t us = worker_now_us(worker) - attempt->started_us;
+    if (call->plan.route->hedge.latencies) {
+        hedge_learn(attempt, result, us);
+    }
+    record(attempt, result, us);
     attempt_event(attempt, ATTEMPT_EVENT_ENDED);
     worker_timer_cancel(worker, &attempt->timer);
-    call->outcome.upstream_us = worker_now_us(worker) - attempt->started_us;
-    record(attempt, result);
+    if (result != ATTEMPT_OVERTAKEN) {
+        call->outcome.upstream_us = us;
+        call->outcome.endpoint = attempt->endpoint;
+    }
+    drop_unheard_reply(attempt);
     lease_end(&attempt->lease);
     atomic_fetch_sub_explicit(&attempt->endpoint->inflight, 1, memory_order_relaxed);
     list_remove(&attempt->in_call);
@@ -333,11 +401,24 @@ static void on_news(struct event *event)
     }
 }
 
+/* For a connection. */
+static void ask(struct attempt *attempt)
+{
+    struct call *call = attempt->call;
+    bool fresh = call->resends >= RETRY_FRESH_FROM;
+    if (lease_get(&attempt->lease, call->worker, attempt->endpoint, fresh) != LEASE_READY) {
+        attempt_event(attempt, ATTEMPT_EVENT_WAIT);
+    }
+}
+
 static void on_timer(struct timer_node *node)
 {
     struct attempt *attempt = container_of(node, struct attempt, timer);
     const struct route_config *config = config_of(attempt);
     switch ((enum attempt_state)attempt->state) {
+    case ATTEMPT_STATE_PICKED: /* the pause is over */
+        ask(attempt);
+        break;
     case ATTEMPT_STATE_WAITING:
         if (attempt->lease.state ==
             LEASE_QUEUED) { /* else it is being connected: that has a timer */
@@ -349,6 +430,10 @@ static void on_timer(struct timer_node *node)
                  config->send_timeout_ms);
         break;
     case ATTEMPT_STATE_SENT:
+        if (attempt->hedge_due) {
+            hedge(attempt);
+            break;
+        }
         time_out(attempt, REASON_TIMEOUT, "no answer within receive_timeout_ms %lld",
                  config->receive_timeout_ms);
         break;
@@ -372,18 +457,19 @@ struct attempt *attempt_new(struct call *call, uint32_t target)
     attempt->timer = (struct timer_node){.fire = on_timer};
     attempt->target = target;
     attempt->state = ATTEMPT_STATE_PICKED;
+    attempt->repeats = attempt->is_hedge = attempt->hedge_due = false;
     atomic_fetch_add_explicit(&attempt->endpoint->inflight, 1, memory_order_relaxed);
     call->outcome.endpoint = attempt->endpoint;
     call->tries++;
     return attempt;
 }
 
-void attempt_start(struct attempt *attempt)
+void attempt_start(struct attempt *attempt, uint32_t pause_ms)
 {
-    struct call *call = attempt->call;
-    bool fresh = call->tries >= FRESH_FROM_TRY;
-    if (lease_get(&attempt->lease, call->worker, attempt->endpoint, fresh) != LEASE_READY) {
-        attempt_event(attempt, ATTEMPT_EVENT_WAIT);
+    if (pause_ms > 0) {
+        arm(attempt, pause_ms);
+    } else {
+        ask(attempt);
     }
 }
 

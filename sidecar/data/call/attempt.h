@@ -21,6 +21,7 @@ enum attempt_result {
     ATTEMPT_SENT,        /* a ONEWAY message has left */
     ATTEMPT_FAILED,      /* lease.failure */
     ATTEMPT_TIMED_OUT,   /* the deadline, or one of its own waits */
+    ATTEMPT_OVERTAKEN,   /* another attempt of the call was answered first */
     ATTEMPT_UNWANTED     /* the call has its outcome, lost its caller, or the process ends */
 };
 
@@ -30,17 +31,21 @@ struct attempt {
     struct list in_call;             /* call->attempts */
     struct endpoint_state *endpoint; /* borrowed from the call's target set */
     uint64_t started_us;
-    struct timer_node timer; /* pool.wait_ms, send_timeout_ms or receive_timeout_ms, by state */
+    struct timer_node timer; /* by state: the pause before it, pool.wait_ms, send_timeout_ms,
+                                hedge_after_ms or receive_timeout_ms */
     uint32_t target;         /* index in the set */
     uint8_t state;           /* enum attempt_state */
+    bool repeats;            /* a retry or a hedge: the request may have been run */
+    bool is_hedge;
+    bool hedge_due;               /* SENT: the timer is the hedge's */
     struct codec_rewrite rewrite; /* what the output queue points into while sending */
 };
 _Static_assert(sizeof(struct attempt) <= 576, "an attempt must stay small");
 
 /* A try on this endpoint of the call's set. NULL without memory. */
 struct attempt *attempt_new(struct call *call, uint32_t target) __attribute__((warn_unused_result));
-/* Asks for a connection; what becomes of it the call learns from the queue. */
-void attempt_start(struct attempt *attempt);
+/* Asks for a connection, after a pause; what becomes of it the call learns from the queue. */
+void attempt_start(struct attempt *attempt, uint32_t pause_ms);
 
 /* The one exit: gives back what it holds, measures, records and counts, once, and frees it behind the events.
  * The call is not asked: who ends it knows what is to follow. */

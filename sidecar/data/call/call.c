@@ -4,6 +4,7 @@
  */
 #include "sidecar/data/call/call.h"
 
+#include "sidecar/data/call/hedge.h"
 #include "sidecar/data/call/retry.h"
 
 #include <assert.h>
@@ -248,41 +249,115 @@ static void fail_by(struct call *call, const struct lease_failure *failure)
     call_fail(call, (enum reason)failure->reason, failure->detail, failure->number);
 }
 
-void call_try(struct call *call)
+/* An attempt on the endpoint in plan.target. NULL: the call has failed. */
+static struct attempt *begin_attempt(struct call *call)
 {
     if (call_remaining_ms(call) <= 0) {
         fail_late(call);
-        return;
+        return NULL;
     }
     struct attempt *attempt = attempt_new(call, call->plan.target);
     if (!attempt) {
         call_fail(call, REASON_INTERNAL, "out of memory", 0);
-        return;
+        return NULL;
     }
     call_event(call, CALL_EVENT_PICKED);
-    attempt_start(attempt);
+    return attempt;
+}
+
+void call_try(struct call *call)
+{
+    struct attempt *attempt = begin_attempt(call);
+    if (attempt) {
+        attempt_start(attempt, 0);
+    }
+}
+
+/* In place of one that did not leave: what that was, this one is. */
+static void resend(struct call *call, const struct attempt *before)
+{
+    call->resends++;
+    counter_add(&call->worker->counters, METRIC_RESENDS, 1);
+    call->plan.target = before->target;
+    struct attempt *attempt = begin_attempt(call);
+    if (attempt) {
+        attempt->repeats = before->repeats;
+        attempt->is_hedge = before->is_hedge;
+        attempt_start(attempt, 0);
+    }
+}
+
+static void retry(struct call *call)
+{
+    call->retries++;
+    counter_add(&call->worker->counters, METRIC_RETRIES, 1);
+    struct attempt *attempt = begin_attempt(call);
+    if (attempt) {
+        attempt->repeats = true;
+        attempt_start(attempt, call->plan.route->config.retry.backoff_ms);
+    }
+}
+
+void call_hedge(struct call *call)
+{
+    if (!hedge_take(call) || !dispatch_other(call)) {
+        return;
+    }
+    struct attempt *attempt = attempt_new(call, call->plan.target);
+    if (!attempt) {
+        return; /* the first one goes on */
+    }
+    call->hedged = true;
+    counter_add(&call->worker->counters, METRIC_HEDGES, 1);
+    attempt->repeats = attempt->is_hedge = true;
+    attempt_start(attempt, 0);
 }
 
 /* One more attempt, where the verdict says so and there is an endpoint. */
 static bool try_again(struct call *call, const struct attempt *attempt, enum attempt_result result)
 {
-    enum retry_verdict verdict = retry_decide(call, attempt, result);
-    if (verdict == RETRY_NO || (verdict == RETRY_OTHER && !dispatch_again(call))) {
+    switch (retry_decide(call, attempt, result)) {
+    case RETRY_RESEND:
+        resend(call, attempt);
+        return true;
+    case RETRY_AGAIN:
+        if (!dispatch_again(call)) {
+            return false;
+        }
+        retry(call);
+        return true;
+    default:
         return false;
     }
-    counter_add(&call->worker->counters, METRIC_RESENDS, 1);
-    call_try(call);
-    return true;
+}
+
+/* Whether another attempt is under way that may do better. */
+static bool others_may(const struct call *call, const struct attempt *attempt,
+                       enum attempt_result result)
+{
+    return !list_empty(&call->attempts) &&
+           (result == ATTEMPT_FAILED || result == ATTEMPT_TIMED_OUT ||
+            (result == ATTEMPT_REPLIED && retry_wants_other_reply(call, attempt)));
+}
+
+static void drop_reply(const struct call *call, const struct attempt *attempt,
+                       enum attempt_result result)
+{
+    if (result == ATTEMPT_REPLIED) {
+        buffers_free(&call->worker->buffers, attempt->lease.reply.block);
+    }
 }
 
 void call_attempt_ended(struct call *call, const struct attempt *attempt,
                         enum attempt_result result)
 {
-    if (try_again(call, attempt, result)) {
+    if (others_may(call, attempt, result) || try_again(call, attempt, result)) {
+        drop_reply(call, attempt, result);
         return;
     }
     switch (result) {
     case ATTEMPT_REPLIED:
+        counter_add(&call->worker->counters, METRIC_HEDGES_WON, attempt->is_hedge);
         pass_on(call, attempt);
         break;
     case ATTEMPT_SENT:
@@ -293,6 +368,7 @@ void call_attempt_ended(struct call *call, const struct attempt *attempt,
     case ATTEMPT_TIMED_OUT:
         fail_by(call, &attempt->lease.failure);
         break;
+    case ATTEMPT_OVERTAKEN:
     case ATTEMPT_UNWANTED:
         break;
     }
@@ -313,13 +389,28 @@ static void account(struct call *call)
 
 /* ---- actions --------------------------------------------------------------------------------- */
 
+/* How the attempts end that the outcome leaves without work. */
+static enum attempt_result result_of_others(const struct call *call)
+{
+    switch ((enum reason)call->outcome.reason) {
+    case REASON_TIMEOUT:
+    case REASON_SEND_TIMEOUT:
+        return ATTEMPT_TIMED_OUT;
+    case REASON_OK:
+    case REASON_APP_EXCEPTION:
+    case REASON_APP_FAILURE:
+        return call->outcome.reply.body ? ATTEMPT_OVERTAKEN : ATTEMPT_UNWANTED;
+    default:
+        return ATTEMPT_UNWANTED;
+    }
+}
+
 static void end_attempts(struct call *call)
 {
-    bool late =
-        call->outcome.reason == REASON_TIMEOUT || call->outcome.reason == REASON_SEND_TIMEOUT;
+    enum attempt_result result = result_of_others(call);
     struct list *node;
     while ((node = list_first(&call->attempts))) {
-        attempt_end(attempt_at(node), late ? ATTEMPT_TIMED_OUT : ATTEMPT_UNWANTED);
+        attempt_end(attempt_at(node), result);
     }
 }
 
@@ -367,9 +458,23 @@ static void hold(struct call *call)
     arm_deadline(call);
 }
 
+static struct attempt *first_unsent(const struct call *call)
+{
+    for (struct list *n = call->attempts.next; n != &call->attempts; n = n->next) {
+        if (!attempt_is_sent(attempt_at(n))) {
+            return attempt_at(n);
+        }
+    }
+    return NULL;
+}
+
 /* Its caller is gone, the callee has it: it goes on alone, and its reply is read in any case. */
 static void orphan(struct call *call)
 {
+    struct attempt *unsent;
+    while ((unsent = first_unsent(call))) {
+        attempt_end(unsent, ATTEMPT_UNWANTED);
+    }
     leave_caller(call);
     call_set_flow(call);
 }
@@ -408,12 +513,22 @@ void call_event(struct call *call, enum call_event event)
 
 /* ---- for the session ------------------------------------------------------------------------- */
 
+/* Whether a callee has the whole request. */
+static bool is_sent(const struct call *call)
+{
+    for (struct list *n = call->attempts.next; n != &call->attempts; n = n->next) {
+        if (attempt_is_sent(attempt_at(n))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void call_caller_gone(struct call *call)
 {
-    const struct attempt *attempt = last_attempt(call);
     if (call->request.wire.oneway) {
         leave_caller(call); /* nobody waits for it: it goes on alone */
-    } else if (call->state == CALL_STATE_TRYING && attempt && attempt_is_sent(attempt)) {
+    } else if (call->state == CALL_STATE_TRYING && is_sent(call)) {
         call_event(call, CALL_EVENT_GONE_SENT);
     } else {
         call_event(call, CALL_EVENT_GONE);

@@ -8,6 +8,7 @@
  *     dispatch.c  the budget, the route, the stages: which endpoint
  *     attempt.c   one try there: connection, edits, sending, how it ended
  *     retry.c     whether there is another one
+ *     hedge.c     whether there is a second one beside the first
  *     answer.c    what tside answers itself
  *     account.c   counted, measured, logged: once
  * A session calls down into its calls; a call tells its session by posting caller.h's event.
@@ -29,8 +30,6 @@
 #define CALL_PREFIX_INLINE_LEN 40 /* longer "Service" prefixes are kept in a block */
 /* Of Extra: when the call came into the chain, in unix ms (deadline.clock: shared). */
 #define CALL_STAMP_ENTRY "RPC_PERSIST_INGRESS_START_TIME"
-/* Attempts at most for one call while nothing of it, or not its last byte, has left. */
-#define CALL_TRIES_MAX 4
 
 #define CALL_LATE_TEXT "no answer within %lld ms"
 #define CALL_STARVED_HINT                                                                          \
@@ -48,6 +47,9 @@ struct call {
     struct timer_node timer; /* the deadline */
     uint8_t state;           /* enum call_state */
     uint8_t tries;           /* attempts begun */
+    uint8_t resends;         /* of these, sent again for free */
+    uint8_t retries;         /* and those that retry.attempts counts */
+    bool hedged;             /* its second attempt beside a first one has begun */
     bool
         has_permit; /* of limits.calls; else it is refused, and its session pauses until it is gone */
 
@@ -139,6 +141,8 @@ void call_fail_all(struct worker *worker, enum reason reason, const char *detail
 void call_event(struct call *call, enum call_event event);
 /* Tries the endpoint in plan.target; fails the call where its deadline has passed or memory is short. */
 void call_try(struct call *call);
+/* The first attempt was not answered within hedge_after_ms: a second one, on another endpoint. */
+void call_hedge(struct call *call);
 /* Its outcome is what tside answers itself. detail is static, with at most one "%lld". */
 void call_fail(struct call *call, enum reason reason, const char *detail, int64_t number);
 /* The same of a call that has no route: counted and encoded now, while its names are at hand. */
@@ -171,6 +175,8 @@ struct disc_str call_method(const struct call *call);
 /* dispatch.c: routes the call and runs the stages; reports NO_RULES, PICKED or an outcome. */
 void dispatch(struct call *call);
 /* Picks another endpoint of the same set for one more attempt. False: there is none. */
+bool dispatch_other(struct call *call) __attribute__((warn_unused_result));
+/* The same, one that was tried before where there is no other. */
 bool dispatch_again(struct call *call) __attribute__((warn_unused_result));
 
 /* answer.c: how long tside's own answer is, without a head. tuple NULL: the route's. */

@@ -256,17 +256,31 @@ void dispatch(struct call *call)
     route(call, &identity.tuple);
 }
 
-bool dispatch_again(struct call *call)
+static bool pick_again(struct call *call)
 {
-    struct lb_exclude *exclude = &call->plan.exclude;
-    if (exclude->n >= LB_EXCLUDE_MAX) {
-        return false;
-    }
-    exclude->index[exclude->n++] = call->plan.target;
     struct stage_ctx ctx = stage_ctx_of(call);
     if (stage_balance(&ctx) == STAGE_ANSWER) {
         return false;
     }
     call->plan.target = ctx.target;
     return true;
+}
+
+bool dispatch_other(struct call *call)
+{
+    struct lb_exclude *exclude = &call->plan.exclude;
+    if (exclude->n >= LB_EXCLUDE_MAX) {
+        return false;
+    }
+    exclude->index[exclude->n++] = call->plan.target;
+    return pick_again(call);
+}
+
+bool dispatch_again(struct call *call)
+{
+    if (dispatch_other(call)) {
+        return true;
+    }
+    call->plan.exclude.n = 0;
+    return pick_again(call);
 }

@@ -150,6 +150,21 @@ static struct route_pool pool_from(const union disc_value *v)
     };
 }
 
+static struct route_retry retry_from(const union disc_value *v)
+{
+    struct route_retry retry = {
+        .attempts = (uint8_t)v[DISC_FIELD_RETRY_ATTEMPTS].i,
+        .on = (uint8_t)v[DISC_FIELD_RETRY_ON].i,
+        .idempotent = v[DISC_FIELD_RETRY_IDEMPOTENT].i != 0,
+        .budget_percent = (uint8_t)v[DISC_FIELD_RETRY_BUDGET_PERCENT].i,
+        .backoff_ms = (uint32_t)v[DISC_FIELD_RETRY_BACKOFF_MS].i,
+        .hedge_after = (int32_t)v[DISC_FIELD_HEDGE_AFTER_MS].i,
+    };
+    bool retries = retry.attempts > 0 && (retry.on & ROUTE_RETRY_SENT) != 0;
+    retry.sends_twice = retry.idempotent && (retries || retry.hedge_after != 0);
+    return retry;
+}
+
 static void config_from(struct route_config *config, const struct disc_resolution *resolution)
 {
     const union disc_value *v = resolution->value;
@@ -162,6 +177,7 @@ static void config_from(struct route_config *config, const struct disc_resolutio
         config->hash_by.kind = DISC_BY_RANDOM; /* the rule parser has checked: never */
     }
     config->pool = pool_from(v);
+    config->retry = retry_from(v);
     config->exceptions_fail = v[DISC_FIELD_FAILURES_EXCEPTIONS].i != 0;
     config->base_resp_fail = v[DISC_FIELD_FAILURES_BASE_RESP].ranges;
     config->deny = v[DISC_FIELD_ACCESS].i == DISC_ACCESS_DENY;
@@ -273,6 +289,9 @@ static struct route *route_new(struct route_cache *cache, const struct disc_tupl
         route->state = tuple_table_get(cache->options.tuples, &route->tuple);
         route->counts = tuple_state_counts(route->state, cache->options.worker);
         route_set_limits(route, cache->options.tuples, route->state);
+        if (route->config.retry.hedge_after < 0) {
+            route->hedge.latencies = tuple_state_measure(route->state, cache->options.worker);
+        }
     }
     return route;
 }

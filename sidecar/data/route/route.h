@@ -28,6 +28,30 @@ struct route_pool {
     uint32_t max_waiting;
 };
 
+/* `retry` of `config`, and what draws from the same budget. */
+enum route_retry_on { /* the bits of retry.on */
+                      ROUTE_RETRY_CONNECT =
+                          DISC_SET_BIT(DISC_RETRY_ON_CONNECT, DISC_RETRY_ON_CONNECT),
+                      ROUTE_RETRY_RESET = DISC_SET_BIT(DISC_RETRY_ON_RESET, DISC_RETRY_ON_CONNECT),
+                      ROUTE_RETRY_TIMEOUT =
+                          DISC_SET_BIT(DISC_RETRY_ON_TIMEOUT, DISC_RETRY_ON_CONNECT),
+                      ROUTE_RETRY_EXCEPTION =
+                          DISC_SET_BIT(DISC_RETRY_ON_EXCEPTION, DISC_RETRY_ON_CONNECT),
+                      /* Those that find the request with the callee. */
+                      ROUTE_RETRY_SENT =
+                          ROUTE_RETRY_RESET | ROUTE_RETRY_TIMEOUT | ROUTE_RETRY_EXCEPTION
+};
+
+struct route_retry {
+    uint8_t attempts; /* extra ones */
+    uint8_t on;       /* enum route_retry_on bits */
+    bool idempotent;
+    uint8_t budget_percent;
+    uint32_t backoff_ms;
+    int32_t hedge_after; /* ms, 0: off, or DISC_DELAY_P95, DISC_DELAY_P99 */
+    bool sends_twice;    /* what a callee has may be sent again, as a retry or a hedge */
+};
+
 /* The fields of `config` as the call path wants them (built ones only). */
 struct route_config {
     uint32_t timeout_ms;
@@ -37,6 +61,7 @@ struct route_config {
     enum disc_enum lb;
     struct disc_by hash_by;
     struct route_pool pool;
+    struct route_retry retry;
     bool exceptions_fail;
     const struct disc_ranges *base_resp_fail; /* NULL: none */
     bool deny;
@@ -87,6 +112,11 @@ struct route {
     struct tuple_counts *counts; /* this worker's */
     struct tuple_limits *limits; /* the state's; NULL likewise */
     bool counts_calls;           /* in limits->calls */
+    struct {
+        struct latency_window *latencies; /* this worker's; NULL: no percentile is wanted */
+        uint64_t until_ms;                /* delay_ms holds */
+        uint32_t delay_ms;                /* 0: too few calls for a percentile */
+    } hedge;
     char names[];
 };
 

@@ -124,6 +124,25 @@ static void check_field(enum disc_field field)
         bad(field, "\"extra:\"", "with a key of 1..256 bytes");
         bad_types(field, "-");
         break;
+    case RULE_TYPE_SET_RETRY_ON:
+        good(field, "[]", "[]");
+        good(field, "[\"reset\", \"connect\", \"reset\"]", "[\"connect\",\"reset\"]");
+        good(field, "[\"exception\",\"timeout\"]", "[\"timeout\",\"exception\"]");
+        bad(field, "[\"reset\", 1]", "must be a list of \"connect\" or \"reset\" or");
+        bad(field, "[\"p2c\"]", "must be a list of");
+        bad_types(field, "[]");
+        break;
+    case RULE_TYPE_DELAY:
+        good(field, "0", "0");
+        good(field, "250", "250");
+        good(field, "\"p95\"", "\"p95\"");
+        good(field, "\"p99\"", "\"p99\"");
+        bad_int(field, row->min - 1);
+        bad_int(field, row->max + 1);
+        bad(field, "\"p90\"", "must be a number of milliseconds, \"p95\" or \"p99\"");
+        bad(field, "1.5", "must be an integer");
+        bad_types(field, "5");
+        break;
     case RULE_TYPE_RANGES:
         good(field, "[]", "[]");
         good(field, "[[1,1],[-5, 7]]", "[[1,1],[-5,7]]");
@@ -248,10 +267,8 @@ static void test_whole_values(void **state)
         {"{\"pool.max_idle\":5}", "pool.max_idle", "did you mean {\"pool\": {\"max_idle\": ...}}?"},
         {"{\"nothing_like_it\":5}", "nothing_like_it", "unknown field"},
         {"{\"pool\":5}", "pool", "must be an object, is 5"},
-        {"{\"retry\":{}}", "retry", "not yet: retry"},
         {"{\"breaker\":{\"enable\":false}}", "breaker", "not yet: breaker"},
-        {"{\"timeout_ms\":5,\"retry\":{\"attempts\":0}}", "retry.attempts",
-         "not yet: retry.attempts"},
+        {"{\"timeout_ms\":5,\"trace\":0}", "trace", "not yet: trace"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct disc_error error;

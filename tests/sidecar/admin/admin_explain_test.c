@@ -72,7 +72,7 @@ static void test_no_rules(void **state)
     assert_int_equal(number(json, "effective/timeout_ms/value"), 1000);
     assert_string_equal(text(json, "effective/timeout_ms/from"), "default");
     assert_string_equal(text(json, "effective/lb/value"), "p2c");
-    assert_string_equal(text(json, "effective/retry.attempts/from"), "not yet");
+    assert_string_equal(text(json, "effective/trace/from"), "not yet");
     assert_string_equal(text(json, "targets/0/cluster"), "default");
     assert_int_equal(number(json, "targets/0/endpoints"), 2);
     assert_int_equal(number(json, "targets/0/usable"), 1);

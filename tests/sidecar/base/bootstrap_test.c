@@ -100,6 +100,7 @@ static void test_defaults(void **state)
     assert_string_equal(l->deadline_entry, "RPC_PERSIST_DDL_REMAIN_TIME");
     assert_true(l->deadline_rewrite);
     assert_false(l->deadline_shared_clock);
+    assert_true(l->deadline_chain_stop);
     snprintf(expected, sizeof expected, "%s/r.yaml", folder);
     assert_string_equal(b->rules_file, expected);
     assert_int_equal(b->etcd.endpoints_len, 0);
@@ -142,7 +143,7 @@ static void test_every_key(void **state)
         "    replies: any_order\n"
         "    accept: [framed]\n"
         "    base: {extra_id: 6, fill_log_id: false, strip_service: true}\n"
-        "    deadline: {entry: LEFT, rewrite: false, clock: shared}\n"
+        "    deadline: {entry: LEFT, rewrite: false, clock: shared, chain_stop: false}\n"
         "  - {listen: unix:sub/thrift.sock, mode: \"0660\"}\n"
         "  - {listen: unix:/run/other.sock, mode: 0600}\n"
         "rules_file: /etc/tside/rules.yaml\n"
@@ -174,6 +175,7 @@ static void test_every_key(void **state)
     assert_string_equal(b->listeners[0].deadline_entry, "LEFT");
     assert_false(b->listeners[0].deadline_rewrite);
     assert_true(b->listeners[0].deadline_shared_clock);
+    assert_false(b->listeners[0].deadline_chain_stop);
     snprintf(expected, sizeof expected, "%s/sub/thrift.sock", folder);
     assert_true(b->listeners[1].is_unix);
     assert_string_equal(b->listeners[1].host, expected);
@@ -487,8 +489,10 @@ static const struct {
     {OTHER_LISTENER "replies: any_order, accept: [framed]}]\n" RULES, "listeners[0].replies "},
     {OTHER_LISTENER "base: {extra_id: 1, fill_log_id: false, strip_service: true}}]\n" RULES,
      "listeners[0].base.extra_id listeners[0].base.fill_log_id listeners[0].base.strip_service "},
-    {OTHER_LISTENER "deadline: {entry: a, rewrite: false, clock: shared}}]\n" RULES,
-     "listeners[0].deadline.entry listeners[0].deadline.rewrite listeners[0].deadline.clock "},
+    {OTHER_LISTENER
+     "deadline: {entry: a, rewrite: false, clock: shared, chain_stop: false}}]\n" RULES,
+     "listeners[0].deadline.entry listeners[0].deadline.rewrite listeners[0].deadline.clock "
+     "listeners[0].deadline.chain_stop "},
     {"listeners: [{listen: \"127.0.0.1:0\"}, {listen: \"127.0.0.1:0\"}]\n" RULES, "listeners "},
     {LISTENERS "rules_file: other.yaml\n", "rules_file "},
     {LEAST "etcd: {endpoints: [\"http://a:1\"], watch: all}\n", "etcd.endpoints "},

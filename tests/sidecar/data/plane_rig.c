@@ -34,6 +34,7 @@ static void set_bootstrap(struct bootstrap *bootstrap, uint32_t workers)
         .callee_cluster = nothing,
         .deadline_entry = deadline_entry,
         .deadline_rewrite = true,
+        .deadline_chain_stop = true,
     };
     bootstrap->limits.frame_bytes = 1 << 20;
     bootstrap->limits.connections = 1000;
@@ -255,13 +256,17 @@ struct session *rig_session(const struct rig *rig, uint32_t worker)
     return list_empty(sessions) ? NULL : container_of(sessions->prev, struct session, all);
 }
 
-static void put_base(struct bytes *out, const char *budget)
+static void put_base(struct bytes *out, const char *budget, const char *mark)
 {
     bytes_put_field(out, WIRE_STRUCT, 255);
     bytes_put_field(out, WIRE_MAP, 6);
-    bytes_put_map(out, WIRE_STRING, WIRE_STRING, 1);
+    bytes_put_map(out, WIRE_STRING, WIRE_STRING, mark ? 2 : 1);
     bytes_put_text(out, deadline_entry);
     bytes_put_text(out, budget);
+    if (mark) {
+        bytes_put_text(out, mark);
+        bytes_put_text(out, "yes");
+    }
     bytes_put8(out, WIRE_STOP);
 }
 
@@ -283,7 +288,7 @@ void rig_put(struct bytes *out, const struct rig_request *request)
         put_payload(&body, request->payload);
     }
     if (request->budget) {
-        put_base(&body, request->budget);
+        put_base(&body, request->budget, request->mark);
     }
     bytes_put8(&body, WIRE_STOP);
     bytes_put_string(out, body.p, body.len);

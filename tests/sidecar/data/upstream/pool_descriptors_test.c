@@ -20,7 +20,7 @@ static struct rig *rig_of(uint32_t workers, uint64_t descriptors)
 {
     struct rig *rig = rig_new(workers);
     rig->bootstrap.limits.upstream_connections = descriptors;
-    rig_begin(rig, "{\"timeout_ms\": 60000}");
+    rig_begin(rig, "{\"timeout_ms\": 60000, \"retry\": {\"attempts\": 0}}");
     return rig;
 }
 

@@ -68,7 +68,7 @@ static void test_connecting_fails(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct rig *rig = rig_new(1);
-        rig_begin(rig, "{\"pool\": {\"max_connections\": 1}}");
+        rig_begin(rig, "{\"pool\": {\"max_connections\": 1}, \"retry\": {\"attempts\": 0}}");
         memory_policy(&rig->net[0], RIG_PORT, cases[i].policy, cases[i].status);
         struct memory_peer *caller = rig_calling(rig);
         const struct memory_peer *callee =
@@ -576,7 +576,7 @@ static void test_no_memory_for_a_connection(void **state)
     (void)state;
     for (unsigned n = 0; failed > 0; n++) {
         struct rig *rig = rig_new(1);
-        rig_begin(rig, "{}");
+        rig_begin(rig, "{\"retry\": {\"attempts\": 0}}");
         struct memory_peer *caller = idle(rig); /* the slabs and the route are there */
         int32_t seqid;
         rig_call(caller, "M", 2);
