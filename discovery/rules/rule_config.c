@@ -69,6 +69,8 @@ static bool parse_set(const struct rule_field_row *row, enum rule_type table, en
         if (!parse_word(row, table, what, json_array_get(value, i), &word, error)) {
             return false;
         }
+        assert(word >= (int64_t)first &&
+               word - (int64_t)first < 32); /* its table's rows are neighbours */
         ret->i |= DISC_SET_BIT(word, first);
     }
     return true;

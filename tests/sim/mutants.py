@@ -99,6 +99,8 @@ MUTANTS = [
     Mutant("pool: a failed connect keeps its permit", "upstream/pool.c",
            "        pool_give_permit(pool);\n        pool_wake_others(pool);\n        upstream_conn_ref",
            "        upstream_conn_ref"),
+    Mutant("pool: more than max_idle stay", "upstream/pool_exclusive.c",
+           "if (over || is_surplus(pool, conn))", "if (over)"),
     Mutant("pool shared: calls beside ONEWAY messages", "upstream/pool.c",
            "    return !conn->shared && !lease->request->oneway && !conn->tainted &&",
            "    return !conn->tainted &&"),
