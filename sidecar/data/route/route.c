@@ -8,6 +8,8 @@
  */
 #include "sidecar/data/route/route.h"
 
+#include "sidecar/data/route/stage.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -262,6 +264,7 @@ void route_set_limits(struct route *route, struct tuple_table *tuples, struct tu
 {
     route->limits = tuple_table_limits(tuples, state, &route->tuple);
     route->counts_calls = route->config.max_concurrency > 0 || !tuple_state_is_other(state);
+    route->stages = stages_of(route);
 }
 
 static struct route *route_new(struct route_cache *cache, const struct disc_tuple *tuple,
@@ -285,6 +288,7 @@ static struct route *route_new(struct route_cache *cache, const struct disc_tupl
         route_free(cache, route);
         return NULL;
     }
+    route->stages = stages_of(route);
     if (cache->options.tuples) {
         route->state = tuple_table_get(cache->options.tuples, &route->tuple);
         route->counts = tuple_state_counts(route->state, cache->options.worker);

@@ -111,6 +111,7 @@ struct route {
     struct tuple_state *state;   /* counted; NULL in explain's routes */
     struct tuple_counts *counts; /* this worker's */
     struct tuple_limits *limits; /* the state's; NULL likewise */
+    uint32_t stages;             /* that its calls meet: stages_of() */
     bool counts_calls;           /* in limits->calls */
     struct {
         struct latency_window *latencies; /* this worker's; NULL: no percentile is wanted */

@@ -8,9 +8,15 @@
 
 /* In the order of docs/specification.md, section 3. */
 static const struct stage stages[] = {
-    {.name = "access", .shadow = SHADOW_ACCESS, .decide = stage_access},
-    {.name = "degrade", .decide = stage_degrade},
-    {.name = "rate", .decide = stage_rate, .take = stage_rate_take},
+    {.name = "access",
+     .shadow = SHADOW_ACCESS,
+     .concerns = stage_access_concerns,
+     .decide = stage_access},
+    {.name = "degrade", .concerns = stage_degrade_concerns, .decide = stage_degrade},
+    {.name = "rate",
+     .concerns = stage_rate_concerns,
+     .decide = stage_rate,
+     .take = stage_rate_take},
     {.name = "concurrency",
      .decide = stage_concurrency,
      .take = stage_concurrency_take,
@@ -35,10 +41,21 @@ static bool is_shadowed(const struct stage *stage, struct stage_ctx *ctx)
     return bit != 0;
 }
 
+uint32_t stages_of(const struct route *route)
+{
+    uint32_t set = 0;
+    for (size_t i = 0; i < STAGES; i++) {
+        bool concerned = !stages[i].concerns || stages[i].concerns(route);
+        set |= concerned ? 1u << i : 0;
+    }
+    return set;
+}
+
 enum stage_verdict stages_decide(struct stage_ctx *ctx)
 {
-    for (size_t i = 0; i < STAGES; i++) {
-        if (decide(&stages[i], ctx) == STAGE_ANSWER && !is_shadowed(&stages[i], ctx)) {
+    for (uint32_t left = ctx->route->stages; left != 0; left &= left - 1) {
+        const struct stage *stage = &stages[__builtin_ctz(left)];
+        if (decide(stage, ctx) == STAGE_ANSWER && !is_shadowed(stage, ctx)) {
             return STAGE_ANSWER;
         }
     }
@@ -47,14 +64,14 @@ enum stage_verdict stages_decide(struct stage_ctx *ctx)
 
 enum stage_verdict stages_run(struct stage_ctx *ctx)
 {
-    for (size_t i = 0; i < STAGES; i++) {
-        const struct stage *stage = &stages[i];
+    for (uint32_t left = ctx->route->stages; left != 0; left &= left - 1) {
+        const struct stage *stage = &stages[__builtin_ctz(left)];
         enum stage_verdict verdict = stage->take ? stage->take(ctx) : decide(stage, ctx);
         if (verdict == STAGE_ANSWER && !is_shadowed(stage, ctx)) {
             return STAGE_ANSWER;
         }
         bool is_held = verdict == STAGE_GO_ON && stage->give;
-        ctx->taken |= is_held ? 1u << i : 0;
+        ctx->taken |= is_held ? left & -left : 0;
     }
     return STAGE_GO_ON;
 }

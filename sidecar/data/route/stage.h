@@ -48,13 +48,17 @@ struct stage_ctx {
 
 struct stage {
     const char *name;
-    enum shadow shadow;                                  /* what config `shadow` calls it */
+    enum shadow shadow;                          /* what config `shadow` calls it */
+    bool (*concerns)(const struct route *route); /* calls of this route; NULL: of all */
     enum stage_verdict (*decide)(struct stage_ctx *ctx); /* NULL: always goes on */
     /* Decides likewise and, in the same step, takes what the call holds while it is under way: between
      * two steps another worker could be quicker. NULL: nothing to take, decide is enough. */
     enum stage_verdict (*take)(struct stage_ctx *ctx);
     void (*give)(const struct route *route); /* NULL: nothing comes back, as a token does not */
 };
+
+/* The bits of the stages that its calls meet: route->stages. What they are told by must be there. */
+uint32_t stages_of(const struct route *route);
 
 /* What the stages decide, in their order; nothing is taken. */
 enum stage_verdict stages_decide(struct stage_ctx *ctx) __attribute__((warn_unused_result));
@@ -68,8 +72,11 @@ void stages_give(const struct route *route, uint32_t taken);
 enum stage_verdict stage_balance(struct stage_ctx *ctx) __attribute__((warn_unused_result));
 
 /* The others, for tests: each one file. */
+bool stage_access_concerns(const struct route *route);
 enum stage_verdict stage_access(struct stage_ctx *ctx);
+bool stage_degrade_concerns(const struct route *route);
 enum stage_verdict stage_degrade(struct stage_ctx *ctx);
+bool stage_rate_concerns(const struct route *route);
 enum stage_verdict stage_rate(struct stage_ctx *ctx);
 enum stage_verdict stage_rate_take(struct stage_ctx *ctx);
 enum stage_verdict stage_concurrency(struct stage_ctx *ctx);

@@ -4,11 +4,13 @@
  */
 #include "sidecar/data/route/stage.h"
 
+bool stage_access_concerns(const struct route *route)
+{
+    return route->config.deny;
+}
+
 enum stage_verdict stage_access(struct stage_ctx *ctx)
 {
-    if (ctx->route->config.deny) {
-        ctx->reason = REASON_DENIED;
-        return STAGE_ANSWER;
-    }
-    return STAGE_GO_ON;
+    ctx->reason = REASON_DENIED;
+    return STAGE_ANSWER;
 }

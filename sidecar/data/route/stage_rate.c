@@ -11,7 +11,7 @@ static enum stage_verdict refuse(struct stage_ctx *ctx)
     return STAGE_ANSWER;
 }
 
-static bool is_limited(const struct route *route)
+bool stage_rate_concerns(const struct route *route)
 {
     return route->config.rate_per_s > 0 && route->limits;
 }
@@ -19,15 +19,13 @@ static bool is_limited(const struct route *route)
 enum stage_verdict stage_rate(struct stage_ctx *ctx)
 {
     const struct route *route = ctx->route;
-    bool empty = is_limited(route) &&
-                 !token_bucket_has(&route->limits->bucket, &route->config.rate, ctx->now_us);
+    bool empty = !token_bucket_has(&route->limits->bucket, &route->config.rate, ctx->now_us);
     return empty ? refuse(ctx) : STAGE_GO_ON;
 }
 
 enum stage_verdict stage_rate_take(struct stage_ctx *ctx)
 {
     const struct route *route = ctx->route;
-    bool empty = is_limited(route) &&
-                 !token_bucket_take(&route->limits->bucket, &route->config.rate, ctx->now_us);
+    bool empty = !token_bucket_take(&route->limits->bucket, &route->config.rate, ctx->now_us);
     return empty ? refuse(ctx) : STAGE_GO_ON;
 }
