@@ -114,6 +114,8 @@ void api_held(struct admin *admin, const struct http_request *request, struct ht
 void api_held_release(struct admin *admin, const struct http_request *request,
                       struct http_reply *reply);
 void api_routes(struct admin *admin, const struct http_request *request, struct http_reply *reply);
+void api_breakers(struct admin *admin, const struct http_request *request,
+                  struct http_reply *reply);
 void api_stats(struct admin *admin, const struct http_request *request, struct http_reply *reply);
 void api_drain(struct admin *admin, const struct http_request *request, struct http_reply *reply);
 

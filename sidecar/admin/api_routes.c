@@ -1,5 +1,5 @@
 /*
- * sidecar/admin/api_routes.c: /api/v1/routes and /api/v1/stats: tuples and their numbers.
+ * sidecar/admin/api_routes.c: /api/v1/routes, breakers and stats: tuples and their numbers.
  *
  * Lists are sorted by the encoded tuple.
  * SPDX-License-Identifier: Apache-2.0
@@ -59,6 +59,34 @@ static void items_done(struct items *items)
         free(items->item[i].key);
     }
     free(items->item);
+}
+
+typedef json_t *(*item_fn)(const struct admin *admin, const struct item *item);
+
+/* A page of them, each as fn shows it; where that is NULL it is none of this list. */
+static void answer_list(struct admin *admin, const struct http_request *request,
+                        struct http_reply *reply, item_fn fn)
+{
+    struct api_page page;
+    if (!api_page(request, reply, &page)) {
+        return;
+    }
+    struct items items = {.after = page.after};
+    tuple_table_each(admin->context.tuples, collect, &items);
+    if (items.len > 0) {
+        qsort(items.item, items.len, sizeof *items.item, compare_items);
+    }
+    json_t *list = items.broken ? NULL : json_array();
+    size_t n = items.len < page.limit ? items.len : page.limit;
+    for (size_t i = 0; list && i < n; i++) {
+        json_t *shown = fn(admin, &items.item[i]);
+        if (shown) {
+            (void)json_array_append_new(list, shown);
+        }
+    }
+    api_list(reply, list, items.len > n ? items.item[n - 1].key : NULL);
+    items_done(&items);
+    api_page_done(&page);
 }
 
 static json_t *qps_json(const struct admin *admin, const struct tuple_state *state,
@@ -126,8 +154,9 @@ static json_t *keys_json(const struct admin *admin, const struct disc_tuple *tup
     return keys;
 }
 
-static json_t *route_json(const struct admin *admin, const struct tuple_state *state)
+static json_t *route_json(const struct admin *admin, const struct item *item)
 {
+    const struct tuple_state *state = item->state;
     const struct disc_tuple *tuple = tuple_state_names(state);
     struct tuple_sums sums;
     tuple_state_sum(state, &sums);
@@ -145,23 +174,42 @@ static json_t *route_json(const struct admin *admin, const struct tuple_state *s
 
 void api_routes(struct admin *admin, const struct http_request *request, struct http_reply *reply)
 {
-    struct api_page page;
-    if (!api_page(request, reply, &page)) {
-        return;
+    answer_list(admin, request, reply, route_json);
+}
+
+/* ---- breakers -------------------------------------------------------------------------------- */
+
+static const char *breaker_state_str(enum lb_breaker_state state)
+{
+    static const char *const states[] = {"closed", "open", "half_open"};
+    return states[state];
+}
+
+static json_t *breaker_json(const struct admin *admin, const struct item *item)
+{
+    struct breaker_view view;
+    struct tuple_sums sums;
+    if (!tuple_state_breaker_view(item->state, api_now_ms(admin), &view)) {
+        return NULL;
     }
-    struct items items = {.after = page.after};
-    tuple_table_each(admin->context.tuples, collect, &items);
-    if (items.len > 0) {
-        qsort(items.item, items.len, sizeof *items.item, compare_items);
-    }
-    json_t *list = items.broken ? NULL : json_array();
-    size_t n = items.len < page.limit ? items.len : page.limit;
-    for (size_t i = 0; list && i < n; i++) {
-        (void)json_array_append_new(list, route_json(admin, items.item[i].state));
-    }
-    api_list(reply, list, items.len > n ? items.item[n - 1].key : NULL);
-    items_done(&items);
-    api_page_done(&page);
+    tuple_state_sum(item->state, &sums);
+    double errors = (double)view.window.failures + view.window.timeouts;
+    double calls = errors + view.window.successes;
+    json_t *breaker = json_object();
+    api_set(breaker, "name", api_bytes(item->key, strlen(item->key)));
+    api_set(breaker, "state", json_string(breaker_state_str(view.state)));
+    api_set(breaker, "concurrency", api_number(sums.inflight));
+    api_set(breaker, "successes_10s", api_number(view.window.successes));
+    api_set(breaker, "failures_10s", api_number(view.window.failures));
+    api_set(breaker, "timeouts_10s", api_number(view.window.timeouts));
+    api_set(breaker, "consecutive_errors", api_number(view.in_a_row));
+    api_set(breaker, "error_rate", json_real(calls > 0 ? errors / calls : 0));
+    return breaker;
+}
+
+void api_breakers(struct admin *admin, const struct http_request *request, struct http_reply *reply)
+{
+    answer_list(admin, request, reply, breaker_json);
 }
 
 /* ---- stats ----------------------------------------------------------------------------------- */

@@ -39,6 +39,7 @@ struct tuple_state {
     struct tuple_state *next_retired;
     struct disc_tuple names; /* points behind counts */
     struct tuple_limits limits;
+    struct tuple_breaker breaker;
     struct tuple_counts counts[];
 };
 
@@ -357,6 +358,20 @@ struct tuple_limits *tuple_table_limits(struct tuple_table *table, struct tuple_
     }
     uint64_t hash = disc_names_hash(table->seed, tuple->name, DISC_NAMES);
     return &table->other_limits[hash % OTHER_LIMITS];
+}
+
+struct tuple_breaker *tuple_state_breaker(struct tuple_state *state)
+{
+    return state->is_other ? NULL : &state->breaker;
+}
+
+bool tuple_state_breaker_view(const struct tuple_state *state, uint64_t now_ms,
+                              struct breaker_view *ret)
+{
+    if (!state->is_other) {
+        *ret = tuple_breaker_view(&state->breaker, now_ms);
+    }
+    return !state->is_other;
 }
 
 static struct tuple_state *load_state(struct tuple_state *_Atomic *at)

@@ -5,7 +5,8 @@
  * thread reads (/metrics, routes, stats) and tidies: an entry that no route holds and that had no
  * call for an hour leaves. Beyond limits.metric_routes every tuple shares the entry whose five
  * names are "_other", and one of its limits with others of its hash, each call by its own numbers. So
- * names that a caller makes up do not lift what protects a callee.
+ * names that a caller makes up do not lift what protects a callee. They have no breaker: there the failures
+ * of one would shut off the others, and names that a caller makes up would open it.
  *
  *     worker: state = tuple_table_get(table, tuple)   reference taken; never NULL
  *             tuple_counts_add(tuple_state_counts(state, worker), reason, us, now_ms)
@@ -22,6 +23,7 @@
 #include "sidecar/shared/epoch.h"
 #include "sidecar/shared/latency_window.h"
 #include "sidecar/shared/outcome_window.h"
+#include "sidecar/shared/tuple_breaker.h"
 #include "sidecar/shared/tuple_limits.h"
 
 #include <stdatomic.h>
@@ -105,7 +107,12 @@ void tuple_table_each_residue(const struct tuple_table *table, tuple_residue_fn 
 /* What limits the calls of this tuple, given the entry that they are counted in. Lives as long as that. */
 struct tuple_limits *tuple_table_limits(struct tuple_table *table, struct tuple_state *state,
                                         const struct disc_tuple *tuple);
-/* Whether that is shared with tuples that may have no limit. */
+/* Its circuit breaker; NULL of "_other". Lives as long as the entry. */
+struct tuple_breaker *tuple_state_breaker(struct tuple_state *state);
+/* How that is now; false where there is none. */
+bool tuple_state_breaker_view(const struct tuple_state *state, uint64_t now_ms,
+                              struct breaker_view *ret);
+/* Whether its limits are shared with tuples that may have none. */
 bool tuple_state_is_other(const struct tuple_state *state);
 
 /* The entry that calls of this tuple meet, "_other" where it would be that one; NULL where none of its calls

@@ -603,6 +603,115 @@ def test_shadow_access(world):
     assert counted == [1, 1]
 
 
+# ---- the breaker -----------------------------------------------------------------------------------
+
+
+def moody(world):
+    """Answers, or throws where the caller asks for it."""
+    return world.callee("a", answer_with(
+        lambda request: wire.reply(request, wire.application_exception("theirs"), wire.EXCEPTION)
+        if "fail" in request.extra else wire.reply(request, wire.response("a"))))
+
+
+def reached(world, callee, calls: list[bool]):
+    """How many of these calls reach the callee, each of which succeeds or fails there; of a tuple of their own."""
+
+    def fate(tside):
+        before, method = callee.count, f"Visit{callee.count}"
+        link = world.link(tside, timeout=10)
+        for succeeds in calls:
+            link.call(method, extra={} if succeeds else {"fail": "1"})
+        return callee.count - before
+
+    return fate
+
+
+def breaker_fates(world, field: str, values: list, calls: list[bool], **around) -> list:
+    callee = moody(world)
+    return fates(world, f"breaker.{field}", values, {"default": [callee]}, reached(world, callee, calls),
+                 **{f"breaker__{name}": value for name, value in around.items()})
+
+
+def test_breaker_enable(world):
+    assert breaker_fates(world, "enable", [True, False], [False] * 10, consecutive=3) == [3, 10]
+
+
+def test_breaker_error_rate(world):
+    assert breaker_fates(world, "error_rate", [0.5, 1], [True, False] * 10, min_calls=10) == [10, 20]
+
+
+def test_breaker_min_calls(world):
+    assert breaker_fates(world, "min_calls", [5, 100], [False] * 10) == [5, 10]
+
+
+def test_breaker_consecutive(world):
+    assert breaker_fates(world, "consecutive", [3, 0], [False] * 10) == [3, 10]
+
+
+def test_breaker_cooling_ms(world):
+    """It opens, and lets nobody in again; or is so soon over it that the calls behind it close it."""
+    calls = [False] * 2 + [True] * 100
+    told = breaker_fates(world, "cooling_ms", [3600000, 1], calls, consecutive=2, probe_ms=0)
+    assert told[0] == 2 and told[1] > 10
+
+
+def test_breaker_probe_ms(world):
+    """Two probes are to succeed: one is let in, or both are, and then everybody."""
+    calls = [False] * 2 + [True] * 100
+    told = breaker_fates(world, "probe_ms", [3600000, 0], calls, consecutive=2, cooling_ms=1)
+    assert told[0] == 3 and told[1] > 10
+
+
+def test_breaker_successes(world):
+    calls = [False] * 2 + [True] * 100
+    told = breaker_fates(world, "successes", [100, 1], calls, consecutive=2, cooling_ms=1, probe_ms=3600000)
+    assert told[0] == 3 and told[1] > 10
+
+
+def test_shadow_breaker(world):
+    """It opens and refuses nothing: what it would have refused is counted, and the log says so."""
+    callee = moody(world)
+    told = fates(world, "shadow.breaker", [True, False], {"default": [callee]}, reached(world, callee, [False] * 5),
+                 breaker__consecutive=3, access_log=1)
+    assert told == [5, 3]
+    [tside] = world.sidecars
+    tside.wait_calls(2, reason="breaker_open")
+    assert tside.metric("tside_shadow_total", to=SERVICE, to_cluster="default", stage="breaker") == 2
+    wait_until(lambda: len(tside.events("call")) == 10)
+    shadowed = [line["shadow"] for line in tside.events("call")]
+    assert shadowed == [[]] * 3 + [["breaker"]] * 2 + [[]] * 5
+
+
+def test_breakers_are_shown(world):
+    """Open behind its errors, half open between two probes, and closed with an empty window."""
+    callee = moody(world)
+    tside = world.tside(rules={KEY: {"breaker": {"min_calls": 4, "cooling_ms": 1, "probe_ms": 3600000}}},
+                        default=[callee])
+    link = world.link(tside)
+
+    def shown():
+        items = tside.json("/api/v1/breakers")["items"]
+        return next(item for item in items if item["name"] == f"app.feed/default/{SERVICE}/default/Visit")
+
+    def call(**extra):
+        return link.call("Visit", extra=extra)
+
+    call()
+    assert shown() == {"name": f"app.feed/default/{SERVICE}/default/Visit", "state": "closed", "concurrency": 0,
+                       "successes_10s": 1, "failures_10s": 0, "timeouts_10s": 0, "consecutive_errors": 0, "error_rate": 0}
+    for _ in range(3):
+        call(fail="1")
+    told = shown()
+    assert (told["state"], told["failures_10s"], told["consecutive_errors"], told["error_rate"]) == ("open", 3, 3, 0.75)
+    assert tside.explain(f"app.feed/default/{SERVICE}/default/Visit")["outcome"]["reason"] in ("breaker_open", "ok")
+    wait_until(lambda: call().server == "a")
+    assert shown()["state"] == "half_open"
+    outcome = tside.explain(f"app.feed/default/{SERVICE}/default/Visit")["outcome"]
+    assert (outcome["action"], outcome["reason"]) == ("fail", "breaker_open")
+    tside.change({KEY: {"breaker": {"enable": False}}})
+    assert call().server == "a"
+
+
 def test_oneway_config(world):
     """A T_CALL of an old client to a oneway method: it is not answered, and holds nothing."""
     callee = world.callee("a", silent)

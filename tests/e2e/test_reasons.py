@@ -172,6 +172,20 @@ def test_reason_concurrency_limit(world):
     assert first.message().server == "a"
 
 
+def test_reason_breaker_open(world):
+    callee = world.callee("a", answer_with(lambda r: wire.reply(r, wire.application_exception("theirs"), wire.EXCEPTION)))
+    tside = world.tside(rules={KEY: {"breaker": {"min_calls": 3, "cooling_ms": 60000}}}, default=[callee])
+    link = world.link(tside)
+    for _ in range(3):
+        assert link.call("Visit").exception[1] == "theirs"
+    reply = link.call("Visit")
+    line = assert_seen(tside, reply, "breaker_open")
+    assert "open: 100 % of 3 calls failed;" in reply.exception[1]
+    assert line["attempts"] == 0 and callee.count == 3
+    assert tside.metric("tside_breaker_opened_total") == 1
+    assert "3 of 3 calls failed" in tside.wait_event("breaker_opened")["msg"]
+
+
 def test_reason_pool_exhausted(world):
     callee = world.callee("a")
     tside = world.tside(rules={KEY: {"pool": {"max_connections": 1, "wait_ms": 30}, "timeout_ms": 9000}}, default=[callee])

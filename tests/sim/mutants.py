@@ -63,6 +63,14 @@ MUTANTS = [
     Mutant("account: a call is counted twice", "call/account.c",
            "    call->outcome.accounted = true;\n    struct tuple_counts",
            "    struct tuple_counts"),
+    Mutant("breaker: a probe that says nothing keeps its slot", "route/stage_breaker.c",
+           "    end->news = tuple", "    if (end->told.result != LB_RESULT_NONE) end->news = tuple"),
+    Mutant("breaker: a probe ends like any call", "route/stage.c",
+           "end->told.is_probe = (taken & STAGE_PROBE) != 0;", "end->told.is_probe = false;"),
+    Mutant("breaker: two probes at once", "../../lb/breaker.c",
+           "if (lb_breaker_is_probing(word) || now_ms", "if (now_ms"),
+    Mutant("account: the breaker is told twice", "call/account.c",
+           "    call->plan.taken = 0;\n", ""),
     Mutant("attempt: not in flight any more, still counted", "call/attempt.c",
            "    atomic_fetch_sub_explicit(&attempt->endpoint->inflight, 1, "
            "memory_order_relaxed);\n", ""),
@@ -163,7 +171,7 @@ class Builder:
         self.link = link.split("&&")[1].strip()
 
     def source(self, mutant):
-        path = ROOT / "sidecar/data" / mutant.file
+        path = (ROOT / "sidecar/data" / mutant.file).resolve()
         text = path.read_text()
         if text.count(mutant.old) != 1:
             sys.exit(f"{mutant.name}: its text stands {text.count(mutant.old)} times in {path}")

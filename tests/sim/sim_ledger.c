@@ -95,6 +95,31 @@ static void check_waiter(const struct sim_worker *home, const struct pool *pool)
               (unsigned long long)permit_taken(&pool->endpoint->connections), limit);
 }
 
+/* How many calls hold the slot of its probe. */
+static uint32_t probes_of(const struct sim *sim, const struct tuple_breaker *breaker)
+{
+    uint32_t probes = 0;
+    for (uint32_t i = 0; i < sim->plan->workers; i++) {
+        const struct list *live = &sim->workers[i].worker->live;
+        for (struct list *n = live->next; n != live; n = n->next) {
+            const struct call *call = container_of(n, struct call, live);
+            probes += (call->plan.taken & STAGE_PROBE) && call->plan.route->breaker == breaker;
+        }
+    }
+    return probes;
+}
+
+static bool check_breaker(void *arg, const struct tuple_state *state)
+{
+    struct breaker_view view;
+    if (tuple_state_breaker_view(state, 0, &view)) {
+        uint32_t probes = probes_of(arg, view.breaker);
+        SIM_CHECK(probes == view.is_probing, "probes", "%u calls hold a breaker's probe, of %d",
+                  probes, view.is_probing);
+    }
+    return true;
+}
+
 static void check_endpoint(const struct sim *sim, const struct endpoint_state *state)
 {
     struct endpoint_sums sums = {0};
@@ -131,6 +156,7 @@ void sim_ledger_check(const struct sim *sim)
                   env->bootstrap->limits.connections);
     check_permits("calls", &env->calls, sums.calls, env->bootstrap->limits.calls);
     check_permits("buffered bytes", &env->buffered, sums.buffered, UINT64_MAX);
+    tuple_table_each(env->tuples, check_breaker, (void *)(uintptr_t)sim);
     for (uint32_t i = 0; i < sim->world.states_len; i++) {
         check_endpoint(sim, sim->world.states[i]);
     }

@@ -57,6 +57,7 @@ static bool is_refusal(enum reason reason)
     case REASON_DENIED:
     case REASON_DEGRADED:
     case REASON_CONCURRENCY_LIMIT:
+    case REASON_BREAKER_OPEN:
     case REASON_NO_ROUTE:
     case REASON_NO_ENDPOINT:
     case REASON_POOL_EXHAUSTED:
@@ -204,6 +205,8 @@ static bool is_possible(const struct sim_oracle *oracle, const struct sim_call *
         return sim->world.denied;
     case REASON_CONCURRENCY_LIMIT:
         return sim->plan->knobs[SIM_KNOB_SMALL_LIMITS];
+    case REASON_BREAKER_OPEN:
+        return sim->world.breakers;
     case REASON_NO_ENDPOINT:
         return sim->world.lost_endpoints;
     case REASON_POOL_EXHAUSTED:

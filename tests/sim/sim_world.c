@@ -82,7 +82,7 @@ static void put(struct sim_world *world, enum disc_space space, const char *key,
 static void put(struct sim_world *world, enum disc_space space, const char *key, const char *format,
                 ...)
 {
-    char text[768];
+    char text[1024];
     va_list args;
     va_start(args, format);
     int len = vsnprintf(text, sizeof text, format, args);
@@ -127,6 +127,26 @@ static void write_retry(struct sim_world *world, uint32_t service, char *out, si
     note_max(&world->service[service].sent_max, 1 + retries + 1);
 }
 
+/* Off, as it is by default, or one that opens soon and goes on soon. */
+static void breaker_text(struct sim_world *world, char *text, size_t cap)
+{
+    static const uint32_t calls[] = {2, 5, 20};
+    static const uint32_t rows[] = {0, 0, 2, 5};
+    static const uint32_t coolings[] = {1, 10, 50, 400};
+    uint32_t kind = random_below(&world->random, 3);
+    world->breakers = world->breakers || kind > 0;
+    if (kind < 2) {
+        snprintf(text, cap, "{\"enable\": %s}", kind ? "true" : "false");
+        return;
+    }
+    snprintf(text, cap,
+             "{\"min_calls\": %u, \"error_rate\": %s, \"consecutive\": %u, \"cooling_ms\": %u,"
+             " \"probe_ms\": %u, \"successes\": %u}",
+             one_of(world, calls, 3), random_one_in(&world->random, 2) ? "0.5" : "0.2",
+             one_of(world, rows, 4), one_of(world, coolings, 4), random_below(&world->random, 10),
+             1 + random_below(&world->random, 3));
+}
+
 static void put_config(struct sim_world *world, uint32_t service)
 {
     static const uint32_t timeouts[] = {SIM_TIMEOUT_MIN_MS, 50, 100, 400};
@@ -136,22 +156,24 @@ static void put_config(struct sim_world *world, uint32_t service)
     static const uint32_t waitings[] = {0, 8, 64, 256};
     static const uint32_t idle_ms[] = {5, 50, 2000};
     static const uint32_t receives[] = {0, 0, SIM_TIMEOUT_MIN_MS, 60};
-    char key[64];
+    char key[64], breaker[160];
     uint32_t timeout = one_of(world, timeouts, 4);
     uint32_t max_connections = one_of(world, connections, 5);
     uint32_t max_idle = one_of(world, idles, 4);
     uint32_t max_waiting = one_of(world, waitings, 4);
     char retry[256];
     write_retry(world, service, retry, sizeof retry);
+    breaker_text(world, breaker, sizeof breaker);
     snprintf(key, sizeof key, "*/*/%s/*/*/config", sim_service_name(service));
     put(world, DISC_SPACE_RULES, key,
         "{\"timeout_ms\": %u, \"connect_timeout_ms\": %u, \"send_timeout_ms\": %u,"
         " \"receive_timeout_ms\": %u, \"lb\": \"%s\", \"pool\": {\"max_connections\": %u,"
-        " \"max_idle\": %u, \"wait_ms\": %u, \"max_waiting\": %u, \"idle_ms\": %u}, %s}",
+        " \"max_idle\": %u, \"wait_ms\": %u, \"max_waiting\": %u, \"idle_ms\": %u},"
+        " \"breaker\": %s, \"shadow\": {\"breaker\": %s}, %s}",
         timeout, 1 + random_below(&world->random, 30), 5 + random_below(&world->random, 60),
         one_of(world, receives, 4), random_one_in(&world->random, 2) ? "p2c" : "round_robin",
         max_connections, max_idle, one_of(world, waits, 4), max_waiting, one_of(world, idle_ms, 3),
-        retry);
+        breaker, random_one_in(&world->random, 4) ? "true" : "false", retry);
     note_max(&world->timeout_max_ms, timeout);
     note_max(&world->max_connections, max_connections);
     note_max(&world->max_idle, max_idle);

@@ -35,7 +35,7 @@ struct sim_world {
     uint32_t max_connections;
     uint32_t max_waiting;
     uint32_t max_idle;
-    bool denied, degraded, lost_endpoints;
+    bool denied, degraded, lost_endpoints, breakers;
     struct {
         bool idempotent;
         uint32_t sent_max; /* times that a call may be sent: first, retries and hedge */

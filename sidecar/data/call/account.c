@@ -6,6 +6,7 @@
 #include "sidecar/data/call/call.h"
 #include "sidecar/shared/record.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 /* Failures are always logged, up to so many a second and worker, and counted above that; successes by
@@ -132,34 +133,65 @@ static void hint_at_oneway(struct call *call)
         (int)len, tuple);
 }
 
-/* Whether a reason is what the callee made of the call, and not tside or the caller. */
-static bool is_callees_failure(const struct call *call)
+/* What the call says about its callee: what its last attempt said, unless it ended by something else. Of what
+ * tside refused itself, what the caller caused, and a pool whose limits were in the way nothing is said: they
+ * would only be refused by another name, and longer. */
+static enum lb_result result_of(const struct call *call)
 {
     switch ((enum reason)call->outcome.reason) {
-    case REASON_APP_FAILURE:
-    case REASON_CONNECT_FAILED:
-    case REASON_CONNECT_TIMEOUT:
-    case REASON_SEND_TIMEOUT:
-    case REASON_UPSTREAM_RESET:
-    case REASON_UPSTREAM_PROTOCOL:
-    case REASON_FRAME_TOO_LARGE:
-        return true;
-    case REASON_APP_EXCEPTION:
-        return call->plan.route->config.exceptions_fail;
-    case REASON_TIMEOUT:
-        return call->tries > 0; /* else its budget was spent before */
+    case REASON_DOWNSTREAM_GONE:
+    case REASON_POOL_EXHAUSTED:
+    case REASON_NO_ENDPOINT:
+    case REASON_DRAINING:
+    case REASON_INTERNAL:
+        return LB_RESULT_NONE;
     default:
-        return false;
+        return (enum lb_result)call->result;
     }
 }
 
-/* What budgets of retries are made from, and what stops hedges. */
-static void note_outcome(const struct call *call, struct tuple_counts *counts, uint64_t now_ms)
+static void tell_breaker_news(const struct call *call, enum breaker_news news)
 {
-    bool failed = call->outcome.reason != REASON_OK && is_callees_failure(call);
-    if (failed || call->outcome.reason == REASON_OK ||
-        call->outcome.reason == REASON_APP_EXCEPTION) {
-        outcome_add(&counts->recent, !failed, now_ms);
+    const struct route *route = call->plan.route;
+    struct lb_breaker_cause cause = tuple_breaker_cause(route->breaker);
+    char tuple[DISC_TUPLE_ENCODED_MAX_BYTES];
+    size_t len = disc_tuple_encode(&route->tuple, tuple, sizeof tuple);
+    int shown = (int)(len < HINT_TUPLE_BYTES ? len : HINT_TUPLE_BYTES);
+    if (news == BREAKER_CLOSED) {
+        worker_log(call->worker, LOG_INFO, "call", "breaker_closed", "%.*s: its breaker is closed",
+                   shown, tuple);
+        return;
+    }
+    counter_add(&call->worker->counters, METRIC_BREAKER_OPENED, 1);
+    worker_log(call->worker, LOG_WARN, "call", "breaker_opened",
+               "%.*s: its breaker is open: %" PRIu32 " of %" PRIu32 " calls failed", shown, tuple,
+               cause.errors, cause.calls);
+}
+
+/* What budgets of retries are made from, and what stops hedges. */
+static void note_result(const struct call *call, enum lb_result result)
+{
+    if (result != LB_RESULT_NONE) {
+        outcome_add(&call->plan.route->counts->recent, result == LB_RESULT_SUCCESS,
+                    worker_now_ms(call->worker));
+    }
+}
+
+void account_stages(struct call *call)
+{
+    if (call->plan.taken == 0) {
+        return;
+    }
+    enum lb_result result = result_of(call);
+    note_result(call, result);
+    struct stage_end end = {.told = {.result = result,
+                                     .began_ms = call->budget.arrived_ms,
+                                     .now_ms = worker_now_ms(call->worker),
+                                     .random = &call->worker->random}};
+    stages_give(call->plan.route, call->plan.taken, &end);
+    call->plan.taken = 0;
+    if (end.news != BREAKER_NO_NEWS) {
+        tell_breaker_news(call, end.news);
     }
 }
 
@@ -173,7 +205,6 @@ void account_call(struct call *call)
     uint64_t total_us = worker_now_us(call->worker) - call->budget.start_us;
     tuple_counts_add(counts, call->outcome.reason, total_us, worker_now_ms(call->worker));
     tuple_counts_add_shadowed(counts, call->plan.shadowed);
-    note_outcome(call, counts, worker_now_ms(call->worker));
     if (call->outcome.reason == REASON_TIMEOUT) {
         hint_at_oneway(call);
     }

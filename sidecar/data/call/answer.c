@@ -32,11 +32,14 @@ static const struct disc_degrade *degrade_of(const struct call *call)
     return degrade->reply == DISC_REPLY_DEFAULT ? NULL : degrade;
 }
 
-static size_t append(char *text, size_t len, const char *format, int64_t number)
+static size_t append_detail(char *text, size_t len, const struct call *call)
 {
+    const char *format = call->outcome.detail ? call->outcome.detail : "";
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    int n = snprintf(text + len, ANSWER_TEXT_MAX - len, format, (long long)number);
+#pragma GCC diagnostic ignored "-Wformat-extra-args"
+    int n = snprintf(text + len, ANSWER_TEXT_MAX - len, format, (long long)call->outcome.number,
+                     (long long)call->number_of);
 #pragma GCC diagnostic pop
     return n > 0 && len + (size_t)n < ANSWER_TEXT_MAX ? len + (size_t)n : len;
 }
@@ -57,7 +60,7 @@ static size_t write_text(const struct call *call, const struct disc_tuple *tuple
 
     size_t len = (size_t)snprintf(text, ANSWER_TEXT_MAX,
                                   "[tside %s] %s: ", reason_str(call->outcome.reason), names);
-    len = append(text, len, call->outcome.detail ? call->outcome.detail : "", call->outcome.number);
+    len = append_detail(text, len, call);
     if (call->outcome.cause) {
         len += (size_t)snprintf(text + len, ANSWER_TEXT_MAX - len, ": %s", call->outcome.cause);
     }

@@ -235,35 +235,49 @@ static void record_overtaken(struct attempt *attempt, uint64_t us)
     }
 }
 
-/* What the end, after so long, says about the endpoint. */
-static void record(struct attempt *attempt, enum attempt_result result, uint64_t us)
+/* Whether a failure is the endpoint's. A connection that had served before may die between two calls: that is no
+ * fault. */
+static bool is_blamed_for_failure(const struct attempt *attempt)
 {
     const struct lease_failure *failure = &attempt->lease.failure;
     bool ending = worker_phase(attempt->call->worker) >= WORKER_ENDING;
+    bool own = failure->fault == LEASE_FAULT_NO_PERMIT || failure->reason == REASON_INTERNAL;
+    return !ending && !own &&
+           !(failure->fault == LEASE_FAULT_LOST && failure->unsent && attempt->lease.reused);
+}
+
+/* What the end says about the endpoint. */
+static enum lb_result judge(const struct attempt *attempt, enum attempt_result result)
+{
     switch (result) {
     case ATTEMPT_REPLIED:
-        record_latency(attempt, reply_is_success(attempt), us);
-        break;
+        return reply_is_success(attempt) ? LB_RESULT_SUCCESS : LB_RESULT_FAILURE;
     case ATTEMPT_SENT:
-        record_latency(attempt, true, us);
-        break;
+        return LB_RESULT_SUCCESS;
     case ATTEMPT_FAILED:
-        /* A connection that had served before may die between two calls: that is no fault. */
-        if (failure->fault != LEASE_FAULT_NO_PERMIT && !ending &&
-            !(failure->fault == LEASE_FAULT_LOST && failure->unsent && attempt->lease.reused)) {
-            record_latency(attempt, false, us);
+        if (!is_blamed_for_failure(attempt)) {
+            return LB_RESULT_NONE;
         }
-        break;
+        return attempt->lease.failure.reason == REASON_CONNECT_TIMEOUT ? LB_RESULT_TIMEOUT
+                                                                       : LB_RESULT_FAILURE;
     case ATTEMPT_TIMED_OUT:
-        if (is_blamed_for_time(attempt)) {
-            record_latency(attempt, false, us);
-        }
-        break;
+        return is_blamed_for_time(attempt) ? LB_RESULT_TIMEOUT : LB_RESULT_NONE;
     case ATTEMPT_OVERTAKEN:
-        record_overtaken(attempt, us);
-        break;
     case ATTEMPT_UNWANTED:
         break;
+    }
+    return LB_RESULT_NONE;
+}
+
+/* It has ended after so long. */
+static void record(struct attempt *attempt, enum attempt_result result, uint64_t us)
+{
+    enum lb_result said = judge(attempt, result);
+    if (said != LB_RESULT_NONE) {
+        attempt->call->result = (uint8_t)said;
+        record_latency(attempt, said == LB_RESULT_SUCCESS, us);
+    } else if (result == ATTEMPT_OVERTAKEN) {
+        record_overtaken(attempt, us);
     }
 }
 

@@ -70,6 +70,7 @@ static struct call *call_new(struct caller *caller)
     call->worker = worker;
     call->caller = caller;
     call->timer.fire = on_deadline;
+    call->outcome.reason = REASON_DOWNSTREAM_GONE; /* until there is another outcome */
     call->budget.came_ms = -1;
     call->budget.start_us = worker_now_us(worker);
     list_init(&call->in_caller);
@@ -419,8 +420,7 @@ static void end_attempts(struct call *call)
 static void end_work(struct call *call)
 {
     end_attempts(call);
-    stages_give(call->plan.route, call->plan.taken);
-    call->plan.taken = 0;
+    account_stages(call);
 }
 
 /* The outcome stands; the answer goes when its turn comes. */

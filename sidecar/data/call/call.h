@@ -52,6 +52,8 @@ struct call {
     bool hedged;             /* its second attempt beside a first one has begun */
     bool
         has_permit; /* of limits.calls; else it is refused, and its session pauses until it is gone */
+    uint8_t result;     /* enum lb_result: what its attempts said of the callee, at last */
+    uint32_t number_of; /* the second number of outcome.detail */
 
     /* What came. */
     struct {
@@ -99,7 +101,7 @@ struct call {
         bool kept;           /* the reply, if any, outlives the turn */
         bool unknown_method; /* answered as a method that is not known */
         uint32_t held_len;   /* of the reply, in the session's held_bytes */
-        const char *detail;  /* a sentence with at most one %lld; static */
+        const char *detail;  /* a sentence with at most two %lld; static */
         const char *cause;   /* stands behind it; static, NULL: unknown */
         int64_t number;
         const struct endpoint_state *endpoint; /* of the last attempt; the set's. NULL: none */
@@ -184,7 +186,9 @@ size_t answer_size(const struct call *call, const struct disc_tuple *tuple);
 /* Writes it; out has answer_size() bytes. */
 void answer_write(const struct call *call, const struct disc_tuple *tuple, uint8_t *out);
 
-/* account.c: counts a call whose outcome is known: the first time alone. */
+/* account.c: what the stages hold of it goes back, and its breaker is told how it ended: once. */
+void account_stages(struct call *call);
+/* Counts a call whose outcome is known: the first time alone. */
 void account_call(struct call *call);
 /* The same of a call that never got a route. */
 void account_unrouted(struct call *call, const struct disc_tuple *tuple);

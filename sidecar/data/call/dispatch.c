@@ -109,6 +109,8 @@ static const char *stage_text(enum reason reason)
         return "over rate_per_s %lld of this tuple";
     case REASON_CONCURRENCY_LIMIT:
         return "max_concurrency %lld of this tuple are under way";
+    case REASON_BREAKER_OPEN:
+        return "the breaker of this tuple is open: %lld %% of %lld calls failed";
     case REASON_NO_ENDPOINT:
         return "the cluster has 0 endpoints with weight";
     default:
@@ -119,6 +121,7 @@ static const char *stage_text(enum reason reason)
 static void answer_stage(struct call *call, const struct stage_ctx *ctx)
 {
     call->plan.cluster = ctx->cluster;
+    call->number_of = ctx->of;
     call_fail(call, ctx->reason, stage_text(ctx->reason), ctx->number);
 }
 

@@ -167,6 +167,32 @@ static struct route_retry retry_from(const union disc_value *v)
     return retry;
 }
 
+static struct lb_breaker_rule breaker_from(const union disc_value *v)
+{
+    return (struct lb_breaker_rule){
+        .error_rate = v[DISC_FIELD_BREAKER_ERROR_RATE].d,
+        .min_calls = (uint32_t)v[DISC_FIELD_BREAKER_MIN_CALLS].i,
+        .consecutive = (uint32_t)v[DISC_FIELD_BREAKER_CONSECUTIVE].i,
+        .cooling_ms = (uint32_t)v[DISC_FIELD_BREAKER_COOLING_MS].i,
+        .probe_ms = (uint32_t)v[DISC_FIELD_BREAKER_PROBE_MS].i,
+        .successes = (uint32_t)v[DISC_FIELD_BREAKER_SUCCESSES].i,
+    };
+}
+
+static uint32_t shadow_from(const union disc_value *v)
+{
+    static const struct {
+        enum disc_field field;
+        enum shadow stage;
+    } rows[] = {{DISC_FIELD_SHADOW_ACCESS, SHADOW_ACCESS},
+                {DISC_FIELD_SHADOW_BREAKER, SHADOW_BREAKER}};
+    uint32_t set = 0;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        set |= v[rows[i].field].i != 0 ? shadow_bit(rows[i].stage) : 0;
+    }
+    return set;
+}
+
 static void config_from(struct route_config *config, const struct disc_resolution *resolution)
 {
     const union disc_value *v = resolution->value;
@@ -183,7 +209,7 @@ static void config_from(struct route_config *config, const struct disc_resolutio
     config->exceptions_fail = v[DISC_FIELD_FAILURES_EXCEPTIONS].i != 0;
     config->base_resp_fail = v[DISC_FIELD_FAILURES_BASE_RESP].ranges;
     config->deny = v[DISC_FIELD_ACCESS].i == DISC_ACCESS_DENY;
-    config->shadow = v[DISC_FIELD_SHADOW_ACCESS].i != 0 ? shadow_bit(SHADOW_ACCESS) : 0;
+    config->shadow = shadow_from(v);
     config->oneway = v[DISC_FIELD_ONEWAY].i != 0;
     config->max_concurrency = (uint32_t)v[DISC_FIELD_MAX_CONCURRENCY].i;
     config->rate_per_s = (uint32_t)v[DISC_FIELD_RATE_PER_S].i;
@@ -191,6 +217,8 @@ static void config_from(struct route_config *config, const struct disc_resolutio
     if (config->rate_per_s > 0) {
         config->rate = lb_rate_of(config->rate_per_s, config->burst);
     }
+    config->has_breaker = v[DISC_FIELD_BREAKER_ENABLE].i != 0;
+    config->breaker = breaker_from(v);
     config->fallback_cluster = v[DISC_FIELD_FALLBACK_CLUSTER].s;
     config->access_log = v[DISC_FIELD_ACCESS_LOG].d;
 }
@@ -264,6 +292,7 @@ void route_set_limits(struct route *route, struct tuple_table *tuples, struct tu
 {
     route->limits = tuple_table_limits(tuples, state, &route->tuple);
     route->counts_calls = route->config.max_concurrency > 0 || !tuple_state_is_other(state);
+    route->breaker = route->config.has_breaker ? tuple_state_breaker(state) : NULL;
     route->stages = stages_of(route);
 }
 

@@ -67,10 +67,12 @@ struct route_config {
     bool deny;
     uint32_t shadow; /* shadow_bit() of each stage that is to refuse nothing */
     bool oneway;
-    uint32_t max_concurrency;         /* 0: none */
-    uint32_t rate_per_s;              /* 0: none */
-    uint32_t burst;                   /* as written */
-    struct lb_rate rate;              /* of the two */
+    uint32_t max_concurrency; /* 0: none */
+    uint32_t rate_per_s;      /* 0: none */
+    uint32_t burst;           /* as written */
+    struct lb_rate rate;      /* of the two */
+    bool has_breaker;
+    struct lb_breaker_rule breaker;
     struct disc_str fallback_cluster; /* "" none */
     double access_log;
 };
@@ -107,12 +109,13 @@ struct route {
     struct route_config config;
     uint32_t targets_len; /* entry i of the traffic rule's split; 1 without a rule */
     struct route_target *targets;
-    struct target_set *fallback; /* NULL: none configured */
-    struct tuple_state *state;   /* counted; NULL in explain's routes */
-    struct tuple_counts *counts; /* this worker's */
-    struct tuple_limits *limits; /* the state's; NULL likewise */
-    uint32_t stages;             /* that its calls meet: stages_of() */
-    bool counts_calls;           /* in limits->calls */
+    struct target_set *fallback;   /* NULL: none configured */
+    struct tuple_state *state;     /* counted; NULL in explain's routes */
+    struct tuple_counts *counts;   /* this worker's */
+    struct tuple_limits *limits;   /* the state's; NULL likewise */
+    uint32_t stages;               /* that its calls meet: stages_of() */
+    bool counts_calls;             /* in limits->calls */
+    struct tuple_breaker *breaker; /* the state's; NULL likewise, and where it is off */
     struct {
         struct latency_window *latencies; /* this worker's; NULL: no percentile is wanted */
         uint64_t until_ms;                /* delay_ms holds */

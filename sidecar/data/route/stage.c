@@ -21,12 +21,18 @@ static const struct stage stages[] = {
      .decide = stage_concurrency,
      .take = stage_concurrency_take,
      .give = stage_concurrency_give},
+    {.name = "breaker",
+     .shadow = SHADOW_BREAKER,
+     .concerns = stage_breaker_concerns,
+     .decide = stage_breaker,
+     .take = stage_breaker_take,
+     .give = stage_breaker_give},
     {.name = "inflight", .take = stage_inflight_take, .give = stage_inflight_give},
     {.name = "split", .decide = stage_split},
     {.name = "balance", .decide = stage_balance},
 };
 #define STAGES (sizeof stages / sizeof stages[0])
-_Static_assert(STAGES <= 32, "a bit each in stage_ctx.taken");
+_Static_assert(STAGES <= 31, "a bit each in stage_ctx.taken");
 
 static enum stage_verdict decide(const struct stage *stage, struct stage_ctx *ctx)
 {
@@ -76,10 +82,11 @@ enum stage_verdict stages_run(struct stage_ctx *ctx)
     return STAGE_GO_ON;
 }
 
-void stages_give(const struct route *route, uint32_t taken)
+void stages_give(const struct route *route, uint32_t taken, struct stage_end *end)
 {
-    for (; taken != 0; taken &= taken - 1) {
-        stages[__builtin_ctz(taken)].give(route);
+    end->told.is_probe = (taken & STAGE_PROBE) != 0;
+    for (taken &= ~STAGE_PROBE; taken != 0; taken &= taken - 1) {
+        stages[__builtin_ctz(taken)].give(route, end);
     }
 }
 

@@ -39,6 +39,7 @@ struct stage_ctx {
     /* Out. */
     enum reason reason;      /* where answered */
     int64_t number;          /* and what decided: a percentage, a limit */
+    uint32_t of;             /* breaker: of how many calls */
     struct target_set *set;  /* split: where it goes */
     struct disc_str cluster; /* the cluster chosen, fallback included */
     uint32_t target;         /* balance: index in set */
@@ -46,15 +47,25 @@ struct stage_ctx {
     uint32_t shadowed;       /* shadow_bit() of each stage that would have answered */
 };
 
+/* In `taken` beside the stages' bits: the call is a probe of its breaker. */
+#define STAGE_PROBE (UINT32_C(1) << 31)
+
+/* How a call ended, for the stages that learn from it. */
+struct stage_end {
+    struct breaker_told told; /* is_probe: stages_give() fills it in */
+    enum breaker_news news;   /* out: what that has changed */
+};
+
 struct stage {
     const char *name;
-    enum shadow shadow;                          /* what config `shadow` calls it */
-    bool (*concerns)(const struct route *route); /* calls of this route; NULL: of all */
+    enum shadow shadow;                                  /* what config `shadow` calls it */
+    bool (*concerns)(const struct route *route);         /* calls of this route; NULL: of all */
     enum stage_verdict (*decide)(struct stage_ctx *ctx); /* NULL: always goes on */
     /* Decides likewise and, in the same step, takes what the call holds while it is under way: between
      * two steps another worker could be quicker. NULL: nothing to take, decide is enough. */
     enum stage_verdict (*take)(struct stage_ctx *ctx);
-    void (*give)(const struct route *route); /* NULL: nothing comes back, as a token does not */
+    /* NULL: nothing comes back, as a token does not. */
+    void (*give)(const struct route *route, struct stage_end *end);
 };
 
 /* The bits of the stages that its calls meet: route->stages. What they are told by must be there. */
@@ -65,26 +76,30 @@ enum stage_verdict stages_decide(struct stage_ctx *ctx) __attribute__((warn_unus
 /* The same for a call: taken by ctx->taken, also where a later stage answers. */
 enum stage_verdict stages_run(struct stage_ctx *ctx) __attribute__((warn_unused_result));
 /* Gives back what was taken, once: when the outcome stands, or the call ends without one. */
-void stages_give(const struct route *route, uint32_t taken);
+void stages_give(const struct route *route, uint32_t taken, struct stage_end *end);
 
 /* balance alone: another endpoint of the same set (ctx->set, ctx->exclude). Where all are excluded it
  * answers no_endpoint; the reason of the attempt before tells the caller more. */
 enum stage_verdict stage_balance(struct stage_ctx *ctx) __attribute__((warn_unused_result));
 
 /* The others, for tests: each one file. */
-bool stage_access_concerns(const struct route *route);
 enum stage_verdict stage_access(struct stage_ctx *ctx);
-bool stage_degrade_concerns(const struct route *route);
+bool stage_access_concerns(const struct route *route);
 enum stage_verdict stage_degrade(struct stage_ctx *ctx);
+bool stage_degrade_concerns(const struct route *route);
 bool stage_rate_concerns(const struct route *route);
 enum stage_verdict stage_rate(struct stage_ctx *ctx);
 enum stage_verdict stage_rate_take(struct stage_ctx *ctx);
 enum stage_verdict stage_concurrency(struct stage_ctx *ctx);
 enum stage_verdict stage_concurrency_take(struct stage_ctx *ctx);
-void stage_concurrency_give(const struct route *route);
+void stage_concurrency_give(const struct route *route, struct stage_end *end);
+bool stage_breaker_concerns(const struct route *route);
+enum stage_verdict stage_breaker(struct stage_ctx *ctx);
+enum stage_verdict stage_breaker_take(struct stage_ctx *ctx);
+void stage_breaker_give(const struct route *route, struct stage_end *end);
 enum stage_verdict stage_split(struct stage_ctx *ctx);
 enum stage_verdict stage_inflight_take(struct stage_ctx *ctx);
-void stage_inflight_give(const struct route *route);
+void stage_inflight_give(const struct route *route, struct stage_end *end);
 
 /*
  * The 64-bit point that decides a share, or an endpoint: the hash of the value named by `by`, random where the call

@@ -10,7 +10,8 @@ enum stage_verdict stage_inflight_take(struct stage_ctx *ctx)
     return STAGE_GO_ON;
 }
 
-void stage_inflight_give(const struct route *route)
+void stage_inflight_give(const struct route *route, struct stage_end *end)
 {
+    (void)end;
     counter_own_add(&route->counts->inflight, (uint64_t)-1);
 }

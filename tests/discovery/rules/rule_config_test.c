@@ -267,7 +267,14 @@ static void test_whole_values(void **state)
         {"{\"pool.max_idle\":5}", "pool.max_idle", "did you mean {\"pool\": {\"max_idle\": ...}}?"},
         {"{\"nothing_like_it\":5}", "nothing_like_it", "unknown field"},
         {"{\"pool\":5}", "pool", "must be an object, is 5"},
-        {"{\"breaker\":{\"enable\":false}}", "breaker", "not yet: breaker"},
+        {"{\"breaker\":false}", "breaker", "must be an object, is false"},
+        {"{\"breaker\":{\"enable\":1}}", "breaker.enable", "must be true or false, is 1"},
+        {"{\"breaker\":{\"error_rate\":1.5}}", "breaker.error_rate", "must be a number 0..1"},
+        {"{\"breaker\":{\"min_calls\":0}}", "breaker.min_calls",
+         "must be an integer 1..1000000, is 0"},
+        {"{\"breaker\":{\"successes\":101}}", "breaker.successes",
+         "must be an integer 1..100, is 101"},
+        {"{\"breaker\":{\"rate\":0.5}}", "breaker.rate", "unknown field"},
         {"{\"timeout_ms\":5,\"trace\":0}", "trace", "not yet: trace"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

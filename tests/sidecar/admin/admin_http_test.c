@@ -420,7 +420,7 @@ static void test_the_rest_answers(void **state)
     assert_non_null(strcasestr(answer.head, "content-type: text/plain; version=0.0.4"));
     assert_int_equal(get(f, "/nothing"), 404);
     assert_error(404, "not_found");
-    assert_int_equal(get(f, "/api/v1/breakers"), 501);
+    assert_int_equal(get(f, "/api/v1/pools"), 501);
     assert_error(501, "not_yet");
 }
 

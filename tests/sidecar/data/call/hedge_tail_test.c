@@ -138,7 +138,7 @@ static void test_a_storm(void **state)
         rig_serve(rig, RIG_PORT + i);
         memory_policy(&rig->net[0], RIG_PORT + i, MEMORY_REFUSE, -ECONNREFUSED);
     }
-    rig_begin(rig, "{\"retry\": {\"attempts\": 5}}");
+    rig_begin(rig, "{\"breaker\": {\"enable\": false}, \"retry\": {\"attempts\": 5}}");
     struct memory_peer *caller = rig_caller(rig, 0);
     for (; calls < 5000; calls++) {
         rig_call(caller, "M", 1);
