@@ -625,6 +625,7 @@ void call_check(const struct call *call)
         assert(attempt_at(n)->call == call);
         attempts++;
     }
+    assert(!call->plan.route || call->retries <= call->plan.route->config.retry.attempts);
     bool trying = call->state == CALL_STATE_TRYING || call->state == CALL_STATE_ORPHAN;
     assert(trying == (attempts > 0));
     assert(trying || call->plan.taken == 0);

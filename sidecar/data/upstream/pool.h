@@ -122,7 +122,7 @@ struct upstream_conn *pool_shared_find(struct pool *pool, const struct lease *le
 struct upstream_conn *pool_shared_any(struct pool *pool);
 /* Keeps it for later; false where limits or another worker's leases forbid it. */
 bool pool_keep_idle(struct pool *pool, struct upstream_conn *conn);
-/* The timer of an idle one has run out: whether it stays, since it is no surplus any more. */
+/* Its timer has run out, which may have been set before it served another call: whether it stays. */
 bool pool_keep_longer(struct pool *pool, struct upstream_conn *conn);
 void pool_leave_idle(struct pool *pool, struct upstream_conn *conn);
 /* A connection that serves nothing, but whose permit is wanted: the one used longest ago. NULL: none. */

@@ -25,11 +25,23 @@ static bool is_surplus(const struct pool *pool, const struct upstream_conn *conn
     return permit_taken(&pool->endpoint->idle) > conn->rules.max_idle;
 }
 
-static void set_idle_timer(struct pool *pool, struct upstream_conn *conn, uint32_t idle_ms)
+/* When it is to be closed, as things are now. */
+static uint64_t idle_end_ms(const struct pool *pool, const struct upstream_conn *conn)
 {
-    uint64_t idle_end_ms = conn->idle_since_ms + idle_ms;
-    uint64_t end_ms = conn_life_end_ms(&conn->life, &conn->rules);
-    worker_timer_set(pool->worker, &conn->timer, idle_end_ms < end_ms ? idle_end_ms : end_ms);
+    uint32_t idle_ms = conn->rules.idle_ms;
+    bool brief = idle_ms > POOL_SURPLUS_MS && is_surplus(pool, conn);
+    uint64_t end_ms = conn->idle_since_ms + (brief ? POOL_SURPLUS_MS : idle_ms);
+    uint64_t life_end_ms = conn_life_end_ms(&conn->life, &conn->rules);
+    return end_ms < life_end_ms ? end_ms : life_end_ms;
+}
+
+/* A timer that is set for an earlier time stays: each call would set it and cancel it else. */
+static void set_idle_timer(struct pool *pool, struct upstream_conn *conn)
+{
+    uint64_t end_ms = idle_end_ms(pool, conn);
+    if (!timer_node_armed(&conn->timer) || conn->timer.expires_ms > end_ms) {
+        worker_timer_set(pool->worker, &conn->timer, end_ms);
+    }
 }
 
 bool pool_keep_idle(struct pool *pool, struct upstream_conn *conn)
@@ -52,19 +64,19 @@ bool pool_keep_idle(struct pool *pool, struct upstream_conn *conn)
         list_push_front(&pool->idle, &conn->in_pool);
     }
     counter_add(&worker->counters, METRIC_UPSTREAM_IDLE, 1);
-    uint32_t idle_ms = conn->rules.idle_ms;
-    bool brief = idle_ms > POOL_SURPLUS_MS && is_surplus(pool, conn);
-    set_idle_timer(pool, conn, brief ? POOL_SURPLUS_MS : idle_ms);
+    set_idle_timer(pool, conn);
     return true;
 }
 
 bool pool_keep_longer(struct pool *pool, struct upstream_conn *conn)
 {
-    bool over = worker_now_ms(pool->worker) >= conn->idle_since_ms + conn->rules.idle_ms;
-    if (over || is_surplus(pool, conn)) {
+    if (!conn->counted_idle) {
+        return true; /* set when it was idle last */
+    }
+    if (worker_now_ms(pool->worker) >= idle_end_ms(pool, conn)) {
         return false;
     }
-    set_idle_timer(pool, conn, conn->rules.idle_ms);
+    set_idle_timer(pool, conn);
     return true;
 }
 
@@ -79,7 +91,6 @@ void pool_leave_idle(struct pool *pool, struct upstream_conn *conn)
     if (!conn->shared) {
         list_remove(&conn->in_pool);
     }
-    worker_timer_cancel(pool->worker, &conn->timer);
 }
 
 /* The shared one that serves nothing, used longest ago. */

@@ -382,8 +382,8 @@ static void on_timer(struct timer_node *node)
         upstream_conn_event(conn, UPSTREAM_EVENT_FAILED);
         return;
     }
-    bool over = upstream_conn_is_over(conn, &conn->rules);
-    if (over || !pool_keep_longer(conn->pool, conn)) {
+    if (!pool_keep_longer(conn->pool, conn)) {
+        bool over = upstream_conn_is_over(conn, &conn->rules);
         counter_add(&conn->worker->counters,
                     over ? METRIC_UPSTREAM_RETIRED : METRIC_UPSTREAM_IDLE_CLOSED, 1);
         upstream_conn_event(conn, UPSTREAM_EVENT_EXPIRED);

@@ -39,7 +39,7 @@ struct upstream_conn {
     uint64_t last_used_ms;
     uint64_t idle_since_ms;       /* while counted_idle */
     struct lease_failure failure; /* what its leases are to hear when it closes */
-    struct timer_node timer;      /* connecting, then idle */
+    struct timer_node timer;      /* connecting, then idle: no later than it is to be closed */
 };
 
 /* Begins connecting; the permits, of the endpoint's connections and of the process's descriptors, are the
