@@ -20,7 +20,9 @@ class Names:
     def __init__(self, folder: Path):
         self.path = folder / "hosts"
         self.path.touch()
-        self.wrapper = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(self.path))
+        # "unchanged", then private: in a chroot / is no mount, and unshare's own way of saying private fails.
+        self.wrapper = ("unshare", "--mount", "--propagation", "unchanged", "sh", "-c",
+                        'mount --make-rprivate / 2>/dev/null; mount --bind "$0" /etc/hosts && exec "$@"', str(self.path))
 
     def are(self, *addresses: str) -> None:
         """In place: what is mounted is this file, not this path."""
