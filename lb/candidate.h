@@ -30,24 +30,25 @@ struct lb_exclude {
     uint32_t index[LB_EXCLUDE_MAX];
 };
 
-static inline bool lb_is_excluded(const struct lb_exclude *exclude, uint32_t index)
-{
-    if (exclude) {
-        for (uint32_t i = 0; i < exclude->n; i++) {
-            if (exclude->index[i] == index) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 /* What a policy may ask while it picks: about the call, and about the candidates as of now. */
 struct lb_pick {
-    const struct lb_exclude *exclude; /* NULL: none */
-    struct lb_random *random;
-    lb_load_fn load;   /* NULL where the policy asks for no load */
-    const void *owner; /* handed to load */
+    const struct lb_exclude *exclude;                  /* NULL: none */
+    struct lb_random *random;                          /* NULL where the policy draws nothing */
+    lb_load_fn load;                                   /* NULL where the policy asks for no load */
+    const void *owner;                                 /* handed to load and is_out */
+    bool (*is_out)(const void *owner, uint32_t index); /* passed over, too; NULL: none is */
 };
+
+/* Whether the candidate may not be picked. */
+static inline bool lb_is_excluded(const struct lb_pick *pick, uint32_t index)
+{
+    const struct lb_exclude *exclude = pick->exclude;
+    for (uint32_t i = 0; exclude && i < exclude->n; i++) {
+        if (exclude->index[i] == index) {
+            return true;
+        }
+    }
+    return pick->is_out && pick->is_out(pick->owner, index);
+}
 
 #endif

@@ -151,14 +151,13 @@ struct lb_maglev *lb_maglev_free(struct lb_maglev *maglev)
     return NULL;
 }
 
-uint32_t lb_maglev_pick(const struct lb_maglev *maglev, uint64_t key,
-                        const struct lb_exclude *exclude)
+uint32_t lb_maglev_pick(const struct lb_maglev *maglev, uint64_t key, const struct lb_pick *pick)
 {
     uint32_t slot = (uint32_t)lb_random_scale(key, SLOTS);
 
     for (uint32_t i = 0; i < JUMPS_MAX + SLOTS && !maglev->empty; i++) {
         uint32_t index = maglev->slots[slot];
-        if (!lb_is_excluded(exclude, index)) {
+        if (!lb_is_excluded(pick, index)) {
             return index;
         }
         if (i < JUMPS_MAX) {

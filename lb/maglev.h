@@ -38,9 +38,9 @@ struct lb_maglev *lb_maglev_free(struct lb_maglev *maglev);
 
 /* The candidate of this key, a uniform 64-bit value: a hash. Where it is excluded, the key is hashed
  * on to other slots: one key always goes the same way, and all keys of one candidate spread over the
- * others by their shares. LB_NONE where nothing is left. exclude may be NULL. */
-uint32_t lb_maglev_pick(const struct lb_maglev *maglev, uint64_t key,
-                        const struct lb_exclude *exclude);
+ * others by their shares. LB_NONE where nothing is left. Draws nothing, asks
+ * for no load. */
+uint32_t lb_maglev_pick(const struct lb_maglev *maglev, uint64_t key, const struct lb_pick *pick);
 
 /* How many slots the candidate has: its share of all keys. For tests. */
 uint32_t lb_maglev_slots(const struct lb_maglev *maglev, uint32_t index);

@@ -124,14 +124,14 @@ void lb_round_robin_follow(struct lb_round_robin *rr, const struct lb_round_robi
 }
 
 /* Excluded candidates neither gain nor pay: they go on from where they were. */
-uint32_t lb_round_robin_pick(struct lb_round_robin *rr, const struct lb_exclude *exclude)
+uint32_t lb_round_robin_pick(struct lb_round_robin *rr, const struct lb_pick *pick)
 {
     uint32_t best = LB_NONE;
     int64_t total = 0;
 
     for (uint32_t i = 0; i < rr->n; i++) {
         struct entry *entry = &rr->entries[i];
-        if (entry->weight == 0 || lb_is_excluded(exclude, i)) {
+        if (entry->weight == 0 || lb_is_excluded(pick, i)) {
             continue;
         }
         entry->current += entry->weight;

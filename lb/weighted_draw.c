@@ -125,7 +125,7 @@ uint32_t lb_draw_pick(const struct lb_draw *draw, struct lb_random *random)
 /* Whether this candidate may be picked. */
 static bool is_left(uint32_t index, uint32_t except, const struct lb_pick *pick)
 {
-    return index != except && !lb_is_excluded(pick->exclude, index);
+    return index != except && !lb_is_excluded(pick, index);
 }
 
 /* By weight among those that remain, by walking the set: exact, and slow only where a set is large

@@ -15,6 +15,8 @@
 /* cmocka wants the four above first */
 #include <cmocka.h>
 
+static const struct lb_pick any;
+
 static void assert_sequence(struct lb_round_robin *rr, const char *letters)
 {
     char got[256];
@@ -22,7 +24,7 @@ static void assert_sequence(struct lb_round_robin *rr, const char *letters)
 
     assert_non_null(rr);
     for (size_t i = 0; i < n; i++) {
-        uint32_t index = lb_round_robin_pick(rr, NULL);
+        uint32_t index = lb_round_robin_pick(rr, &any);
         got[i] = index == LB_NONE ? '-' : (char)('a' + index);
         lb_round_robin_check(rr);
     }
@@ -72,13 +74,13 @@ static void test_excluded_are_passed_over(void **state)
 
     (void)state;
     for (int i = 0; i < 5; i++) {
-        assert_int_equal(lb_round_robin_pick(rr, &most), 2);
-        assert_int_equal(lb_round_robin_pick(rr, &all), LB_NONE);
+        assert_int_equal(lb_round_robin_pick(rr, &(struct lb_pick){.exclude = &most}), 2);
+        assert_int_equal(lb_round_robin_pick(rr, &(struct lb_pick){.exclude = &all}), LB_NONE);
         lb_round_robin_check(rr);
     }
     lb_round_robin_free(rr);
     rr = lb_round_robin_new((uint32_t[]){5, 1, 1}, 3, 0);
-    (void)lb_round_robin_pick(rr, &all);
+    (void)lb_round_robin_pick(rr, &(struct lb_pick){.exclude = &all});
     assert_sequence(rr, "aabacaa"); /* nothing happened to it */
 }
 
@@ -94,7 +96,7 @@ static void check_turns(const uint32_t weights[], uint32_t n, uint64_t start, ui
         total += weights[i];
     }
     for (uint64_t t = 1; t <= 3 * total; t++) {
-        uint32_t index = lb_round_robin_pick(rr, NULL);
+        uint32_t index = lb_round_robin_pick(rr, &any);
         assert_true(index < n);
         counts[index]++;
         double due = (double)t * weights[index] / (double)total;
@@ -136,7 +138,7 @@ static void test_ten_thousand(void **state)
     }
     struct lb_round_robin *rr = lb_round_robin_new(weights, 10000, 123456789);
     for (int i = 0; i < 2000; i++) {
-        uint32_t index = lb_round_robin_pick(rr, NULL);
+        uint32_t index = lb_round_robin_pick(rr, &any);
         assert_true(index < 10000);
         assert_int_equal(seen[index]++, 0);
     }
@@ -158,7 +160,7 @@ static void test_no_overflow_at_the_limits(void **state)
     assert_non_null(rr);
     for (int i = 0; i < 3; i++) {
         lb_round_robin_check(rr);
-        assert_true(lb_round_robin_pick(rr, NULL) < n);
+        assert_true(lb_round_robin_pick(rr, &any) < n);
     }
     lb_round_robin_free(rr);
     free(weights);
@@ -169,7 +171,7 @@ static const char *go_on(struct lb_round_robin *rr, int n)
 {
     static char letters[32];
     for (int i = 0; i < n; i++) {
-        letters[i] = (char)('a' + lb_round_robin_pick(rr, NULL));
+        letters[i] = (char)('a' + lb_round_robin_pick(rr, &any));
         lb_round_robin_check(rr);
     }
     letters[n] = '\0';
@@ -215,7 +217,7 @@ static void test_a_changed_set_goes_on(void **state)
     assert_int_equal(strspn(go_on(rr, 4), "abcd"), 4);
     int counts[4] = {0};
     for (int i = 0; i < 40; i++) {
-        counts[lb_round_robin_pick(rr, NULL)]++;
+        counts[lb_round_robin_pick(rr, &any)]++;
     }
     for (int i = 0; i < 4; i++) {
         assert_in_range(counts[i], 9, 11);

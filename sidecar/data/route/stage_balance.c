@@ -38,11 +38,10 @@ static uint32_t pick_target(const struct stage_ctx *ctx, struct target_set *set)
 
     switch ((unsigned)ctx->route->config.lb) {
     case DISC_LB_ROUND_ROBIN:
-        return lb_round_robin_pick(set->round_robin, ctx->exclude);
+        return lb_round_robin_pick(set->round_robin, &pick);
     case DISC_LB_HASH:
-        return lb_maglev_pick(set->maglev,
-                              stage_point(ctx, &ctx->route->config.hash_by, STAGE_SEED_HASH),
-                              ctx->exclude);
+        return lb_maglev_pick(
+            set->maglev, stage_point(ctx, &ctx->route->config.hash_by, STAGE_SEED_HASH), &pick);
     case DISC_LB_LEAST_REQUEST:
         return lb_least_request_pick(set->draw, &pick);
     case DISC_LB_RANDOM:
