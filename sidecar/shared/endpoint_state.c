@@ -97,3 +97,22 @@ void endpoint_ewma_record(struct endpoint_state *state, double sample_us, uint64
     memcpy(&bits, &us, sizeof bits);
     atomic_store_explicit(&state->ewma, (uint64_t)bits << 32 | at_ms, memory_order_relaxed);
 }
+
+bool endpoint_health_change(struct endpoint_state *state, uint64_t seen, uint64_t next)
+{
+    return atomic_compare_exchange_strong_explicit(&state->health, &seen, next,
+                                                   memory_order_relaxed, memory_order_relaxed);
+}
+
+bool endpoint_trial_take(struct endpoint_state *state, uint64_t now_ms)
+{
+    uint64_t word = endpoint_health(state);
+    return lb_eject_is_out(word) && lb_eject_may_try(word, now_ms) &&
+           endpoint_health_change(state, word, word | LB_EJECT_TRIAL);
+}
+
+/* Nothing else is changed in the word while a trial has it. */
+void endpoint_trial_give(struct endpoint_state *state)
+{
+    atomic_fetch_and_explicit(&state->health, ~LB_EJECT_TRIAL, memory_order_relaxed);
+}

@@ -9,6 +9,8 @@
 #ifndef TSIDE_SIDECAR_SHARED_ENDPOINT_STATE_H
 #define TSIDE_SIDECAR_SHARED_ENDPOINT_STATE_H
 
+#include "lb/breaker.h"
+#include "lb/ejection.h"
 #include "sidecar/shared/permit.h"
 
 #include <netinet/in.h>
@@ -32,6 +34,8 @@ struct endpoint_state {
     _Atomic bool has_answered;        /* any connection has, ever */
     _Atomic uint32_t inflight;        /* calls sent or about to be, over all workers */
     _Atomic uint64_t ewma;            /* packed: see endpoint_ewma_* */
+    _Atomic uint64_t health;          /* a word of lb/ejection.h */
+    _Atomic uint32_t failures;        /* in a row */
 
     /* Slot i belongs to worker i and is touched by no one else: its pool for this endpoint. */
     uint32_t workers;
@@ -52,5 +56,19 @@ double endpoint_ewma_now_us(const struct endpoint_state *state, uint64_t now_ms)
 /* Records a sample (of a failure: what lb_failure_sample() made of it). Two workers that collide
  * lose one of the samples, never the value. */
 void endpoint_ewma_record(struct endpoint_state *state, double sample_us, uint64_t now_ms);
+
+/* Ejection. Any thread; what it takes to be ejected is up to who asks (data/route/ejection.h). */
+static inline uint64_t endpoint_health(const struct endpoint_state *state)
+{
+    return atomic_load_explicit(&state->health, memory_order_relaxed);
+}
+/* False where the word has changed since it was read. */
+bool endpoint_health_change(struct endpoint_state *state, uint64_t seen, uint64_t next)
+    __attribute__((warn_unused_result));
+/* Takes the slot of a trial of one that is ejected, where its time is over and nobody has it. */
+bool endpoint_trial_take(struct endpoint_state *state, uint64_t now_ms)
+    __attribute__((warn_unused_result));
+/* Gives it back: the next call may be the trial. */
+void endpoint_trial_give(struct endpoint_state *state);
 
 #endif

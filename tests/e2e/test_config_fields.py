@@ -606,11 +606,11 @@ def test_shadow_access(world):
 # ---- the breaker -----------------------------------------------------------------------------------
 
 
-def moody(world):
+def moody(world, name: str = "a"):
     """Answers, or throws where the caller asks for it."""
-    return world.callee("a", answer_with(
+    return world.callee(name, answer_with(
         lambda request: wire.reply(request, wire.application_exception("theirs"), wire.EXCEPTION)
-        if "fail" in request.extra else wire.reply(request, wire.response("a"))))
+        if "fail" in request.extra else wire.reply(request, wire.response(name))))
 
 
 def reached(world, callee, calls: list[bool]):
@@ -710,6 +710,65 @@ def test_breakers_are_shown(world):
     assert (outcome["action"], outcome["reason"]) == ("fail", "breaker_open")
     tside.change({KEY: {"breaker": {"enable": False}}})
     assert call().server == "a"
+
+
+# ---- ejection ------------------------------------------------------------------------------------
+
+HOUR_MS = 3600000
+
+
+def failing_then_well(world, tside, failing: int) -> list[str]:
+    """Who answers 60 calls behind some that fail at each callee that can."""
+    link = world.link(tside, timeout=10)
+    for _ in range(failing):
+        link.call("Visit", extra={"fail": "1"})
+    return [link.call("Visit").server for _ in range(60)]
+
+
+def eject_fates(world, field: str, values: list, moody_callees: int, failing: int, told, **around) -> list:
+    """One callee is well; by what is told of the answers behind so many calls that fail at the others."""
+    callees = [moody(world, f"moody{i}") for i in range(moody_callees)] + [world.callee("well")]
+    return fates(world, f"eject.{field}", values, {"default": callees},
+                 lambda tside: told(failing_then_well(world, tside, failing)), lb="round_robin", breaker__enable=False,
+                 **{f"eject__{name}": value for name, value in around.items()})
+
+
+def test_eject_consecutive(world):
+    """Of two callees one fails: it gets no calls any more; or half of them."""
+    told = eject_fates(world, "consecutive", [3, 0], 1, 6, lambda servers: servers.count("moody0"),
+                       base_ms=HOUR_MS, max_ms=HOUR_MS)
+    assert told == [0, 30]
+
+
+def test_eject_base_ms(world):
+    told = eject_fates(world, "base_ms", [1, HOUR_MS], 1, 2, lambda servers: servers.count("moody0"),
+                       consecutive=1, max_ms=HOUR_MS)
+    assert told[0] > 10 and told[1] == 0
+
+
+def test_eject_max_ms(world):
+    told = eject_fates(world, "max_ms", [1, HOUR_MS], 1, 2, lambda servers: servers.count("moody0"),
+                       consecutive=1, base_ms=HOUR_MS)
+    assert told[0] > 10 and told[1] == 0
+
+
+def test_eject_max_percent(world):
+    """Three of four fail: so many of them get no calls."""
+    told = eject_fates(world, "max_percent", [1, 50], 3, 8, lambda servers: len(set(servers)),
+                       consecutive=1, base_ms=HOUR_MS, max_ms=HOUR_MS)
+    assert told == [3, 2]
+
+
+def test_most_are_ejected(world):
+    """Under half of a cluster is well: all of it is used, and that is said."""
+    callees = [moody(world, f"moody{i}") for i in range(3)] + [world.callee("well")]
+    tside = world.tside(rules={KEY: {"lb": "round_robin", "breaker": {"enable": False}, "eject": {
+        "consecutive": 1, "base_ms": HOUR_MS, "max_ms": HOUR_MS, "max_percent": 100}}}, default=callees)
+    servers = failing_then_well(world, tside, 8)
+    assert {name: servers.count(name) for name in servers} == {"moody0": 15, "moody1": 15, "moody2": 15, "well": 15}
+    assert tside.metric("tside_fail_open_calls_total") >= 45 and tside.metric("tside_ejections_total") == 3
+    assert "3 of 4 endpoints of its cluster are ejected" in tside.wait_event("fail_open")["msg"]
+    assert len(tside.events("endpoint_ejected")) == 3
 
 
 def test_oneway_config(world):

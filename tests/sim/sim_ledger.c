@@ -45,7 +45,7 @@ static void check_permits(const char *what, const struct permits *permits, uint6
 
 /* What one endpoint's objects hold, over all workers. */
 struct endpoint_sums {
-    uint64_t conns, idle, kept, waiting, waiting_workers, inflight, answered;
+    uint64_t conns, idle, kept, waiting, waiting_workers, inflight, answered, trials;
 };
 
 static void add_pool(const struct pool *pool, struct endpoint_sums *sums)
@@ -73,7 +73,9 @@ static void add_attempts(const struct worker *worker, const struct endpoint_stat
     for (struct list *n = worker->live.next; n != &worker->live; n = n->next) {
         const struct call *call = container_of(n, struct call, live);
         for (struct list *a = call->attempts.next; a != &call->attempts; a = a->next) {
-            sums->inflight += container_of(a, struct attempt, in_call)->endpoint == state;
+            const struct attempt *attempt = container_of(a, struct attempt, in_call);
+            sums->inflight += attempt->endpoint == state;
+            sums->trials += attempt->endpoint == state && attempt->is_trial;
         }
     }
 }
@@ -140,6 +142,29 @@ static void check_endpoint(const struct sim *sim, const struct endpoint_state *s
     SIM_CHECK(atomic_load(&state->answered) == sums.answered, "permits", "answered connections");
     SIM_CHECK(atomic_load(&state->inflight) == sums.inflight, "permits", "%u in flight, %llu held",
               atomic_load(&state->inflight), (unsigned long long)sums.inflight);
+    bool tried = (endpoint_health(state) & LB_EJECT_TRIAL) != 0;
+    SIM_CHECK(sums.trials == tried, "trials", "%s: %llu calls hold its trial, of %d",
+              state->address, (unsigned long long)sums.trials, tried);
+}
+
+/* No more of a cluster's endpoints are ejected than may be of all that it ever had. */
+static void check_ejected(const struct sim *sim)
+{
+    const struct lb_eject_rule rule = {.max_percent = sim->world.eject_percent};
+    uint32_t all[SIM_CLUSTERS] = {0}, out[SIM_CLUSTERS] = {0};
+    for (uint32_t i = 0; i < sim->plan->callees_len; i++) {
+        all[sim_world_cluster(i)]++;
+    }
+    for (uint32_t i = 0; i < sim->world.states_len; i++) {
+        const struct endpoint_state *state = sim->world.states[i];
+        uint32_t callee = ntohs(state->addr.v4.sin_port) - SIM_CALLEE_PORT;
+        bool counts = !atomic_load(&state->gone) && lb_eject_is_out(endpoint_health(state));
+        out[sim_world_cluster(callee)] += counts;
+    }
+    for (uint32_t i = 0; i < SIM_CLUSTERS; i++) {
+        SIM_CHECK(out[i] == 0 || out[i] <= lb_eject_allowed(all[i], &rule), "ejected",
+                  "cluster %u: %u of %u, at most %u %%", i, out[i], all[i], rule.max_percent);
+    }
 }
 
 void sim_ledger_check(const struct sim *sim)
@@ -160,6 +185,7 @@ void sim_ledger_check(const struct sim *sim)
     for (uint32_t i = 0; i < sim->world.states_len; i++) {
         check_endpoint(sim, sim->world.states[i]);
     }
+    check_ejected(sim);
 }
 
 void sim_ledger_check_end(const struct sim *sim)

@@ -426,6 +426,9 @@ void sim_oracle_check_end(struct sim_oracle *oracle)
         SIM_CHECK(counted(oracle->sim, gauges[i]) == 0, "gauges", "number %d is left at %llu",
                   (int)gauges[i], (unsigned long long)counted(oracle->sim, gauges[i]));
     }
+    sim_report->events[SIM_EVENT_BREAKER_OPENED] += counted(oracle->sim, METRIC_BREAKER_OPENED);
+    sim_report->events[SIM_EVENT_EJECTED] += counted(oracle->sim, METRIC_EJECTIONS);
+    sim_report->events[SIM_EVENT_FAILED_OPEN] += counted(oracle->sim, METRIC_FAIL_OPEN);
     tuple_table_each(oracle->sim->env.tuples, add_sums, reasons);
     check_counts(oracle, reasons);
 }

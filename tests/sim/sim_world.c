@@ -147,6 +147,24 @@ static void breaker_text(struct sim_world *world, char *text, size_t cap)
              1 + random_below(&world->random, 3));
 }
 
+/* As it is by default, or one that ejects soon, and much of a cluster. */
+static void eject_text(struct sim_world *world, char *text, size_t cap)
+{
+    static const uint32_t rows[] = {0, 1, 2, 5};
+    static const uint32_t percents[] = {1, 50, 70, 100};
+    static const uint32_t bases[] = {1, 20, 200};
+    uint32_t percent = random_one_in(&world->random, 3) ? 50 : one_of(world, percents, 4);
+    note_max(&world->eject_percent, percent);
+    if (percent == 50) {
+        snprintf(text, cap, "{}");
+        return;
+    }
+    snprintf(text, cap,
+             "{\"consecutive\": %u, \"max_percent\": %u, \"base_ms\": %u, \"max_ms\": %u}",
+             one_of(world, rows, 4), percent, one_of(world, bases, 3),
+             100 + random_below(&world->random, 1000));
+}
+
 static void put_config(struct sim_world *world, uint32_t service)
 {
     static const uint32_t timeouts[] = {SIM_TIMEOUT_MIN_MS, 50, 100, 400};
@@ -156,7 +174,7 @@ static void put_config(struct sim_world *world, uint32_t service)
     static const uint32_t waitings[] = {0, 8, 64, 256};
     static const uint32_t idle_ms[] = {5, 50, 2000};
     static const uint32_t receives[] = {0, 0, SIM_TIMEOUT_MIN_MS, 60};
-    char key[64], breaker[160];
+    char key[64], breaker[160], eject[120];
     uint32_t timeout = one_of(world, timeouts, 4);
     uint32_t max_connections = one_of(world, connections, 5);
     uint32_t max_idle = one_of(world, idles, 4);
@@ -164,20 +182,26 @@ static void put_config(struct sim_world *world, uint32_t service)
     char retry[256];
     write_retry(world, service, retry, sizeof retry);
     breaker_text(world, breaker, sizeof breaker);
+    eject_text(world, eject, sizeof eject);
     snprintf(key, sizeof key, "*/*/%s/*/*/config", sim_service_name(service));
     put(world, DISC_SPACE_RULES, key,
         "{\"timeout_ms\": %u, \"connect_timeout_ms\": %u, \"send_timeout_ms\": %u,"
         " \"receive_timeout_ms\": %u, \"lb\": \"%s\", \"pool\": {\"max_connections\": %u,"
         " \"max_idle\": %u, \"wait_ms\": %u, \"max_waiting\": %u, \"idle_ms\": %u},"
-        " \"breaker\": %s, \"shadow\": {\"breaker\": %s}, %s}",
+        " \"breaker\": %s, \"shadow\": {\"breaker\": %s}, \"eject\": %s, %s}",
         timeout, 1 + random_below(&world->random, 30), 5 + random_below(&world->random, 60),
         one_of(world, receives, 4), random_one_in(&world->random, 2) ? "p2c" : "round_robin",
         max_connections, max_idle, one_of(world, waits, 4), max_waiting, one_of(world, idle_ms, 3),
-        breaker, random_one_in(&world->random, 4) ? "true" : "false", retry);
+        breaker, random_one_in(&world->random, 4) ? "true" : "false", eject, retry);
     note_max(&world->timeout_max_ms, timeout);
     note_max(&world->max_connections, max_connections);
     note_max(&world->max_idle, max_idle);
     note_max(&world->max_waiting, max_waiting);
+}
+
+uint32_t sim_world_cluster(uint32_t callee)
+{
+    return callee == 2 ? SIM_SERVICES : callee % SIM_SERVICES;
 }
 
 /* Callees 0, 2, 4 serve the first service, the others the second; number 2 is a canary. */

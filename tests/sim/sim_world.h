@@ -35,6 +35,7 @@ struct sim_world {
     uint32_t max_connections;
     uint32_t max_waiting;
     uint32_t max_idle;
+    uint32_t eject_percent;
     bool denied, degraded, lost_endpoints, breakers;
     struct {
         bool idempotent;
@@ -51,6 +52,10 @@ void sim_world_change(struct sim_world *world);
 void sim_world_reclaim(struct sim_world *world);
 /* When the workers have been freed. */
 void sim_world_close(struct sim_world *world);
+
+#define SIM_CLUSTERS (SIM_SERVICES + 1)
+/* Which of the clusters a callee is in. */
+uint32_t sim_world_cluster(uint32_t callee);
 
 /* "svc.0", "svc.1". */
 const char *sim_service_name(uint32_t service);

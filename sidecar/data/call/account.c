@@ -182,12 +182,16 @@ void account_stages(struct call *call)
     if (call->plan.taken == 0) {
         return;
     }
-    enum lb_result result = result_of(call);
-    note_result(call, result);
-    struct stage_end end = {.told = {.result = result,
-                                     .began_ms = call->budget.arrived_ms,
-                                     .now_ms = worker_now_ms(call->worker),
-                                     .random = &call->worker->random}};
+    if (call->plan.taken & STAGE_TRIAL) { /* no attempt was made that would have held it */
+        endpoint_trial_give(call->plan.set->endpoints[call->plan.target]);
+    }
+    struct stage_end end;
+    end.told.result = result_of(call);
+    end.told.began_ms = call->budget.arrived_ms;
+    end.told.now_ms = worker_now_ms(call->worker);
+    end.told.random = &call->worker->random;
+    end.news = BREAKER_NO_NEWS;
+    note_result(call, end.told.result);
     stages_give(call->plan.route, call->plan.taken, &end);
     call->plan.taken = 0;
     if (end.news != BREAKER_NO_NEWS) {

@@ -5,9 +5,11 @@
 #include "sidecar/data/call/attempt.h"
 
 #include "sidecar/base/decimal.h"
+#include "sidecar/base/log.h"
 #include "sidecar/data/call/call.h"
 #include "sidecar/data/call/hedge.h"
 #include "sidecar/data/call/retry.h"
+#include "sidecar/data/route/ejection.h"
 
 #include <assert.h>
 #include <string.h>
@@ -269,10 +271,41 @@ static enum lb_result judge(const struct attempt *attempt, enum attempt_result r
     return LB_RESULT_NONE;
 }
 
-/* It has ended after so long. */
+static void tell_ejection_news(const struct attempt *attempt, enum ejection_news news)
+{
+    struct worker *worker = attempt->call->worker;
+    const struct endpoint_state *endpoint = attempt->endpoint;
+    uint64_t word = endpoint_health(endpoint);
+    if (news == EJECTION_BACK) {
+        worker_log(worker, LOG_INFO, "call", "endpoint_back", "%s answers again",
+                   endpoint->address);
+        return;
+    }
+    counter_add(&worker->counters, METRIC_EJECTIONS, 1);
+    worker_log(worker, LOG_WARN, "call", "endpoint_ejected",
+               "%s gets no calls for %lld ms: ejected, time %u in a row", endpoint->address,
+               (long long)(lb_eject_at_ms(word) - worker_now_ms(worker)), lb_eject_times(word));
+}
+
+static void tell_ejection(const struct attempt *attempt, enum lb_result said)
+{
+    const struct call *call = attempt->call;
+    const struct ejection_told told = {said, attempt->is_trial, worker_now_ms(call->worker)};
+    if (said == LB_RESULT_SUCCESS && !attempt->is_trial) {
+        ejection_tell_success(attempt->endpoint);
+        return;
+    }
+    enum ejection_news news =
+        ejection_tell(call->plan.set, attempt->target, &config_of(attempt)->eject, &told);
+    if (news != EJECTION_NO_NEWS) {
+        tell_ejection_news(attempt, news);
+    }
+}
+
 static void record(struct attempt *attempt, enum attempt_result result, uint64_t us)
 {
     enum lb_result said = judge(attempt, result);
+    tell_ejection(attempt, said);
     if (said != LB_RESULT_NONE) {
         attempt->call->result = (uint8_t)said;
         record_latency(attempt, said == LB_RESULT_SUCCESS, us);
@@ -456,11 +489,22 @@ static void on_timer(struct timer_node *node)
     }
 }
 
+/* Of an attempt that is none: another one of the call may be on another endpoint. */
+static void give_trial(const struct call *call, uint32_t target, bool is_trial)
+{
+    if (is_trial) {
+        endpoint_trial_give(call->plan.set->endpoints[target]);
+    }
+}
+
 struct attempt *attempt_new(struct call *call, uint32_t target)
 {
     struct worker *worker = call->worker;
     struct attempt *attempt = slab_take(&worker->attempts);
+    bool is_trial = (call->plan.taken & STAGE_TRIAL) != 0;
+    call->plan.taken &= ~STAGE_TRIAL;
     if (!attempt) {
+        give_trial(call, target, is_trial);
         return NULL;
     }
     lease_init(&attempt->lease, &call->request.wire, on_news);
@@ -472,6 +516,7 @@ struct attempt *attempt_new(struct call *call, uint32_t target)
     attempt->target = target;
     attempt->state = ATTEMPT_STATE_PICKED;
     attempt->repeats = attempt->is_hedge = attempt->hedge_due = false;
+    attempt->is_trial = is_trial;
     atomic_fetch_add_explicit(&attempt->endpoint->inflight, 1, memory_order_relaxed);
     call->outcome.endpoint = attempt->endpoint;
     call->tries++;

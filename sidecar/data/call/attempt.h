@@ -35,9 +35,10 @@ struct attempt {
                                 hedge_after_ms or receive_timeout_ms */
     uint32_t target;         /* index in the set */
     uint8_t state;           /* enum attempt_state */
-    bool repeats;            /* a retry or a hedge: the request may have been run */
-    bool is_hedge;
-    bool hedge_due;               /* SENT: the timer is the hedge's */
+    bool repeats : 1;        /* a retry or a hedge: the request may have been run */
+    bool is_hedge : 1;
+    bool hedge_due : 1; /* SENT: the timer is the hedge's */
+    bool is_trial : 1;  /* holds the slot of its endpoint, which comes back from an ejection */
     struct codec_rewrite rewrite; /* what the output queue points into while sending */
 };
 _Static_assert(sizeof(struct attempt) <= 576, "an attempt must stay small");

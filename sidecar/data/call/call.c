@@ -280,6 +280,9 @@ static void resend(struct call *call, const struct attempt *before)
     call->resends++;
     counter_add(&call->worker->counters, METRIC_RESENDS, 1);
     call->plan.target = before->target;
+    if (before->is_trial && endpoint_trial_take(before->endpoint, worker_now_ms(call->worker))) {
+        call->plan.taken |= STAGE_TRIAL;
+    }
     struct attempt *attempt = begin_attempt(call);
     if (attempt) {
         attempt->repeats = before->repeats;

@@ -2,11 +2,16 @@
  * sidecar/data/call/dispatch.c: a call's budget, its route, and the stages up to an endpoint.
  * SPDX-License-Identifier: Apache-2.0
  */
+#include "sidecar/base/log.h"
 #include "sidecar/data/call/call.h"
 
 /* Calls refused for their stamp alone: at most this share, within this window (docs/specification.md, section 5). */
 #define STAMP_REFUSED_PERCENT 20
 #define STAMP_WINDOW_MS       UINT64_C(5000) /* two of them make the 10 s */
+
+/* A set that fails open is named in the log so often at most, and so much of its tuple. */
+#define FAIL_OPEN_SAID_MS     UINT64_C(10000)
+#define FAIL_OPEN_TUPLE_BYTES 200
 
 #define SPENT_TEXT "the budget was spent before the call could be sent, %lld ms"
 
@@ -141,12 +146,33 @@ static void make_oneway(struct call *call)
     list_push_back(&call->caller->oneways, &call->in_caller);
 }
 
+/* All endpoints are used though most are ejected: counted, and said at most once in a while per set. */
+static void note_fail_open(struct call *call, struct target_set *set)
+{
+    struct worker *worker = call->worker;
+    uint64_t now_ms = worker_now_ms(worker);
+    counter_add(&worker->counters, METRIC_FAIL_OPEN, 1);
+    if (set->said_ms != 0 && now_ms - set->said_ms < FAIL_OPEN_SAID_MS) {
+        return;
+    }
+    set->said_ms = now_ms;
+    char to[DISC_TUPLE_ENCODED_MAX_BYTES];
+    size_t len = disc_tuple_encode(&call->plan.route->tuple, to, sizeof to);
+    worker_log(worker, LOG_WARN, "call", "fail_open",
+               "%.*s: %u of %u endpoints of its cluster are ejected: all are used",
+               (int)(len < FAIL_OPEN_TUPLE_BYTES ? len : FAIL_OPEN_TUPLE_BYTES), to, set->out,
+               set->n);
+}
+
 static void run_stages(struct call *call)
 {
     struct stage_ctx ctx = stage_ctx_of(call);
     enum stage_verdict verdict = stages_run(&ctx);
     call->plan.taken = ctx.taken;
     call->plan.shadowed = ctx.shadowed;
+    if (ctx.fails_open) {
+        note_fail_open(call, ctx.set);
+    }
     if (verdict == STAGE_ANSWER) {
         answer_stage(call, &ctx);
     } else {
@@ -262,10 +288,11 @@ void dispatch(struct call *call)
 static bool pick_again(struct call *call)
 {
     struct stage_ctx ctx = stage_ctx_of(call);
-    if (stage_balance(&ctx) == STAGE_ANSWER) {
+    if (stage_balance_take(&ctx) == STAGE_ANSWER) {
         return false;
     }
     call->plan.target = ctx.target;
+    call->plan.taken |= ctx.taken;
     return true;
 }
 

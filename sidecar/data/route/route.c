@@ -179,6 +179,16 @@ static struct lb_breaker_rule breaker_from(const union disc_value *v)
     };
 }
 
+static struct lb_eject_rule eject_from(const union disc_value *v)
+{
+    return (struct lb_eject_rule){
+        .consecutive = (uint32_t)v[DISC_FIELD_EJECT_CONSECUTIVE].i,
+        .base_ms = (uint32_t)v[DISC_FIELD_EJECT_BASE_MS].i,
+        .max_ms = (uint32_t)v[DISC_FIELD_EJECT_MAX_MS].i,
+        .max_percent = (uint32_t)v[DISC_FIELD_EJECT_MAX_PERCENT].i,
+    };
+}
+
 static uint32_t shadow_from(const union disc_value *v)
 {
     static const struct {
@@ -217,6 +227,7 @@ static void config_from(struct route_config *config, const struct disc_resolutio
     if (config->rate_per_s > 0) {
         config->rate = lb_rate_of(config->rate_per_s, config->burst);
     }
+    config->eject = eject_from(v);
     config->has_breaker = v[DISC_FIELD_BREAKER_ENABLE].i != 0;
     config->breaker = breaker_from(v);
     config->fallback_cluster = v[DISC_FIELD_FALLBACK_CLUSTER].s;
@@ -293,7 +304,7 @@ void route_set_limits(struct route *route, struct tuple_table *tuples, struct tu
     route->limits = tuple_table_limits(tuples, state, &route->tuple);
     route->counts_calls = route->config.max_concurrency > 0 || !tuple_state_is_other(state);
     route->breaker = route->config.has_breaker ? tuple_state_breaker(state) : NULL;
-    route->stages = stages_of(route);
+    stages_find(route);
 }
 
 static struct route *route_new(struct route_cache *cache, const struct disc_tuple *tuple,
@@ -317,7 +328,7 @@ static struct route *route_new(struct route_cache *cache, const struct disc_tupl
         route_free(cache, route);
         return NULL;
     }
-    route->stages = stages_of(route);
+    stages_find(route);
     if (cache->options.tuples) {
         route->state = tuple_table_get(cache->options.tuples, &route->tuple);
         route->counts = tuple_state_counts(route->state, cache->options.worker);

@@ -71,6 +71,7 @@ struct route_config {
     uint32_t rate_per_s;      /* 0: none */
     uint32_t burst;           /* as written */
     struct lb_rate rate;      /* of the two */
+    struct lb_eject_rule eject;
     bool has_breaker;
     struct lb_breaker_rule breaker;
     struct disc_str fallback_cluster; /* "" none */
@@ -113,7 +114,8 @@ struct route {
     struct tuple_state *state;     /* counted; NULL in explain's routes */
     struct tuple_counts *counts;   /* this worker's */
     struct tuple_limits *limits;   /* the state's; NULL likewise */
-    uint32_t stages;               /* that its calls meet: stages_of() */
+    uint32_t stages;               /* that its calls meet: stages_find() */
+    uint32_t holders;              /* of them: hold something for a call */
     bool counts_calls;             /* in limits->calls */
     struct tuple_breaker *breaker; /* the state's; NULL likewise, and where it is off */
     struct {

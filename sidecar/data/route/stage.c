@@ -11,8 +11,12 @@ static const struct stage stages[] = {
     {.name = "access",
      .shadow = SHADOW_ACCESS,
      .concerns = stage_access_concerns,
-     .decide = stage_access},
-    {.name = "degrade", .concerns = stage_degrade_concerns, .decide = stage_degrade},
+     .decide = stage_access,
+     .take = stage_access},
+    {.name = "degrade",
+     .concerns = stage_degrade_concerns,
+     .decide = stage_degrade,
+     .take = stage_degrade},
     {.name = "rate",
      .concerns = stage_rate_concerns,
      .decide = stage_rate,
@@ -28,11 +32,11 @@ static const struct stage stages[] = {
      .take = stage_breaker_take,
      .give = stage_breaker_give},
     {.name = "inflight", .take = stage_inflight_take, .give = stage_inflight_give},
-    {.name = "split", .decide = stage_split},
-    {.name = "balance", .decide = stage_balance},
+    {.name = "split", .decide = stage_split, .take = stage_split},
+    {.name = "balance", .decide = stage_balance, .take = stage_balance_take},
 };
 #define STAGES (sizeof stages / sizeof stages[0])
-_Static_assert(STAGES <= 31, "a bit each in stage_ctx.taken");
+_Static_assert(STAGES <= 30, "a bit each in stage_ctx.taken");
 
 static enum stage_verdict decide(const struct stage *stage, struct stage_ctx *ctx)
 {
@@ -47,14 +51,14 @@ static bool is_shadowed(const struct stage *stage, struct stage_ctx *ctx)
     return bit != 0;
 }
 
-uint32_t stages_of(const struct route *route)
+void stages_find(struct route *route)
 {
-    uint32_t set = 0;
+    route->stages = route->holders = 0;
     for (size_t i = 0; i < STAGES; i++) {
         bool concerned = !stages[i].concerns || stages[i].concerns(route);
-        set |= concerned ? 1u << i : 0;
+        route->stages |= concerned ? 1u << i : 0;
+        route->holders |= concerned && stages[i].give ? 1u << i : 0;
     }
-    return set;
 }
 
 enum stage_verdict stages_decide(struct stage_ctx *ctx)
@@ -68,24 +72,30 @@ enum stage_verdict stages_decide(struct stage_ctx *ctx)
     return STAGE_GO_ON;
 }
 
+/* Those in front of the one that answered hold something, but for those that would have answered too. */
 enum stage_verdict stages_run(struct stage_ctx *ctx)
 {
+    uint32_t holders = ctx->route->holders;
     for (uint32_t left = ctx->route->stages; left != 0; left &= left - 1) {
         const struct stage *stage = &stages[__builtin_ctz(left)];
-        enum stage_verdict verdict = stage->take ? stage->take(ctx) : decide(stage, ctx);
-        if (verdict == STAGE_ANSWER && !is_shadowed(stage, ctx)) {
+        uint32_t bit = left & -left;
+        if (__builtin_expect(stage->take(ctx) == STAGE_GO_ON, 1)) {
+            continue;
+        }
+        if (!is_shadowed(stage, ctx)) {
+            ctx->taken |= holders & (bit - 1);
             return STAGE_ANSWER;
         }
-        bool is_held = verdict == STAGE_GO_ON && stage->give;
-        ctx->taken |= is_held ? left & -left : 0;
+        holders &= ~bit;
     }
+    ctx->taken |= holders;
     return STAGE_GO_ON;
 }
 
 void stages_give(const struct route *route, uint32_t taken, struct stage_end *end)
 {
     end->told.is_probe = (taken & STAGE_PROBE) != 0;
-    for (taken &= ~STAGE_PROBE; taken != 0; taken &= taken - 1) {
+    for (taken &= ~(STAGE_PROBE | STAGE_TRIAL); taken != 0; taken &= taken - 1) {
         stages[__builtin_ctz(taken)].give(route, end);
     }
 }

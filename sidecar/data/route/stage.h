@@ -45,10 +45,13 @@ struct stage_ctx {
     uint32_t target;         /* balance: index in set */
     uint32_t taken;          /* a bit per stage that holds something for this call */
     uint32_t shadowed;       /* shadow_bit() of each stage that would have answered */
+    bool fails_open;         /* balance: the set has more ejected endpoints than well ones */
 };
 
 /* In `taken` beside the stages' bits: the call is a probe of its breaker. */
 #define STAGE_PROBE (UINT32_C(1) << 31)
+/* Likewise: it holds the slot of a trial of the endpoint picked, until an attempt takes that over. */
+#define STAGE_TRIAL (UINT32_C(1) << 30)
 
 /* How a call ended, for the stages that learn from it. */
 struct stage_end {
@@ -62,14 +65,14 @@ struct stage {
     bool (*concerns)(const struct route *route);         /* calls of this route; NULL: of all */
     enum stage_verdict (*decide)(struct stage_ctx *ctx); /* NULL: always goes on */
     /* Decides likewise and, in the same step, takes what the call holds while it is under way: between
-     * two steps another worker could be quicker. NULL: nothing to take, decide is enough. */
+     * two steps another worker could be quicker. Where there is nothing to take it is decide. */
     enum stage_verdict (*take)(struct stage_ctx *ctx);
     /* NULL: nothing comes back, as a token does not. */
     void (*give)(const struct route *route, struct stage_end *end);
 };
 
-/* The bits of the stages that its calls meet: route->stages. What they are told by must be there. */
-uint32_t stages_of(const struct route *route);
+/* Which stages its calls meet: route->stages, and holders. All else of the route must be there. */
+void stages_find(struct route *route);
 
 /* What the stages decide, in their order; nothing is taken. */
 enum stage_verdict stages_decide(struct stage_ctx *ctx) __attribute__((warn_unused_result));
@@ -81,6 +84,8 @@ void stages_give(const struct route *route, uint32_t taken, struct stage_end *en
 /* balance alone: another endpoint of the same set (ctx->set, ctx->exclude). Where all are excluded it
  * answers no_endpoint; the reason of the attempt before tells the caller more. */
 enum stage_verdict stage_balance(struct stage_ctx *ctx) __attribute__((warn_unused_result));
+/* The same for an attempt: takes the slot of a trial where the endpoint comes back from an ejection. */
+enum stage_verdict stage_balance_take(struct stage_ctx *ctx) __attribute__((warn_unused_result));
 
 /* The others, for tests: each one file. */
 enum stage_verdict stage_access(struct stage_ctx *ctx);

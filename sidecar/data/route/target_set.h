@@ -40,6 +40,10 @@ struct target_set {
     struct lb_maglev *maglev;           /* lb hash; else NULL */
     struct lb_set_load load;            /* refreshed now and then */
     uint64_t load_ms;
+    uint32_t out; /* ejected, as of out_ms: ejection.h */
+    uint64_t out_ms;
+    uint64_t full_ms;        /* when one more could not go */
+    uint64_t said_ms;        /* when the log was told last that it fails open; 0: never */
     struct target_set *next; /* in the table's bucket */
 };
 
