@@ -46,6 +46,16 @@ def one_call(world, **kwargs):
     return lambda tside: (lambda reply: reply.server or reply.reason)(world.link(tside, timeout=10).call("Visit", **kwargs))
 
 
+def some_calls(world, n: int):
+    """What n calls over one connection get: one worker's, whose round_robin takes each endpoint in turn."""
+
+    def fate(tside):
+        link = world.link(tside, timeout=10)
+        return {reply.server or reply.reason for reply in (link.call("Visit") for _ in range(n))}
+
+    return fate
+
+
 def slow_callee(world, seconds: float):
     """Answers each call after that long; the gate keeps it interruptible."""
 
@@ -131,11 +141,7 @@ def met(callees: list, fate):
 def test_retry_attempts(world):
     """Half of the first tries meet an endpoint that refuses connections."""
     scene = {"default": [f"127.0.0.1:{free_port()}", world.callee("a")]}
-
-    def fate(tside):
-        return {one_call(world)(tside) for _ in range(10)}
-
-    assert fates(world, "retry.attempts", [0, 1], scene, fate, lb="round_robin") == [{"a", "connect_failed"}, {"a"}]
+    assert fates(world, "retry.attempts", [0, 1], scene, some_calls(world, 10), lb="round_robin") == [{"a", "connect_failed"}, {"a"}]
 
 
 def test_retry_on(world):
@@ -150,22 +156,14 @@ def test_retry_on(world):
 def test_retry_on_exception(world):
     throwing = world.callee("t", answer_with(lambda r: wire.reply(r, wire.application_exception("theirs", 42), wire.EXCEPTION)))
     scene = {"default": [throwing, world.callee("a")]}
-
-    def fate(tside):
-        return {one_call(world)(tside) for _ in range(10)}
-
-    told = fates(world, "retry.on", [["reset"], ["exception"]], scene, fate, lb="round_robin", retry__idempotent=True)
+    told = fates(world, "retry.on", [["reset"], ["exception"]], scene, some_calls(world, 10), lb="round_robin", retry__idempotent=True)
     assert told == [{None, "a"}, {"a"}]
 
 
 def test_retry_on_timeout(world):
     quiet = world.callee("q", silent)
     scene = {"default": [quiet, world.callee("a")]}
-
-    def fate(tside):
-        return {one_call(world)(tside) for _ in range(4)}
-
-    told = fates(world, "retry.on", [["reset"], ["timeout"]], scene, fate, lb="round_robin", retry__idempotent=True,
+    told = fates(world, "retry.on", [["reset"], ["timeout"]], scene, some_calls(world, 4), lb="round_robin", retry__idempotent=True,
                  receive_timeout_ms=100, timeout_ms=20000)
     assert told == [{"timeout", "a"}, {"a"}]
 
@@ -208,11 +206,7 @@ def test_retry_budget_percent(world):
 def test_hedge_after_ms(world):
     """One of two callees never answers: with a hedge nobody waits for it."""
     scene = {"default": [world.callee("q", silent), world.callee("a")]}
-
-    def fate(tside):
-        return {one_call(world)(tside) for _ in range(4)}
-
-    told = fates(world, "hedge_after_ms", [20, 0, "p99"], scene, fate, lb="round_robin", retry__idempotent=True,
+    told = fates(world, "hedge_after_ms", [20, 0, "p99"], scene, some_calls(world, 4), lb="round_robin", retry__idempotent=True,
                  timeout_ms=800)
     assert told == [{"a"}, {"timeout", "a"}, {"timeout", "a"}]  # p99: none before 100 calls
     tside = world.sidecars[-1]
@@ -222,7 +216,7 @@ def test_hedge_after_ms(world):
 def test_hedges_wait_for_idempotent(world):
     tside = world.tside(default=[world.callee("q", silent), world.callee("a")],
                         rules={KEY: {"hedge_after_ms": 20, "retry": {"on": ["timeout"]}, "timeout_ms": 300, "lb": "round_robin"}})
-    assert {one_call(world)(tside) for _ in range(4)} == {"timeout", "a"}
+    assert some_calls(world, 4)(tside) == {"timeout", "a"}
     assert tside.metric("tside_hedges_total") == 0
     shown = tside.explain(f"app.feed/default/{SERVICE}/default/Visit")["effective"]
     for field in ("hedge_after_ms", "retry.on"):
