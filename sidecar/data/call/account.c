@@ -177,25 +177,35 @@ static void note_result(const struct call *call, enum lb_result result)
     }
 }
 
+static void tell_breaker(const struct call *call, uint32_t taken, enum lb_result result)
+{
+    const struct route *route = call->plan.route;
+    const struct breaker_told told = {.result = result,
+                                      .is_probe = (taken & STAGE_PROBE) != 0,
+                                      .began_ms = call->budget.arrived_ms,
+                                      .now_ms = worker_now_ms(call->worker),
+                                      .random = &call->worker->random};
+    enum breaker_news news = tuple_breaker_tell(route->breaker, &route->config.breaker, &told);
+    if (news != BREAKER_NO_NEWS) {
+        tell_breaker_news(call, news);
+    }
+}
+
 void account_stages(struct call *call)
 {
-    if (call->plan.taken == 0) {
+    uint32_t taken = call->plan.taken;
+    if (taken == 0) {
         return;
     }
-    if (call->plan.taken & STAGE_TRIAL) { /* no attempt was made that would have held it */
-        endpoint_trial_give(call->plan.set->endpoints[call->plan.target]);
-    }
-    struct stage_end end;
-    end.told.result = result_of(call);
-    end.told.began_ms = call->budget.arrived_ms;
-    end.told.now_ms = worker_now_ms(call->worker);
-    end.told.random = &call->worker->random;
-    end.news = BREAKER_NO_NEWS;
-    note_result(call, end.told.result);
-    stages_give(call->plan.route, call->plan.taken, &end);
+    enum lb_result result = result_of(call);
+    note_result(call, result);
     call->plan.taken = 0;
-    if (end.news != BREAKER_NO_NEWS) {
-        tell_breaker_news(call, end.news);
+    stages_give(call->plan.route, taken);
+    if (taken & STAGE_TELLS) {
+        tell_breaker(call, taken, result);
+    }
+    if (taken & STAGE_TRIAL) { /* no attempt was made that would have held it */
+        endpoint_trial_give(call->plan.set->endpoints[call->plan.target]);
     }
 }
 

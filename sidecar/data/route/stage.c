@@ -29,14 +29,13 @@ static const struct stage stages[] = {
      .shadow = SHADOW_BREAKER,
      .concerns = stage_breaker_concerns,
      .decide = stage_breaker,
-     .take = stage_breaker_take,
-     .give = stage_breaker_give},
+     .take = stage_breaker_take},
     {.name = "inflight", .take = stage_inflight_take, .give = stage_inflight_give},
     {.name = "split", .decide = stage_split, .take = stage_split},
     {.name = "balance", .decide = stage_balance, .take = stage_balance_take},
 };
 #define STAGES (sizeof stages / sizeof stages[0])
-_Static_assert(STAGES <= 30, "a bit each in stage_ctx.taken");
+_Static_assert(STAGES <= 29, "a bit each in stage_ctx.taken");
 
 static enum stage_verdict decide(const struct stage *stage, struct stage_ctx *ctx)
 {
@@ -92,11 +91,10 @@ enum stage_verdict stages_run(struct stage_ctx *ctx)
     return STAGE_GO_ON;
 }
 
-void stages_give(const struct route *route, uint32_t taken, struct stage_end *end)
+void stages_give(const struct route *route, uint32_t taken)
 {
-    end->told.is_probe = (taken & STAGE_PROBE) != 0;
-    for (taken &= ~(STAGE_PROBE | STAGE_TRIAL); taken != 0; taken &= taken - 1) {
-        stages[__builtin_ctz(taken)].give(route, end);
+    for (taken &= ~STAGE_FLAGS; taken != 0; taken &= taken - 1) {
+        stages[__builtin_ctz(taken)].give(route);
     }
 }
 

@@ -48,16 +48,12 @@ struct stage_ctx {
     bool fails_open;         /* balance: the set has more ejected endpoints than well ones */
 };
 
-/* In `taken` beside the stages' bits: the call is a probe of its breaker. */
-#define STAGE_PROBE (UINT32_C(1) << 31)
-/* Likewise: it holds the slot of a trial of the endpoint picked, until an attempt takes that over. */
-#define STAGE_TRIAL (UINT32_C(1) << 30)
-
-/* How a call ended, for the stages that learn from it. */
-struct stage_end {
-    struct breaker_told told; /* is_probe: stages_give() fills it in */
-    enum breaker_news news;   /* out: what that has changed */
-};
+/* In `taken` beside the stages' bits, what is not given back to a stage. */
+#define STAGE_TELLS (UINT32_C(1) << 31) /* the route's breaker is to be told how the call ended */
+#define STAGE_PROBE (UINT32_C(1) << 30) /* which is its probe */
+/* It holds the slot of a trial of the endpoint picked, until an attempt takes that over. */
+#define STAGE_TRIAL (UINT32_C(1) << 29)
+#define STAGE_FLAGS (STAGE_TELLS | STAGE_PROBE | STAGE_TRIAL)
 
 struct stage {
     const char *name;
@@ -67,8 +63,7 @@ struct stage {
     /* Decides likewise and, in the same step, takes what the call holds while it is under way: between
      * two steps another worker could be quicker. Where there is nothing to take it is decide. */
     enum stage_verdict (*take)(struct stage_ctx *ctx);
-    /* NULL: nothing comes back, as a token does not. */
-    void (*give)(const struct route *route, struct stage_end *end);
+    void (*give)(const struct route *route); /* NULL: nothing comes back, as a token does not */
 };
 
 /* Which stages its calls meet: route->stages, and holders. All else of the route must be there. */
@@ -79,7 +74,7 @@ enum stage_verdict stages_decide(struct stage_ctx *ctx) __attribute__((warn_unus
 /* The same for a call: taken by ctx->taken, also where a later stage answers. */
 enum stage_verdict stages_run(struct stage_ctx *ctx) __attribute__((warn_unused_result));
 /* Gives back what was taken, once: when the outcome stands, or the call ends without one. */
-void stages_give(const struct route *route, uint32_t taken, struct stage_end *end);
+void stages_give(const struct route *route, uint32_t taken);
 
 /* balance alone: another endpoint of the same set (ctx->set, ctx->exclude). Where all are excluded it
  * answers no_endpoint; the reason of the attempt before tells the caller more. */
@@ -97,14 +92,13 @@ enum stage_verdict stage_rate(struct stage_ctx *ctx);
 enum stage_verdict stage_rate_take(struct stage_ctx *ctx);
 enum stage_verdict stage_concurrency(struct stage_ctx *ctx);
 enum stage_verdict stage_concurrency_take(struct stage_ctx *ctx);
-void stage_concurrency_give(const struct route *route, struct stage_end *end);
+void stage_concurrency_give(const struct route *route);
 bool stage_breaker_concerns(const struct route *route);
 enum stage_verdict stage_breaker(struct stage_ctx *ctx);
 enum stage_verdict stage_breaker_take(struct stage_ctx *ctx);
-void stage_breaker_give(const struct route *route, struct stage_end *end);
 enum stage_verdict stage_split(struct stage_ctx *ctx);
 enum stage_verdict stage_inflight_take(struct stage_ctx *ctx);
-void stage_inflight_give(const struct route *route, struct stage_end *end);
+void stage_inflight_give(const struct route *route);
 
 /*
  * The 64-bit point that decides a share, or an endpoint: the hash of the value named by `by`, random where the call

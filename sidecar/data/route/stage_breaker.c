@@ -1,7 +1,8 @@
 /*
  * sidecar/data/route/stage_breaker.c: the circuit breaker of a tuple (config `breaker`).
  *
- * Every call that is let in is told how it ended, a probe also where it ended without a word about the callee.
+ * The breaker is told how every call ended that it let in (call/account.c), of a probe also where that says
+ * nothing of the callee.
  * Tuples that share "_other" have none: one of them could shut off the others.
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -36,15 +37,11 @@ enum stage_verdict stage_breaker_take(struct stage_ctx *ctx)
     case BREAKER_REFUSED:
         return refuse(ctx);
     case BREAKER_PROBE:
-        ctx->taken |= STAGE_PROBE;
+        ctx->taken |= STAGE_TELLS | STAGE_PROBE;
         break;
     case BREAKER_PASSED:
+        ctx->taken |= STAGE_TELLS;
         break;
     }
     return STAGE_GO_ON;
-}
-
-void stage_breaker_give(const struct route *route, struct stage_end *end)
-{
-    end->news = tuple_breaker_tell(route->breaker, &route->config.breaker, &end->told);
 }

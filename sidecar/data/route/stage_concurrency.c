@@ -33,9 +33,8 @@ enum stage_verdict stage_concurrency_take(struct stage_ctx *ctx)
     return full ? refuse(ctx) : STAGE_GO_ON;
 }
 
-void stage_concurrency_give(const struct route *route, struct stage_end *end)
+void stage_concurrency_give(const struct route *route)
 {
-    (void)end;
     if (route->counts_calls) {
         permit_give(&route->limits->calls, 1);
     }

@@ -10,8 +10,7 @@ enum stage_verdict stage_inflight_take(struct stage_ctx *ctx)
     return STAGE_GO_ON;
 }
 
-void stage_inflight_give(const struct route *route, struct stage_end *end)
+void stage_inflight_give(const struct route *route)
 {
-    (void)end;
     counter_own_add(&route->counts->inflight, (uint64_t)-1);
 }

@@ -435,10 +435,9 @@ static void test_what_is_taken_is_given_back(void **state)
         assert_int_equal(inflight(f), 0);
         assert_int_equal(stages_run(&f->ctx), rows[i].verdict);
         assert_int_equal(inflight(f), 1);
-        struct stage_end end = {.told = {.random = &f->random}};
-        stages_give(f->ctx.route, f->ctx.taken, &end);
+        stages_give(f->ctx.route, f->ctx.taken);
         assert_int_equal(inflight(f), 0);
-        stages_give(f->ctx.route, 0, &end);
+        stages_give(f->ctx.route, 0);
         assert_int_equal(inflight(f), 0);
     }
     world_rule(&f->world, "a/default/b/default/Visit/config", "{\"access\": \"deny\"}");
