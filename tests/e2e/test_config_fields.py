@@ -597,6 +597,40 @@ def test_shadow_access(world):
     assert counted == [1, 1]
 
 
+def test_shadow_rate(world):
+    """Most of twenty calls at once are over the limit: in shadow they get through all the same."""
+    told = fates(world, "shadow.rate", [True, False], {"default": [world.callee("a")]}, some_calls(world, 20),
+                 rate_per_s=1, burst=1, access_log=1)
+    assert told[0] == {"a"} and "rate_limited" in told[1]
+    [tside] = world.sidecars
+    tside.wait_calls(40)
+    wait_until(lambda: len(tside.events("call")) == 40)
+    shadowed = [line["shadow"] for line in tside.events("call")]
+    assert shadowed[0] == [] and shadowed.count(["rate"]) >= 10
+    assert tside.metric("tside_shadow_total", to=SERVICE, to_cluster="default", stage="rate") == shadowed.count(["rate"])
+
+
+def test_shadow_concurrency(world):
+    """A second call while the only one that is allowed is under way; the permit stays that one's."""
+    callee = world.callee("a")
+
+    def fate(tside):
+        callee.gate.set()
+        assert one_call(world)(tside) == "a"
+        first = held_call(world, tside, callee)
+        before = callee.count
+        second = world.link(tside, timeout=10)
+        second.send(wire.call("Visit"))
+        wait_until(lambda: callee.count > before or tside.calls(reason="concurrency_limit") > 0)
+        told = released(callee, second)
+        assert released(callee, first) == "a"
+        return told
+
+    told = fates(world, "shadow.concurrency", [True, False], {"default": [callee]}, fate, max_concurrency=1)
+    assert told == ["a", "concurrency_limit"]
+    assert world.sidecars[-1].metric("tside_shadow_total", to=SERVICE, to_cluster="default", stage="concurrency") == 1
+
+
 # ---- the breaker -----------------------------------------------------------------------------------
 
 

@@ -167,6 +167,57 @@ static void check_ejected(const struct sim *sim)
     }
 }
 
+/* Calls that hold a permit of max_concurrency, of tuples that are counted on their own. */
+static uint64_t calls_limited(const struct sim *sim)
+{
+    uint64_t held = 0;
+    for (uint32_t i = 0; i < sim->plan->workers; i++) {
+        const struct list *live = &sim->workers[i].worker->live;
+        for (struct list *n = live->next; n != live; n = n->next) {
+            const struct call *call = container_of(n, struct call, live);
+            held += call->plan.taken != 0 && !tuple_state_is_other(call->plan.route->state) &&
+                    !(call->plan.shadowed & shadow_bit(SHADOW_CONCURRENCY));
+        }
+    }
+    return held;
+}
+
+/* The permits of all tuples. */
+struct tuple_permits {
+    const struct sim *sim;
+    uint64_t taken;
+};
+
+static bool add_tuple(void *arg, const struct tuple_state *state)
+{
+    struct tuple_permits *permits = arg;
+    if (tuple_state_is_other(state)) {
+        return true;
+    }
+    struct tuple_table *tuples = permits->sim->env.tuples;
+    const struct disc_tuple *names = tuple_state_names(state);
+    uint64_t taken = permit_taken(
+        &tuple_table_limits(tuples, (struct tuple_state *)(uintptr_t)state, names)->calls);
+    permits->taken += taken;
+    for (uint32_t i = 0; i < SIM_SERVICES; i++) {
+        if (disc_str_eq(names->name[DISC_TO], disc_str_of_z(sim_service_name(i)))) {
+            uint32_t max = permits->sim->world.service[i].calls_max;
+            SIM_CHECK(taken <= max, "limits", "%llu calls of a tuple, at most %u",
+                      (unsigned long long)taken, max);
+        }
+    }
+    return true;
+}
+
+static void check_tuples(const struct sim *sim)
+{
+    struct tuple_permits permits = {.sim = sim};
+    tuple_table_each(sim->env.tuples, add_tuple, &permits);
+    uint64_t held = calls_limited(sim);
+    SIM_CHECK(permits.taken == held, "permits", "tuples' calls: %llu taken, %llu held",
+              (unsigned long long)permits.taken, (unsigned long long)held);
+}
+
 void sim_ledger_check(const struct sim *sim)
 {
     const struct worker_env *env = &sim->env;
@@ -182,6 +233,7 @@ void sim_ledger_check(const struct sim *sim)
     check_permits("calls", &env->calls, sums.calls, env->bootstrap->limits.calls);
     check_permits("buffered bytes", &env->buffered, sums.buffered, UINT64_MAX);
     tuple_table_each(env->tuples, check_breaker, (void *)(uintptr_t)sim);
+    check_tuples(sim);
     for (uint32_t i = 0; i < sim->world.states_len; i++) {
         check_endpoint(sim, sim->world.states[i]);
     }

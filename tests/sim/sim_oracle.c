@@ -56,6 +56,7 @@ static bool is_refusal(enum reason reason)
     switch (reason) {
     case REASON_DENIED:
     case REASON_DEGRADED:
+    case REASON_RATE_LIMITED:
     case REASON_CONCURRENCY_LIMIT:
     case REASON_BREAKER_OPEN:
     case REASON_NO_ROUTE:
@@ -204,7 +205,9 @@ static bool is_possible(const struct sim_oracle *oracle, const struct sim_call *
     case REASON_DENIED:
         return sim->world.denied;
     case REASON_CONCURRENCY_LIMIT:
-        return sim->plan->knobs[SIM_KNOB_SMALL_LIMITS];
+        return sim->plan->knobs[SIM_KNOB_SMALL_LIMITS] || sim->world.limited;
+    case REASON_RATE_LIMITED:
+        return sim->world.limited;
     case REASON_BREAKER_OPEN:
         return sim->world.breakers;
     case REASON_NO_ENDPOINT:

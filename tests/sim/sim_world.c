@@ -165,6 +165,25 @@ static void eject_text(struct sim_world *world, char *text, size_t cap)
              100 + random_below(&world->random, 1000));
 }
 
+/* Limits per tuple, and which of them bite. */
+static void limits_text(struct sim_world *world, uint32_t service, char *text, size_t cap)
+{
+    static const uint32_t calls[] = {0, 0, 1, 4, 12};
+    static const uint32_t rates[] = {0, 0, 0, 50, 1000};
+    uint32_t max_calls = one_of(world, calls, 5);
+    uint32_t rate = one_of(world, rates, 5);
+    const char *shadow[3];
+    for (int i = 0; i < 3; i++) {
+        shadow[i] = random_one_in(&world->random, 4) ? "true" : "false";
+    }
+    snprintf(text, cap,
+             "\"max_concurrency\": %u, \"rate_per_s\": %u, \"shadow\": {\"breaker\": %s,"
+             " \"rate\": %s, \"concurrency\": %s}",
+             max_calls, rate, shadow[0], shadow[1], shadow[2]);
+    world->limited = world->limited || max_calls > 0 || rate > 0;
+    note_max(&world->service[service].calls_max, max_calls > 0 ? max_calls : UINT32_MAX);
+}
+
 static void put_config(struct sim_world *world, uint32_t service)
 {
     static const uint32_t timeouts[] = {SIM_TIMEOUT_MIN_MS, 50, 100, 400};
@@ -179,7 +198,8 @@ static void put_config(struct sim_world *world, uint32_t service)
     uint32_t max_connections = one_of(world, connections, 5);
     uint32_t max_idle = one_of(world, idles, 4);
     uint32_t max_waiting = one_of(world, waitings, 4);
-    char retry[256];
+    char retry[256], limits[160];
+    limits_text(world, service, limits, sizeof limits);
     write_retry(world, service, retry, sizeof retry);
     breaker_text(world, breaker, sizeof breaker);
     eject_text(world, eject, sizeof eject);
@@ -188,11 +208,11 @@ static void put_config(struct sim_world *world, uint32_t service)
         "{\"timeout_ms\": %u, \"connect_timeout_ms\": %u, \"send_timeout_ms\": %u,"
         " \"receive_timeout_ms\": %u, \"lb\": \"%s\", \"pool\": {\"max_connections\": %u,"
         " \"max_idle\": %u, \"wait_ms\": %u, \"max_waiting\": %u, \"idle_ms\": %u},"
-        " \"breaker\": %s, \"shadow\": {\"breaker\": %s}, \"eject\": %s, %s}",
+        " \"breaker\": %s, \"eject\": %s, %s, %s}",
         timeout, 1 + random_below(&world->random, 30), 5 + random_below(&world->random, 60),
         one_of(world, receives, 4), random_one_in(&world->random, 2) ? "p2c" : "round_robin",
         max_connections, max_idle, one_of(world, waits, 4), max_waiting, one_of(world, idle_ms, 3),
-        breaker, random_one_in(&world->random, 4) ? "true" : "false", eject, retry);
+        breaker, eject, limits, retry);
     note_max(&world->timeout_max_ms, timeout);
     note_max(&world->max_connections, max_connections);
     note_max(&world->max_idle, max_idle);

@@ -36,10 +36,11 @@ struct sim_world {
     uint32_t max_waiting;
     uint32_t max_idle;
     uint32_t eject_percent;
-    bool denied, degraded, lost_endpoints, breakers;
+    bool denied, degraded, lost_endpoints, limited, breakers;
     struct {
         bool idempotent;
-        uint32_t sent_max; /* times that a call may be sent: first, retries and hedge */
+        uint32_t sent_max;  /* times that a call may be sent: first, retries and hedge */
+        uint32_t calls_max; /* max_concurrency; UINT32_MAX: there was none for a while */
     } service[SIM_SERVICES];
 };
 

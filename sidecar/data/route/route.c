@@ -195,6 +195,8 @@ static uint32_t shadow_from(const union disc_value *v)
         enum disc_field field;
         enum shadow stage;
     } rows[] = {{DISC_FIELD_SHADOW_ACCESS, SHADOW_ACCESS},
+                {DISC_FIELD_SHADOW_RATE, SHADOW_RATE},
+                {DISC_FIELD_SHADOW_CONCURRENCY, SHADOW_CONCURRENCY},
                 {DISC_FIELD_SHADOW_BREAKER, SHADOW_BREAKER}};
     uint32_t set = 0;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
