@@ -82,8 +82,6 @@ MUTANTS = [
            "return word_of(LB_EJECT_OUT, times", "return word_of(LB_EJECT_OUT | (word & LB_EJECT_TRIAL), times"),
     Mutant("balance: the slot of a trial is not noted", "route/stage_balance.c",
            "        ctx->taken |= STAGE_TRIAL;\n", ""),
-    Mutant("account: a trial without an attempt is forgotten", "call/account.c",
-           "        endpoint_trial_give(call->plan.set->endpoints[call->plan.target]);\n", ""),
     Mutant("account: the breaker is told twice", "call/account.c",
            "    call->plan.taken = 0;\n", ""),
     Mutant("attempt: not in flight any more, still counted", "call/attempt.c",

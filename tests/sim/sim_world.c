@@ -282,6 +282,7 @@ static void put_first(struct sim_world *world)
 static void change_endpoints(struct sim_world *world)
 {
     uint32_t callee = random_below(&world->random, world->sim->plan->callees_len);
+    world->clusters_changed = true;
     if (random_one_in(&world->random, 3)) {
         drop_endpoint(world, callee);
     } else {
