@@ -15,6 +15,7 @@
 #include "sidecar/shared/tuple_state.h"
 
 #include "sidecar/base/random_seed.h"
+#include "sidecar/shared/caller_share.h"
 #include "sidecar/shared/counters.h"
 #include "sidecar/shared/tuple_residue.h"
 
@@ -372,6 +373,11 @@ bool tuple_state_breaker_view(const struct tuple_state *state, uint64_t now_ms,
         *ret = tuple_breaker_view(&state->breaker, now_ms);
     }
     return !state->is_other;
+}
+
+uint32_t tuple_table_caller_slot(const struct tuple_table *table, struct disc_str from)
+{
+    return (uint32_t)(disc_names_hash(table->seed, &from, 1) % CALLER_SLOTS);
 }
 
 static struct tuple_state *load_state(struct tuple_state *_Atomic *at)

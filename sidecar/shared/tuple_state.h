@@ -112,6 +112,8 @@ struct tuple_breaker *tuple_state_breaker(struct tuple_state *state);
 /* How that is now; false where there is none. */
 bool tuple_state_breaker_view(const struct tuple_state *state, uint64_t now_ms,
                               struct breaker_view *ret);
+/* The place of a From in struct caller_share. */
+uint32_t tuple_table_caller_slot(const struct tuple_table *table, struct disc_str from);
 /* Whether its limits are shared with tuples that may have none. */
 bool tuple_state_is_other(const struct tuple_state *state);
 

@@ -296,3 +296,19 @@ def test_a_hundred_thousand_keys_load_beside_the_calls(world):
     assert others.wrong == []
     assert tside.metric("tside_keys", source="file", kind="services") == 10_001
     assert tside.errors() == []
+
+
+def test_a_caller_whose_calls_hang_does_not_take_all_of_limits_calls(world):
+    """The last quarter is kept for those who have fewer: the others never meet the limit."""
+    held, served = world.callee("h"), world.callee("a")
+    tside = world.tside(services={f"held.service/default/{held.address}": {}}, default=[served], limits={"calls": 80},
+                        rules={"*/*/held.service/*/*/config": {"timeout_ms": 60000, "pool": {"max_connections": 1000}}})
+    held.gate.clear()
+    with Others(world, tside) as others:
+        for link in world.spread(tside, 100):
+            link.send(wire.call("Visit", to="held.service", caller="greedy.app"))
+        wait_until(lambda: tside.metric("tside_calls_share_refused_total") >= 30)
+        others.unharmed()
+        assert held.count <= 60
+    held.gate.set()
+    assert tside.calls(**{"from": "good.app", "reason": "ok"}) == tside.calls(**{"from": "good.app"})

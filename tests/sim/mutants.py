@@ -63,6 +63,8 @@ MUTANTS = [
     Mutant("account: a call is counted twice", "call/account.c",
            "    call->outcome.accounted = true;\n    struct tuple_counts",
            "    struct tuple_counts"),
+    Mutant("caller's share: a call stays in it", "call/call.c",
+           "        caller_share_add(&worker->share, call->plan.route->caller_slot, -1);\n", "        ;\n"),
     Mutant("concurrency: passed by one", "route/stage_concurrency.c",
            "permit_take(&route->limits->calls, 1, limit_of(route))",
            "permit_take(&route->limits->calls, 1, limit_of(route) + 1)"),

@@ -227,6 +227,18 @@ static void check_tuples(const struct sim *sim)
               (unsigned long long)permits.taken, (unsigned long long)held);
 }
 
+static void check_share(const struct worker *worker)
+{
+    uint32_t held = 0, counted = 0;
+    for (struct list *n = worker->live.next; n != &worker->live; n = n->next) {
+        held += container_of(n, struct call, live)->in_share;
+    }
+    for (uint32_t i = 0; i < CALLER_SLOTS; i++) {
+        counted += atomic_load_explicit(&worker->share.calls[i], memory_order_relaxed);
+    }
+    SIM_CHECK(held == counted, "permits", "callers' shares: %u counted, %u held", counted, held);
+}
+
 void sim_ledger_check(const struct sim *sim)
 {
     const struct worker_env *env = &sim->env;
@@ -235,6 +247,7 @@ void sim_ledger_check(const struct sim *sim)
         const struct worker *worker = sim->workers[i].worker;
         add_sessions(worker, &sums);
         add_calls(worker, &sums);
+        check_share(worker);
         sums.buffered += counter_get(&worker->counters, METRIC_BUFFERED_BYTES);
     }
     check_permits("callers' connections", &env->connections, sums.sessions,

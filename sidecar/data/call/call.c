@@ -107,11 +107,14 @@ static void call_release(struct call *call)
     message_done(&call->request.wire.message, &worker->buffers);
     message_done(&call->outcome.reply, &worker->buffers);
     buffers_free(&worker->buffers, call->request.prefix_block);
-    if (call->plan.route) {
-        route_unref(worker->routes, call->plan.route);
+    if (call->in_share) {
+        caller_share_add(&worker->share, call->plan.route->caller_slot, -1);
     }
     if (call->has_permit) {
         permit_give(&worker->env->calls, 1);
+    }
+    if (call->plan.route) {
+        route_unref(worker->routes, call->plan.route);
     }
     list_remove(&call->waits);
     list_remove(&call->live);

@@ -50,6 +50,7 @@ struct call {
     uint8_t resends;         /* of these, sent again for free */
     uint8_t retries;         /* and those that retry.attempts counts */
     bool hedged;             /* its second attempt beside a first one has begun */
+    bool in_share;           /* counted in worker->share */
     bool
         has_permit; /* of limits.calls; else it is refused, and its session pauses until it is gone */
     uint8_t result;     /* enum lb_result: what its attempts said of the callee, at last */

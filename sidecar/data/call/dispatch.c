@@ -186,6 +186,45 @@ static bool may_claim(const struct call *call)
     return claims_allow(&call->request.listener->uids, call->request.uid, from.p, from.len);
 }
 
+static bool share_allows(const struct call *call, uint64_t taken)
+{
+    const struct worker_env *env = call->worker->env;
+    const struct caller_share *shares[BOOTSTRAP_WORKERS_MAX];
+    for (uint32_t i = 0; i < env->workers_len; i++) {
+        shares[i] = &env->workers[i]->share;
+    }
+    return caller_share_allows(shares, env->workers_len, call->plan.route->caller_slot, taken,
+                               worker_now_ms(call->worker));
+}
+
+/* Like one for which there was no permit: its answer may wait long for its turn, and its session pauses. */
+static void give_permit_back(struct call *call)
+{
+    permit_give(&call->worker->env->calls, 1);
+    call->has_permit = false;
+    if (call->caller) {
+        call->caller->refused_calls++;
+    }
+}
+
+/* Counts the call in its From's share. False: the last quarter of limits.calls is not for this From. */
+static bool take_share(struct call *call)
+{
+    struct worker *worker = call->worker;
+    uint32_t slot = call->plan.route->caller_slot;
+    uint64_t taken = permit_taken(&worker->env->calls);
+    caller_share_called(&worker->share, slot, worker_now_ms(worker));
+    if (caller_share_is_short(taken, worker->env->bootstrap->limits.calls) &&
+        !share_allows(call, taken)) {
+        counter_add(&worker->counters, METRIC_CALLS_UNFAIR, 1);
+        give_permit_back(call);
+        return false;
+    }
+    caller_share_add(&worker->share, slot, 1);
+    call->in_share = true;
+    return true;
+}
+
 /* What holds whatever the rules say. False: the call has failed. */
 static bool admit(struct call *call)
 {
@@ -196,6 +235,10 @@ static bool admit(struct call *call)
     } else if (!call->has_permit) {
         counter_add(&worker->counters, METRIC_CALLS_LIMITED, 1);
         call_fail(call, REASON_CONCURRENCY_LIMIT, "limits.calls %lld are under way",
+                  (int64_t)worker->env->bootstrap->limits.calls);
+    } else if (!take_share(call)) {
+        call_fail(call, REASON_CONCURRENCY_LIMIT,
+                  "the last quarter of limits.calls %lld is kept for callers that have fewer",
                   (int64_t)worker->env->bootstrap->limits.calls);
     } else if (worker_phase(worker) >= WORKER_ENDING) {
         call_fail(call, REASON_DRAINING, "the process ends", 0);

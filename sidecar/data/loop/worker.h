@@ -26,6 +26,7 @@
 #include "sidecar/data/loop/event.h"
 #include "sidecar/data/loop/slab.h"
 #include "sidecar/data/loop/timer_wheel.h"
+#include "sidecar/shared/caller_share.h"
 #include "sidecar/shared/counters.h"
 #include "sidecar/shared/epoch.h"
 #include "sidecar/shared/ring.h"
@@ -116,6 +117,7 @@ struct worker {
     _Atomic uint64_t heartbeat_ms;    /* of the last turn, on the clock of now_us */
     _Atomic uint32_t phase;           /* enum worker_phase */
     struct counters counters;
+    struct caller_share share; /* calls under way, by From */
     struct ring ring;
 
     /* The turn. */

@@ -304,6 +304,7 @@ static struct route *route_alloc(const struct disc_tuple *tuple)
 void route_set_limits(struct route *route, struct tuple_table *tuples, struct tuple_state *state)
 {
     route->limits = tuple_table_limits(tuples, state, &route->tuple);
+    route->caller_slot = tuple_table_caller_slot(tuples, route->tuple.name[DISC_FROM]);
     route->counts_calls = route->config.max_concurrency > 0 || !tuple_state_is_other(state);
     route->breaker = route->config.has_breaker ? tuple_state_breaker(state) : NULL;
     stages_find(route);

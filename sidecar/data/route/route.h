@@ -117,6 +117,7 @@ struct route {
     uint32_t stages;               /* that its calls meet: stages_find() */
     uint32_t holders;              /* of them: hold something for a call */
     bool counts_calls;             /* in limits->calls */
+    uint32_t caller_slot;          /* of its From, in struct caller_share */
     struct tuple_breaker *breaker; /* the state's; NULL likewise, and where it is off */
     struct {
         struct latency_window *latencies; /* this worker's; NULL: no percentile is wanted */

@@ -287,7 +287,11 @@ void rig_put(struct bytes *out, const struct rig_request *request)
     if (request->payload > 0) {
         put_payload(&body, request->payload);
     }
-    if (request->budget) {
+    if (request->from) {
+        bytes_put_field(&body, WIRE_STRUCT, 255);
+        bytes_put_string_field(&body, 2, request->from);
+        bytes_put8(&body, WIRE_STOP);
+    } else if (request->budget) {
         put_base(&body, request->budget, request->mark);
     }
     bytes_put8(&body, WIRE_STOP);

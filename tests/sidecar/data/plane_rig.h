@@ -86,6 +86,7 @@ struct rig_request {
     int32_t seqid;
     size_t payload;     /* bytes of its string; 0: none */
     const char *budget; /* ms, as text, in Base.Extra; NULL: no Base */
+    const char *from;   /* Base.Caller, without a budget; NULL: the listener\'s */
     const char *mark; /* with a budget: another entry of Extra, with the value "yes"; NULL: none */
 };
 void rig_put(struct bytes *out, const struct rig_request *request);

@@ -39,6 +39,57 @@ static void expect_let_through(struct rig *rig, uint32_t worker)
     assert_int_equal(rig_reason(rig, REASON_CONCURRENCY_LIMIT), refused);
 }
 
+/* ---- limits.calls, and who is refused first -------------------------------------------------- */
+
+static struct memory_peer *named_caller(struct rig *rig, uint32_t worker, const char *from,
+                                        unsigned calls)
+{
+    struct memory_peer *caller = rig_caller(rig, worker);
+    for (unsigned i = 0; i < calls; i++) {
+        rig_send(caller, &(struct rig_request){.method = "M", .seqid = (int32_t)i, .from = from});
+    }
+    rig_rest(rig);
+    return caller;
+}
+
+static struct rig *rig_of_40_calls(void)
+{
+    struct rig *rig = rig_new(2);
+    rig->bootstrap.limits.calls = 40;
+    rig->bootstrap.limits.pipelined_calls = 100;
+    rig_begin(rig, "{\"timeout_ms\": 60000, \"pool\": {\"max_connections\": 100}}");
+    return rig;
+}
+
+/* As long as a From is the only one all are its. */
+static void test_one_alone_may_have_all(void **state)
+{
+    struct rig *rig = rig_of_40_calls();
+    (void)state;
+    rig_expect_nothing(named_caller(rig, 0, "noisy", 40));
+    assert_int_equal(rig_metric(rig, METRIC_CALLS_UNFAIR), 0);
+    rig_expect_failure(named_caller(rig, 1, "quiet", 1), 0, "limits.calls 40 are under way");
+    rig_free(rig);
+}
+
+/* One From floods while another has called: the last quarter is not the flooding one's. */
+static void test_the_last_quarter_is_for_the_others(void **state)
+{
+    struct rig *rig = rig_of_40_calls();
+    (void)state;
+    struct memory_peer *quiet = named_caller(rig, 1, "quiet", 1);
+    (void)named_caller(rig, 0, "noisy", 40);
+    assert_int_equal(permit_taken(&rig->env.calls), 30);       /* three quarters */
+    assert_int_equal(rig_metric(rig, METRIC_CALLS_UNFAIR), 1); /* and reading it pauses */
+    for (int i = 1; i < 8; i++) { /* it gets through, while it has fewer than the other */
+        rig_send(quiet, &(struct rig_request){.method = "M", .seqid = i, .from = "quiet"});
+    }
+    rig_rest(rig);
+    rig_expect_nothing(quiet);
+    assert_int_equal(permit_taken(&rig->env.calls), 37);
+    rig_free(rig);
+}
+
 /* ---- max_concurrency ------------------------------------------------------------------------- */
 
 static void test_concurrency_is_one_count_over_all_workers(void **state)
@@ -191,6 +242,8 @@ static void test_rate_comes_before_concurrency(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_alone_may_have_all),
+        cmocka_unit_test(test_the_last_quarter_is_for_the_others),
         cmocka_unit_test(test_concurrency_is_one_count_over_all_workers),
         cmocka_unit_test(test_concurrency_comes_back),
         cmocka_unit_test(test_concurrency_of_replies_that_wait),
