@@ -7,7 +7,9 @@
 #include "sidecar/data/loop/uv_driver.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -229,10 +231,23 @@ static const uv_buf_t *bufs_of(const struct iovec iov[])
     return (const uv_buf_t *)(const void *)iov;
 }
 
+/* What uv_try_write() does where nothing is queued, as here, for half of its instructions. The system call itself:
+ * the C library's function makes each call a point where the thread may be cancelled, and none ever is. */
 static ssize_t try_write(struct transport *transport, const struct iovec iov[], size_t n)
 {
-    int r = uv_try_write(&uv_of(transport)->uv.stream, bufs_of(iov), (unsigned)n);
-    return r == UV_EAGAIN ? 0 : r;
+    uv_os_fd_t fd;
+    int r = uv_fileno(&uv_of(transport)->uv.handle, &fd);
+    if (r) {
+        return r;
+    }
+    long written;
+    do {
+        written = syscall(SYS_writev, fd, iov, n);
+    } while (written < 0 && errno == EINTR);
+    if (written < 0) {
+        return errno == EAGAIN || errno == ENOBUFS ? 0 : -errno;
+    }
+    return written;
 }
 
 static void on_written(uv_write_t *request, int status)
