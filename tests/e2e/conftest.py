@@ -15,6 +15,7 @@ from support.callee import Callee  # noqa: E402
 from support.caller import Caller  # noqa: E402
 from support.etcd import Etcd  # noqa: E402
 from support.raw import Link, RawCallee, Script, answer  # noqa: E402
+from support.relay import Relay  # noqa: E402
 from support.tside import SERVICE, Tside, endpoints  # noqa: E402
 
 WORKERS = [int(n) for n in os.environ.get("TSIDE_WORKERS", "1,3").split(",")]
@@ -30,6 +31,7 @@ class World:
         self.callees: list[RawCallee] = []
         self.links: list[Link] = []
         self.callers: list[Caller] = []
+        self.relays: list[Relay] = []
 
     def callee(self, name: str = "raw", script: Script = answer, **kwargs) -> RawCallee:
         """A callee whose bytes the test sees and writes."""
@@ -40,6 +42,12 @@ class World:
     def thrift_callee(self, name: str = "alpha", multiplexed: str = "") -> Callee:
         """A callee on the official library, its record empty."""
         return self.stock.take(name, multiplexed)
+
+    def relay(self, name: str, onward: Tside, to: str, copies: bool = False) -> Relay:
+        """A callee on the official library that calls `to` in turn, through its own host's tside."""
+        made = Relay(name, onward.address, to, copies)
+        self.relays.append(made)
+        return made
 
     def tside(self, rules: Optional[dict] = None, services: Optional[dict] = None, ready: bool = True, start: bool = True,
               default: Iterable = (), canary: Iterable = (), **kwargs) -> Tside:
@@ -84,6 +92,8 @@ class World:
                 tside.assert_clean()
             except AssertionError as error:
                 wrong = wrong or error
+        for relay in self.relays:
+            relay.stop()
         for callee in self.callees:
             try:
                 callee.stop()

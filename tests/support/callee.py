@@ -25,13 +25,15 @@ from support.process import helper  # noqa: E402
 class Callee:
     """The process, seen from a test."""
 
-    def __init__(self, name: str, multiplexed: str = ""):
+    program = __file__
+
+    def __init__(self, name: str, *args: str):
         self.name = name
         thriftgen.generate()
         handle, path = tempfile.mkstemp(prefix="tside-callee-")
         os.close(handle)
         self.record = Path(path)
-        self.child = subprocess.Popen([sys.executable, __file__, name, path, multiplexed],
+        self.child = subprocess.Popen([sys.executable, self.program, name, path, *args],
                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.address = self.child.stdout.readline().strip()
         assert self.address, f"callee {name} does not start"
@@ -127,15 +129,15 @@ class Handler:
         self.taken("Tell", req)
 
 
-def main() -> None:
+def serve(handler: Handler, multiplexed: str = "") -> None:
+    """Prints the address; returns when standard input has ended."""
     from thrift.protocol.TBinaryProtocol import TBinaryProtocolFactory
     from thrift.server.TServer import TThreadedServer
     from thrift.TMultiplexedProcessor import TMultiplexedProcessor
     from thrift.transport import TSocket, TTransport
 
-    name, path, multiplexed = sys.argv[1:4]
     demo, _ = thriftgen.load()
-    processor = demo.Processor(Handler(name, path))
+    processor = demo.Processor(handler)
     if multiplexed:
         inner, processor = processor, TMultiplexedProcessor()
         processor.registerProcessor(multiplexed, inner)
@@ -147,6 +149,11 @@ def main() -> None:
                              TBinaryProtocolFactory(), daemon=True)
     threading.Thread(target=server.serve, daemon=True).start()
     sys.stdin.read()
+
+
+def main() -> None:
+    name, path, *multiplexed = sys.argv[1:]
+    serve(Handler(name, path), *multiplexed)
 
 
 if __name__ == "__main__":
