@@ -52,6 +52,13 @@ def test_defaults_are_the_tables():
             assert {"true": "1", "false": "0"}.get(shown, shown) == field.default, field.path
 
 
+def test_the_page_about_choosing_has_each_field_once():
+    """With the default and the mark that stand in the specification."""
+    page = (REPO / "docs" / "choosing.md").read_text()
+    cells = re.findall(r"^\| (`[a-z_.]+`[^|]*?) \|", page, flags=re.M)
+    assert sorted(cells) == sorted(config_rows().values())
+
+
 def test_values_that_are_not_there_are_marked():
     text = section("### config")
     for enum in deftable.enums():
