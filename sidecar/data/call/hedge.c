@@ -48,7 +48,8 @@ uint32_t hedge_delay_ms(const struct call *call)
 
 bool hedge_take(const struct call *call)
 {
-    if (call->state != CALL_STATE_TRYING || !call->request.wire.message.body ||
+    bool others = call->plan.set->n > 1;
+    if (call->state != CALL_STATE_TRYING || !call->request.wire.message.body || !others ||
         !hedge_may_come(call)) {
         return false;
     }

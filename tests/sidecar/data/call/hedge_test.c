@@ -280,6 +280,26 @@ static void serve(struct rig *rig, struct memory_peer *caller, unsigned n, uint6
     }
 }
 
+/* Where there is no other endpoint the budget of the retries stays whole. */
+static void test_a_hedge_that_cannot_be_draws_nothing(void **state)
+{
+    struct rig *rig = rig_new(1);
+    (void)state;
+    rig_begin(rig, "{\"timeout_ms\": 5000, \"hedge_after_ms\": 5, \"pool\": {\"max_idle\": 0}, "
+                   "\"retry\": {\"idempotent\": true, \"budget_percent\": 0}}");
+    struct memory_peer *caller = rig_caller(rig, 0);
+    serve(rig, caller, 12, 10); /* more than the floor has in these 120 ms */
+    memory_policy(&rig->net[0], RIG_PORT, MEMORY_REFUSE, -ECONNREFUSED);
+    for (int i = 0; i < 8; i++) {
+        rig_call(caller, "M", i);
+        rig_rest(rig);
+        rig_expect_failure(caller, i, "[tside connect_failed]");
+    }
+    assert_int_equal(rig_metric(rig, METRIC_HEDGES), 0);
+    assert_int_equal(rig_metric(rig, METRIC_RETRIES), 8);
+    rig_free(rig);
+}
+
 static void test_hedging_at_a_percentile(void **state)
 {
     (void)state;
@@ -312,6 +332,7 @@ int main(void)
         cmocka_unit_test(test_when_none_comes),
         cmocka_unit_test(test_none_while_calls_fail),
         cmocka_unit_test(test_no_memory_for_a_hedge),
+        cmocka_unit_test(test_a_hedge_that_cannot_be_draws_nothing),
         cmocka_unit_test(test_hedging_at_a_percentile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
