@@ -1,5 +1,5 @@
 /*
- * tests/sim/fleet/fleet.h: what the program `fleet` can be asked for (docs/balancing.md). Each prints
+ * tests/sim/fleet/fleet.h: what the program `fleet` can be asked for (docs/balancing.md, docs/fleet.md). Each prints
  * tables, and returns false where a figure is not within what is promised.
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -10,5 +10,10 @@
 
 /* Policies side by side, over situations, with few hosts and with many. quick: a moment of it, for sanitizers. */
 bool fleet_balance(bool quick);
+/* Retries along a chain of four hops whose last application fails. */
+bool fleet_chain(void);
+/* An hour of a fleet. quick: a hundredth of its hosts, a twentieth of the
+ * services. series: a file for plot.py, or NULL. */
+bool fleet_hour(bool quick, const char *series);
 
 #endif

@@ -9,7 +9,7 @@
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: fleet balance [--quick]\n");
+    fprintf(stderr, "usage: fleet balance [--quick] | chain | hour [--quick | FILE]\n");
     return 64;
 }
 
@@ -25,6 +25,12 @@ int main(int argc, char **argv)
     }
     if (is_balance && (!option || quick)) {
         return fleet_balance(quick) ? 0 : 1;
+    }
+    if (strcmp(what, "chain") == 0 && !option) {
+        return fleet_chain() ? 0 : 1;
+    }
+    if (strcmp(what, "hour") == 0) {
+        return fleet_hour(quick, quick ? NULL : option) ? 0 : 1;
     }
     return usage();
 }
