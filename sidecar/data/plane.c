@@ -99,6 +99,7 @@ struct worker *plane_new(struct worker_env *env, uint32_t index, uint64_t seed,
     const struct route_cache_options options = {
         .limit = routes ? routes : 1,
         .seed = seed,
+        .host = target_host(env->bootstrap->node_name ? env->bootstrap->node_name : ""),
         .tuples = env->tuples,
         .worker = index,
         .counters = &worker->counters,

@@ -597,6 +597,17 @@ def test_shadow_access(world):
     assert counted == [1, 1]
 
 
+def test_subset(world):
+    """So many of six endpoints, the same ones for all workers of the host."""
+    callees = [world.callee(f"c{n}") for n in range(6)]
+
+    def fate(tside):
+        return {link.call("Visit").server for link in world.spread(tside, 8) for _ in range(25)}
+
+    told = fates(world, "subset", [2, 0, 2], {"default": callees}, fate, lb="random")
+    assert [len(names) for names in told] == [2, 6, 2] and told[0] == told[2]
+
+
 def test_shadow_rate(world):
     """Most of twenty calls at once are over the limit: in shadow they get through all the same."""
     told = fates(world, "shadow.rate", [True, False], {"default": [world.callee("a")]}, some_calls(world, 20),

@@ -206,13 +206,15 @@ static void put_config(struct sim_world *world, uint32_t service)
     snprintf(key, sizeof key, "*/*/%s/*/*/config", sim_service_name(service));
     put(world, DISC_SPACE_RULES, key,
         "{\"timeout_ms\": %u, \"connect_timeout_ms\": %u, \"send_timeout_ms\": %u,"
-        " \"receive_timeout_ms\": %u, \"lb\": \"%s\", \"pool\": {\"max_connections\": %u,"
+        " \"receive_timeout_ms\": %u, \"lb\": \"%s\", \"subset\": %u, \"pool\": "
+        "{\"max_connections\": %u,"
         " \"max_idle\": %u, \"wait_ms\": %u, \"max_waiting\": %u, \"idle_ms\": %u},"
         " \"breaker\": %s, \"eject\": %s, %s, %s}",
         timeout, 1 + random_below(&world->random, 30), 5 + random_below(&world->random, 60),
         one_of(world, receives, 4), random_one_in(&world->random, 2) ? "p2c" : "round_robin",
-        max_connections, max_idle, one_of(world, waits, 4), max_waiting, one_of(world, idle_ms, 3),
-        breaker, eject, limits, retry);
+        random_one_in(&world->random, 3) ? 1 + random_below(&world->random, 2) : 0, max_connections,
+        max_idle, one_of(world, waits, 4), max_waiting, one_of(world, idle_ms, 3), breaker, eject,
+        limits, retry);
     note_max(&world->timeout_max_ms, timeout);
     note_max(&world->max_connections, max_connections);
     note_max(&world->max_idle, max_idle);

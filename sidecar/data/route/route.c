@@ -50,7 +50,7 @@ struct route_cache *route_cache_new(const struct route_cache_options *options)
     cache->options = *options;
     cache->mask = (uint32_t)(buckets - 1);
     cache->buckets = calloc(buckets, sizeof(*cache->buckets));
-    cache->targets = target_table_new(options->seed);
+    cache->targets = target_table_new(options->seed, options->host);
     if (!cache->buckets || !cache->targets) {
         return route_cache_free(cache);
     }
@@ -216,6 +216,7 @@ static void config_from(struct route_config *config, const struct disc_resolutio
     if (!disc_by_parse(v[DISC_FIELD_HASH_BY].s, &config->hash_by)) {
         config->hash_by.kind = DISC_BY_RANDOM; /* the rule parser has checked: never */
     }
+    config->subset = (uint32_t)v[DISC_FIELD_SUBSET].i;
     config->pool = pool_from(v);
     config->retry = retry_from(v);
     config->exceptions_fail = v[DISC_FIELD_FAILURES_EXCEPTIONS].i != 0;
@@ -242,6 +243,7 @@ static struct target_set *target_get(struct route_cache *cache, const struct rou
     const struct target_key key = {
         .name = {route->tuple.name[DISC_TO], cluster, zone},
         .lb = route->config.lb,
+        .subset = route->config.subset,
     };
     return target_table_get(cache->targets, route->callee, &key);
 }

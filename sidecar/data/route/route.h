@@ -60,6 +60,7 @@ struct route_config {
     uint32_t receive_timeout_ms; /* 0: none */
     enum disc_enum lb;
     struct disc_by hash_by;
+    uint32_t subset; /* endpoints of a cluster; 0: all */
     struct route_pool pool;
     struct route_retry retry;
     bool exceptions_fail;
@@ -132,6 +133,7 @@ struct route_cache;
 struct route_cache_options {
     uint64_t limit; /* routes held at most */
     uint64_t seed;
+    uint64_t host;              /* target_host() */
     struct tuple_table *tuples; /* NULL: nothing is counted (explain) */
     uint32_t worker;
     struct counters *counters; /* NULL likewise */

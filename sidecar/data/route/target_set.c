@@ -7,6 +7,8 @@
  */
 #include "sidecar/data/route/target_set.h"
 
+#include "lb/subset.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +18,8 @@
 
 /* Part of what all hosts must agree on: never change it. */
 #define TARGET_SEED_ADDRESS UINT64_C(0x7473696465616464)
+/* Subsets change where this does. */
+#define TARGET_SEED_HOST UINT64_C(0x7473696465686f73)
 
 /* Up to so many endpoints the load is exact at each call; above, it is a few milliseconds old. */
 #define LOAD_EXACT_MAX  16
@@ -25,19 +29,26 @@
 
 struct target_table {
     uint64_t seed;
+    uint64_t host;
     uint64_t built; /* sets, ever */
     uint32_t count;
     uint32_t mask; /* buckets - 1 */
     struct target_set **buckets;
 };
 
-struct target_table *target_table_new(uint64_t seed)
+uint64_t target_host(const char *name)
+{
+    return XXH3_64bits_withSeed(name, strlen(name), TARGET_SEED_HOST);
+}
+
+struct target_table *target_table_new(uint64_t seed, uint64_t host)
 {
     struct target_table *table = calloc(1, sizeof *table);
     if (!table) {
         return NULL;
     }
     table->seed = seed;
+    table->host = host;
     table->mask = TABLE_BUCKETS_MIN - 1;
     table->buckets = calloc(TABLE_BUCKETS_MIN, sizeof(*table->buckets));
     if (!table->buckets) {
@@ -59,12 +70,13 @@ struct target_table *target_table_free(struct target_table *table)
 
 static uint64_t hash_key(const struct target_table *table, const struct target_key *key)
 {
-    return disc_names_hash(table->seed, key->name, TARGET_NAMES) + key->lb;
+    return disc_names_hash(table->seed, key->name, TARGET_NAMES) + key->lb +
+           ((uint64_t)key->subset << 8);
 }
 
 static bool key_eq(const struct target_key *a, const struct target_key *b)
 {
-    bool equal = a->lb == b->lb;
+    bool equal = a->lb == b->lb && a->subset == b->subset;
     for (int i = 0; equal && i < TARGET_NAMES; i++) {
         equal = disc_str_eq(a->name[i], b->name[i]);
     }
@@ -118,11 +130,18 @@ static bool takes_calls(const struct disc_endpoint *endpoint, struct disc_str zo
 struct building {
     struct target_set *set;
     const struct target_set *before; /* the version before; NULL: none is left */
+    uint64_t host;                   /* by which a subset is chosen */
+    uint64_t least;                  /* score that is in it; 0: all are */
     uint64_t start;                  /* of round_robin, where there is none */
     uint32_t *weights;               /* [n] */
     uint32_t *was;                   /* [n] index in `before`, LB_NONE: new */
     uint64_t *names;                 /* [n] what the address hashes to on every host */
 };
+
+static uint64_t name_of(const struct disc_endpoint *endpoint)
+{
+    return XXH3_64bits_withSeed(endpoint->address, strlen(endpoint->address), TARGET_SEED_ADDRESS);
+}
 
 static void take_endpoint(struct building *building, const struct disc_endpoint *endpoint)
 {
@@ -130,8 +149,7 @@ static void take_endpoint(struct building *building, const struct disc_endpoint 
     uint32_t i = set->n++;
 
     building->weights[i] = endpoint->weight;
-    building->names[i] =
-        XXH3_64bits_withSeed(endpoint->address, strlen(endpoint->address), TARGET_SEED_ADDRESS);
+    building->names[i] = name_of(endpoint);
     set->endpoints[i] = endpoint->state;
     if (endpoint->state) {
         endpoint_state_ref(endpoint->state);
@@ -181,6 +199,30 @@ static bool build_policy(struct building *building)
     return true;
 }
 
+static bool is_in(const struct building *building, const struct disc_endpoint *endpoint)
+{
+    return takes_calls(endpoint, building->set->key.name[TARGET_ZONE]) &&
+           (building->least == 0 ||
+            lb_subset_score(building->host, name_of(endpoint)) >= building->least);
+}
+
+/* Finds the least score that is in the subset. names is room for the scores. */
+static void choose_subset(struct building *building, const struct disc_cluster *cluster, size_t n)
+{
+    uint32_t scores = 0;
+    building->least = 0;
+    if (building->set->key.subset == 0) {
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (is_in(building, cluster->endpoints[i])) {
+            building->names[scores++] =
+                lb_subset_score(building->host, name_of(cluster->endpoints[i]));
+        }
+    }
+    building->least = lb_subset_least(building->names, scores, building->set->key.subset);
+}
+
 /* Fills endpoints and what picks among them; false when out of memory. */
 static bool set_fill(struct building *building, const struct disc_cluster *cluster)
 {
@@ -193,8 +235,9 @@ static bool set_fill(struct building *building, const struct disc_cluster *clust
     building->names = calloc(n + 1, sizeof(*building->names));
     set->endpoints = calloc(n + 1, sizeof(*set->endpoints));
     if (building->weights && building->was && building->names && set->endpoints) {
+        choose_subset(building, cluster, n);
         for (size_t i = 0; i < n; i++) {
-            if (takes_calls(cluster->endpoints[i], set->key.name[TARGET_ZONE])) {
+            if (is_in(building, cluster->endpoints[i])) {
                 take_endpoint(building, cluster->endpoints[i]);
             }
         }
@@ -206,8 +249,16 @@ static bool set_fill(struct building *building, const struct disc_cluster *clust
     return ok;
 }
 
-static struct target_set *set_new(const struct target_key *key, const struct disc_cluster *version,
-                                  const struct target_set *before, uint64_t start)
+/* Where nothing is left to go on from, each round_robin begins somewhere else. */
+static uint64_t fresh_start(struct target_table *table)
+{
+    table->built++;
+    return XXH3_64bits_withSeed(&table->built, sizeof table->built, table->seed);
+}
+
+static struct target_set *set_new(struct target_table *table, const struct target_key *key,
+                                  const struct disc_cluster *version,
+                                  const struct target_set *before)
 {
     struct target_set *set = calloc(1, sizeof *set + disc_names_bytes(key->name, TARGET_NAMES) + 1);
     if (!set) {
@@ -216,20 +267,15 @@ static struct target_set *set_new(const struct target_key *key, const struct dis
     set->refs = 1;
     set->cluster_id = version ? version->id : 0;
     set->key.lb = key->lb;
+    set->key.subset = key->subset;
     disc_names_copy(key->name, TARGET_NAMES, (char *)(set + 1), set->key.name);
-    struct building building = {.set = set, .before = before, .start = start};
+    struct building building = {
+        .set = set, .before = before, .host = table->host, .start = fresh_start(table)};
     if (!set_fill(&building, version)) {
         set_free(set);
         return NULL;
     }
     return set;
-}
-
-/* Where nothing is left to go on from, each round_robin begins somewhere else. */
-static uint64_t fresh_start(struct target_table *table)
-{
-    table->built++;
-    return XXH3_64bits_withSeed(&table->built, sizeof table->built, table->seed);
 }
 
 static void table_add(struct target_table *table, struct target_set *set, uint64_t hash)
@@ -261,7 +307,7 @@ struct target_set *target_table_get(struct target_table *table, const struct dis
         }
         before = before ? before : set; /* the newest stands first, but for a table that grew */
     }
-    struct target_set *set = set_new(key, version, before, fresh_start(table));
+    struct target_set *set = set_new(table, key, version, before);
     if (set) {
         table_add(table, set, hash);
     }

@@ -26,6 +26,7 @@ enum target_name {
 struct target_key {
     struct disc_str name[TARGET_NAMES];
     enum disc_enum lb; /* what is built besides the draw */
+    uint32_t subset;   /* so many of the endpoints, by lb/subset.h; 0: all */
 };
 
 struct target_set {
@@ -49,8 +50,12 @@ struct target_set {
 
 struct target_table;
 
-struct target_table *target_table_new(uint64_t seed);
+/* host: target_host() of this host's name, by which subsets are chosen. */
+struct target_table *target_table_new(uint64_t seed, uint64_t host);
 struct target_table *target_table_free(struct target_table *table);
+
+/* The same on every start, and by explain. */
+uint64_t target_host(const char *name);
 
 /*
  * The set of this cluster in the version that view holds, built where missing or outdated. An unknown

@@ -291,7 +291,7 @@ static struct target_set *set_of(struct fixture *f, struct target_table *table, 
 static void test_small_sets_have_exact_load(void **state)
 {
     struct fixture *f = *state;
-    struct target_table *table = target_table_new(3);
+    struct target_table *table = target_table_new(3, 0);
     struct target_set *set = set_of(f, table, "b");
     const struct lb_set_load *load = target_set_load(set, 1000);
     assert_int_equal(load->inflight, 0);
@@ -318,7 +318,7 @@ static void test_large_sets_are_sampled_now_and_then(void **state)
         world_endpoint(&f->world, key, "");
     }
     world_commit(&f->world);
-    struct target_table *table = target_table_new(3);
+    struct target_table *table = target_table_new(3, 0);
     struct target_set *set = set_of(f, table, "big");
     assert_int_equal(set->n, 1000);
     for (uint32_t i = 0; i < set->n; i++) {
@@ -340,7 +340,7 @@ static void test_large_sets_are_sampled_now_and_then(void **state)
 static void test_table_grows_and_shares(void **state)
 {
     struct fixture *f = *state;
-    struct target_table *table = target_table_new(3);
+    struct target_table *table = target_table_new(3, 0);
     struct target_set *sets[300];
     struct target_key key = {.name = {[TARGET_CLUSTER] = world_str("x")}};
     char name[16];
