@@ -181,6 +181,7 @@ static struct lb_draw *draw_new(const struct fleet_plan *plan, uint32_t n, uint3
 static void begin(struct service *service)
 {
     const struct fleet_plan *plan = service->plan;
+    assert(plan->retries <= 1); /* one endpoint is kept in mind as tried */
     lb_random_init(&service->random, plan->seed);
     service->hosts = zeroed(plan->hosts, sizeof *service->hosts);
     service->views = zeroed((size_t)plan->hosts * plan->endpoints, sizeof *service->views);

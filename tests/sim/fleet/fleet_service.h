@@ -47,7 +47,8 @@ struct fleet_plan {
     uint64_t seed;
     uint32_t light_n,
         light_weight; /* weights at the begin: of the first light_n; the others have 10 */
-    uint32_t retries, budget_percent;
+    uint32_t retries; /* of a call: 0 or 1 */
+    uint32_t budget_percent;
     struct fleet_fault faults[FLEET_FAULTS_MAX];
     struct fleet_flip flips[FLEET_FLIPS_MAX];
 };
