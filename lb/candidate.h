@@ -30,6 +30,8 @@ struct lb_exclude {
     uint32_t index[LB_EXCLUDE_MAX];
 };
 
+#define LB_SHARE_ALL UINT32_C(65536) /* all of its weight */
+
 /* What a policy may ask while it picks: about the call, and about the candidates as of now. */
 struct lb_pick {
     const struct lb_exclude *exclude;                  /* NULL: none */
@@ -37,6 +39,9 @@ struct lb_pick {
     lb_load_fn load;                                   /* NULL where the policy asks for no load */
     const void *owner;                                 /* handed to load and is_out */
     bool (*is_out)(const void *owner, uint32_t index); /* passed over, too; NULL: none is */
+    /* Of LB_SHARE_ALL, what part of its weight it has now, at least 1; the same in all of a pick. NULL: all. Where
+     * it is set, random is, too. */
+    uint32_t (*share)(const void *owner, uint32_t index);
 };
 
 /* Whether the candidate may not be picked. */
@@ -49,6 +54,12 @@ static inline bool lb_is_excluded(const struct lb_pick *pick, uint32_t index)
         }
     }
     return pick->is_out && pick->is_out(pick->owner, index);
+}
+
+/* That part. */
+static inline uint32_t lb_share_of(const struct lb_pick *pick, uint32_t index)
+{
+    return pick->share ? pick->share(pick->owner, index) : LB_SHARE_ALL;
 }
 
 #endif

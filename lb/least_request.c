@@ -8,8 +8,8 @@
 static bool is_busier(const struct lb_draw *draw, const struct lb_pick *pick, uint32_t index,
                       uint32_t other)
 {
-    uint64_t weight = lb_draw_weight(draw, index);
-    uint64_t others_weight = lb_draw_weight(draw, other);
+    uint64_t weight = (uint64_t)lb_draw_weight(draw, index) * lb_share_of(pick, index);
+    uint64_t others_weight = (uint64_t)lb_draw_weight(draw, other) * lb_share_of(pick, other);
     uint64_t inflight = pick->load(pick->owner, index).inflight;
     uint64_t others_inflight = (uint64_t)pick->load(pick->owner, other).inflight + 1;
 

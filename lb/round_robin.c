@@ -123,6 +123,17 @@ void lb_round_robin_follow(struct lb_round_robin *rr, const struct lb_round_robi
     level(rr, sum);
 }
 
+/* What a turn gives it. Of a share, the fraction is drawn: on average it is exact. */
+static int64_t gain(const struct entry *entry, uint32_t index, const struct lb_pick *pick)
+{
+    if (!pick->share) {
+        return entry->weight;
+    }
+    uint64_t parts = (uint64_t)entry->weight * lb_share_of(pick, index);
+    uint64_t drawn = lb_random_scale(lb_random_next(pick->random), LB_SHARE_ALL);
+    return (int64_t)((parts + drawn) / LB_SHARE_ALL);
+}
+
 /* Excluded candidates neither gain nor pay: they go on from where they were. */
 uint32_t lb_round_robin_pick(struct lb_round_robin *rr, const struct lb_pick *pick)
 {
@@ -134,8 +145,9 @@ uint32_t lb_round_robin_pick(struct lb_round_robin *rr, const struct lb_pick *pi
         if (entry->weight == 0 || lb_is_excluded(pick, i)) {
             continue;
         }
-        entry->current += entry->weight;
-        total += entry->weight;
+        int64_t more = gain(entry, i, pick);
+        entry->current += more;
+        total += more;
         if (best == LB_NONE || entry->current > rr->entries[best].current) {
             best = i;
         }

@@ -27,7 +27,8 @@ struct lb_round_robin *lb_round_robin_free(struct lb_round_robin *rr);
 void lb_round_robin_follow(struct lb_round_robin *rr, const struct lb_round_robin *before,
                            const uint32_t was[]);
 
-/* LB_NONE where nothing has weight or all that has is excluded. Draws nothing, asks for no load. */
+/* LB_NONE where nothing has weight or all that has is excluded. Draws only where there
+ * are shares, asks for no load. */
 uint32_t lb_round_robin_pick(struct lb_round_robin *rr, const struct lb_pick *pick);
 
 /* Dies where the current values do not sum to zero. */

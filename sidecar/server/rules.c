@@ -94,8 +94,14 @@ static void *attach_endpoint(void *owner, const char *key, const struct disc_end
 {
     struct rules *rules = owner;
     (void)key;
-    return endpoint_state_new(endpoint->address, endpoint->host, endpoint->port,
-                              rules->options.bootstrap->workers);
+    struct endpoint_state *state = endpoint_state_new(
+        endpoint->address, endpoint->host, endpoint->port, rules->options.bootstrap->workers);
+    if (state) {
+        const struct disc_snapshot *before = snapshots_newest(&rules->snapshots);
+        state->born_ms = uv_now(rules->options.loop);
+        state->born_in = before ? disc_snapshot_generation(before) : 0;
+    }
+    return state;
 }
 
 static void detach_endpoint(void *owner, void *state)

@@ -20,6 +20,10 @@ struct endpoint_state {
     _Atomic uint32_t refs;
     _Atomic bool gone; /* in no snapshot any more: nothing needs to be kept for it */
     char *address;     /* "10.0.0.1:8888" */
+    uint64_t
+        born_ms; /* when it was first seen, on the loops' clock; as of the next, the control thread's */
+    uint64_t
+        born_in; /* the generation that was in force then; 0: none, the process had just begun */
     union {
         struct sockaddr any;
         struct sockaddr_in v4;

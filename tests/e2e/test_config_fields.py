@@ -290,6 +290,17 @@ def test_lb_hash(world):
     assert first == second and set(first) == {"a", "b", "c"}
 
 
+def test_slow_start_ms(world):
+    """Who comes to another has a tenth of its weight at first."""
+    old, new = world.callee("a"), world.callee("b")
+    tside = world.tside(rules={KEY: {"slow_start_ms": 3600000, "lb": "random"}}, default=[old])
+    tside.change(services={f"{SERVICE}/default/{new.address}": {}})
+    slow = sum(servers(world, tside).count("b") for _ in range(15))
+    tside.change({KEY: {"slow_start_ms": 0, "lb": "random"}})
+    quick = sum(servers(world, tside).count("b") for _ in range(15))
+    assert 3 < slow < 70 and 100 < quick < 200
+
+
 def test_hash_by(world):
     """The key is what the field names: a user's calls stay together whatever their LogIDs."""
     scene = {"default": [world.callee(name) for name in ("a", "b", "c")]}

@@ -154,6 +154,35 @@ static void test_random_sets_are_exact(void **state)
     }
 }
 
+static uint32_t share_by_index(const void *owner, uint32_t index)
+{
+    return ((const uint32_t *)owner)[index];
+}
+
+/* Shares of weights are exact, also where nearly all of the set has a small one and is walked. */
+static void test_shares_of_weights(void **state)
+{
+    enum { N = 40, DRAWS = 200000 };
+    uint32_t full[N], shares[N], wanted[N];
+    uint64_t drawn[N] = {0};
+    struct lb_random random;
+    (void)state;
+
+    lb_random_init(&random, 5);
+    for (uint32_t i = 0; i < N; i++) {
+        full[i] = 1 + i % 3;
+        shares[i] = i == 7 ? LB_SHARE_ALL : LB_SHARE_ALL / 100 * (1 + i % 5);
+        wanted[i] = full[i] * shares[i];
+    }
+    struct lb_draw *draw = lb_draw_new(full, N);
+    const struct lb_pick pick = {.random = &random, .owner = shares, .share = share_by_index};
+    for (int i = 0; i < DRAWS; i++) {
+        drawn[lb_draw_pick_other(draw, LB_NONE, &pick)]++;
+    }
+    assert_true(chi_square_sigmas(drawn, wanted, N) < 4);
+    lb_draw_free(draw);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -164,6 +193,7 @@ int main(void)
         cmocka_unit_test(test_ten_thousand),
         cmocka_unit_test(test_no_overflow_at_the_limits),
         cmocka_unit_test(test_random_sets_are_exact),
+        cmocka_unit_test(test_shares_of_weights),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,6 +35,7 @@ struct world {
     uint32_t old_len;
     struct disc_snapshot *old[WORLD_SNAPSHOTS_MAX];
     bool begun;
+    uint64_t now_ms; /* endpoints that are put now are born then */
     int64_t revision;
     uint32_t workers;                                      /* that endpoints are for; 0: one */
     struct endpoint_state *endpoints[WORLD_ENDPOINTS_MAX]; /* the first ones; NULL: detached */
@@ -54,6 +55,8 @@ static inline void *world_attach(void *owner, const char *key, const struct disc
     struct world *world = owner;
     struct endpoint_state *state = endpoint_state_new(
         endpoint->address, endpoint->host, endpoint->port, world->workers ? world->workers : 1);
+    state->born_ms = world->now_ms;
+    state->born_in = world->snapshot ? disc_snapshot_generation(world->snapshot) : 0;
     if (world->endpoints_len < WORLD_ENDPOINTS_MAX) {
         world->endpoints[world->endpoints_len++] = state;
     }

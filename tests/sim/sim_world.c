@@ -26,6 +26,9 @@ static void *on_attach(void *owner, const char *key, const struct disc_endpoint 
     struct endpoint_state *state = endpoint_state_new(endpoint->address, endpoint->host,
                                                       endpoint->port, world->sim->plan->workers);
     (void)key;
+    const struct disc_snapshot *before = snapshots_newest(&world->snapshots);
+    state->born_ms = world->sim->clock_us / 1000;
+    state->born_in = before ? disc_snapshot_generation(before) : 0;
     SIM_CHECK(world->states_len < SIM_ENDPOINTS_MAX, "simulator", "too many endpoints");
     endpoint_state_ref(state);
     world->states[world->states_len++] = state;
@@ -198,6 +201,7 @@ static void put_config(struct sim_world *world, uint32_t service)
     uint32_t max_connections = one_of(world, connections, 5);
     uint32_t max_idle = one_of(world, idles, 4);
     uint32_t max_waiting = one_of(world, waitings, 4);
+    uint32_t subset = random_one_in(&world->random, 3) ? 1 + random_below(&world->random, 2) : 0;
     char retry[256], limits[160];
     limits_text(world, service, limits, sizeof limits);
     write_retry(world, service, retry, sizeof retry);
@@ -209,12 +213,14 @@ static void put_config(struct sim_world *world, uint32_t service)
         " \"receive_timeout_ms\": %u, \"lb\": \"%s\", \"subset\": %u, \"pool\": "
         "{\"max_connections\": %u,"
         " \"max_idle\": %u, \"wait_ms\": %u, \"max_waiting\": %u, \"idle_ms\": %u},"
-        " \"breaker\": %s, \"eject\": %s, %s, %s}",
+        " \"breaker\": %s, \"eject\": %s, %s, %s, \"slow_start_ms\": %u}",
         timeout, 1 + random_below(&world->random, 30), 5 + random_below(&world->random, 60),
         one_of(world, receives, 4), random_one_in(&world->random, 2) ? "p2c" : "round_robin",
-        random_one_in(&world->random, 3) ? 1 + random_below(&world->random, 2) : 0, max_connections,
-        max_idle, one_of(world, waits, 4), max_waiting, one_of(world, idle_ms, 3), breaker, eject,
-        limits, retry);
+        subset, max_connections, max_idle, one_of(world, waits, 4), max_waiting,
+        one_of(world, idle_ms, 3), breaker, eject, limits, retry,
+        200 * random_below(&world->random, 3));
+    /* What may be ejected is a share of the set that calls go to. */
+    world->clusters_changed = world->clusters_changed || subset > 0;
     note_max(&world->timeout_max_ms, timeout);
     note_max(&world->max_connections, max_connections);
     note_max(&world->max_idle, max_idle);

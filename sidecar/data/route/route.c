@@ -217,6 +217,7 @@ static void config_from(struct route_config *config, const struct disc_resolutio
         config->hash_by.kind = DISC_BY_RANDOM; /* the rule parser has checked: never */
     }
     config->subset = (uint32_t)v[DISC_FIELD_SUBSET].i;
+    config->slow_start_ms = (uint32_t)v[DISC_FIELD_SLOW_START_MS].i;
     config->pool = pool_from(v);
     config->retry = retry_from(v);
     config->exceptions_fail = v[DISC_FIELD_FAILURES_EXCEPTIONS].i != 0;

@@ -60,7 +60,8 @@ struct route_config {
     uint32_t receive_timeout_ms; /* 0: none */
     enum disc_enum lb;
     struct disc_by hash_by;
-    uint32_t subset; /* endpoints of a cluster; 0: all */
+    uint32_t subset;        /* endpoints of a cluster; 0: all */
+    uint32_t slow_start_ms; /* 0: none */
     struct route_pool pool;
     struct route_retry retry;
     bool exceptions_fail;

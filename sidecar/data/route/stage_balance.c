@@ -1,13 +1,16 @@
 /*
- * sidecar/data/route/stage_balance.c: which endpoint of the chosen set gets the call (config `lb`, `eject`).
+ * sidecar/data/route/stage_balance.c: which endpoint of the chosen set gets the call (config `lb`, `eject`,
+ * `slow_start_ms`).
  *
  * A policy picks among all of the set. Where what it finds is ejected, it picks once more and passes over what
  * is: weights hold among the others, a key goes on along its own way, and while nothing is ejected nobody asks.
+ * While an endpoint of the set is new it has a share of its weight; `hash` takes no notice, for then keys would move.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/data/route/stage.h"
 
 #include "lb/least_request.h"
+#include "lb/ramp.h"
 #include "sidecar/data/route/ejection.h"
 
 /* Times that another worker may take a trial first before the call does without. */
@@ -17,6 +20,7 @@
 struct balance {
     struct target_set *set;
     uint64_t now_ms;
+    uint32_t slow_start_ms;
 };
 
 static struct lb_load endpoint_load(const void *owner, uint32_t index)
@@ -44,15 +48,36 @@ static bool is_barred(const void *owner, uint32_t index)
     return ejection_is_barred(balance->set->endpoints[index], balance->now_ms);
 }
 
+/* Clocks of two threads may differ by a little: one that is not born yet is just born. */
+static uint32_t share(const void *owner, uint32_t index)
+{
+    const struct balance *balance = owner;
+    const struct endpoint_state *state = balance->set->endpoints[index];
+    if (!state || state->born_in == balance->set->oldest_in) {
+        return LB_SHARE_ALL;
+    }
+    uint64_t age_ms = balance->now_ms > state->born_ms ? balance->now_ms - state->born_ms : 0;
+    return lb_ramp_share(age_ms, balance->slow_start_ms);
+}
+
+static bool has_new(const struct stage_ctx *ctx)
+{
+    uint32_t slow_start_ms = ctx->route->config.slow_start_ms;
+    return slow_start_ms > 0 && ctx->now_ms < ctx->set->newest_ms + slow_start_ms &&
+           ctx->set->newest_ms > 0;
+}
+
 typedef bool (*is_out_fn)(const void *owner, uint32_t index);
+typedef uint32_t (*share_fn)(const void *owner, uint32_t index);
 
 /* Inlined where nothing is asked about ejection: 16 instructions a call. */
-static inline __attribute__((always_inline)) uint32_t pick_target(const struct stage_ctx *ctx,
-                                                                  is_out_fn is_out)
+static inline __attribute__((always_inline)) uint32_t
+pick_target(const struct stage_ctx *ctx, is_out_fn is_out, share_fn share_now)
 {
     struct target_set *set = ctx->set;
-    const struct balance balance = {set, ctx->now_ms};
-    const struct lb_pick pick = {ctx->exclude, ctx->random, endpoint_load, &balance, is_out};
+    const struct balance balance = {set, ctx->now_ms, ctx->route->config.slow_start_ms};
+    const struct lb_pick pick = {ctx->exclude, ctx->random, endpoint_load,
+                                 &balance,     is_out,      share_now};
 
     switch ((unsigned)ctx->route->config.lb) {
     case DISC_LB_ROUND_ROBIN:
@@ -71,7 +96,12 @@ static inline __attribute__((always_inline)) uint32_t pick_target(const struct s
 
 static __attribute__((noinline)) uint32_t pick_around(const struct stage_ctx *ctx)
 {
-    return pick_target(ctx, is_barred);
+    return pick_target(ctx, is_barred, has_new(ctx) ? share : NULL);
+}
+
+static __attribute__((noinline)) uint32_t pick_by_age(const struct stage_ctx *ctx)
+{
+    return pick_target(ctx, NULL, share);
 }
 
 static struct endpoint_state *picked(const struct stage_ctx *ctx)
@@ -82,7 +112,8 @@ static struct endpoint_state *picked(const struct stage_ctx *ctx)
 /* Picks among all. False: the endpoint is ejected, or there is none. */
 static bool pick_any(struct stage_ctx *ctx)
 {
-    ctx->target = pick_target(ctx, NULL);
+    ctx->target =
+        __builtin_expect(has_new(ctx), 0) ? pick_by_age(ctx) : pick_target(ctx, NULL, NULL);
     return ctx->target != LB_NONE && !ejection_is_out(picked(ctx));
 }
 

@@ -175,6 +175,24 @@ static void find_in_before(struct building *building)
     }
 }
 
+/* Which of them came to others that were there. */
+static void find_new(struct target_set *set)
+{
+    set->oldest_in = UINT64_MAX;
+    for (uint32_t i = 0; i < set->n; i++) {
+        const struct endpoint_state *state = set->endpoints[i];
+        if (state && state->born_in < set->oldest_in) {
+            set->oldest_in = state->born_in;
+        }
+    }
+    for (uint32_t i = 0; i < set->n; i++) {
+        const struct endpoint_state *state = set->endpoints[i];
+        if (state && state->born_in > set->oldest_in && state->born_ms > set->newest_ms) {
+            set->newest_ms = state->born_ms;
+        }
+    }
+}
+
 /* Builds what the policy picks by; false when out of memory. */
 static bool build_policy(struct building *building)
 {
@@ -241,6 +259,7 @@ static bool set_fill(struct building *building, const struct disc_cluster *clust
                 take_endpoint(building, cluster->endpoints[i]);
             }
         }
+        find_new(set);
         ok = build_policy(building);
     }
     free(building->weights);

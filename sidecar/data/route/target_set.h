@@ -41,7 +41,9 @@ struct target_set {
     struct lb_maglev *maglev;           /* lb hash; else NULL */
     struct lb_set_load load;            /* refreshed now and then */
     uint64_t load_ms;
-    uint32_t out; /* ejected, as of out_ms: ejection.h */
+    uint64_t oldest_in; /* the smallest born_in: what was born later is new here */
+    uint64_t newest_ms; /* when the last one that is new was born; 0: none is */
+    uint32_t out;       /* ejected, as of out_ms: ejection.h */
     uint64_t out_ms;
     uint64_t full_ms;        /* when one more could not go */
     uint64_t said_ms;        /* when the log was told last that it fails open; 0: never */

@@ -409,6 +409,89 @@ static void test_excluded_are_not_picked_again(void **state)
     }
 }
 
+/* ---- slow_start_ms --------------------------------------------------------------------------- */
+
+static int calls_at(struct fixture *f, const char *address)
+{
+    int n = 0;
+    for (int i = 0; i < CALLS; i++) {
+        n += strcmp(run(f), address) == 0;
+    }
+    return n;
+}
+
+static void rule_slowly(struct fixture *f, const char *lb)
+{
+    char config[80];
+    snprintf(config, sizeof config, "{\"lb\": \"%s\", \"slow_start_ms\": 1000}", lb);
+    world_rule(&f->world, "a/*/b/*/*/config", config);
+}
+
+/* The third of three that came to two others: a tenth of its weight, in a straight line up to all. */
+static void test_slow_start(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const lbs[] = {"round_robin", "p2c", "least_request", "random"};
+    static const double ages[] = {0, 500, 1000, 5000}, shares[] = {0.1, 0.55, 1, 1};
+    prepare(f, "default");
+    f->world.now_ms = 10000;
+    world_endpoint(&f->world, "b/default/127.0.0.1:9104", "");
+    for (size_t k = 0; k < sizeof lbs / sizeof lbs[0]; k++) {
+        rule_slowly(f, lbs[k]);
+        prepare(f, "default");
+        for (size_t i = 0; i < 4; i++) {
+            f->ctx.now_ms = 10000 + (uint64_t)ages[i];
+            double share = (double)calls_at(f, "127.0.0.1:9104") / CALLS;
+            double expected = shares[i] / (2 + shares[i]);
+            assert_true(share > expected - 0.012 && share < expected + 0.012);
+        }
+    }
+}
+
+/* Keys stay where they are; clusters that are new, or new to this process, have no others to wait for. */
+static void test_slow_start_of_none(void **state)
+{
+    struct fixture *f = *state;
+    char buf[32];
+    rule_slowly(f, "random");
+    prepare(f, "default");
+    f->ctx.now_ms = 1;
+    assert_in_range(calls_at(f, "127.0.0.1:9101"), CALLS * 48 / 100, CALLS * 52 / 100);
+    f->world.now_ms = 10000;
+    f->ctx.now_ms = 10000;
+    world_endpoint(&f->world, "b/fresh/127.0.0.1:9105", "");
+    world_endpoint(&f->world, "b/fresh/127.0.0.1:9106", "");
+    prepare(f, "fresh");
+    assert_in_range(calls_at(f, "127.0.0.1:9105"), CALLS * 48 / 100, CALLS * 52 / 100);
+
+    world_endpoint(&f->world, "b/fresh/127.0.0.1:9107", "");
+    rule_slowly(f, "hash");
+    prepare(f, "fresh");
+    int moved = 0;
+    for (int i = 0; i < 300; i++) {
+        set_log_id(f, buf, sizeof buf, i);
+        f->ctx.now_ms = 10000;
+        const char *early = run(f);
+        f->ctx.now_ms = 20000;
+        moved += strcmp(early, run(f)) != 0;
+    }
+    assert_int_equal(moved, 0);
+}
+
+/* Where the others have gone, the new ones take all of it at once, as they must. */
+static void test_slow_start_of_all_that_is_left(void **state)
+{
+    struct fixture *f = *state;
+    rule_slowly(f, "random");
+    prepare(f, "default");
+    f->world.now_ms = f->ctx.now_ms = 10000;
+    world_endpoint(&f->world, "b/default/127.0.0.1:9104", "");
+    world_endpoint(&f->world, "b/default/127.0.0.1:9101", "{\"weight\": 0}");
+    world_endpoint(&f->world, "b/default/127.0.0.1:9102", "{\"weight\": 0}");
+    prepare(f, "default");
+    assert_int_equal(calls_at(f, "127.0.0.1:9104"), CALLS);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 static uint64_t inflight(const struct fixture *f)
@@ -472,6 +555,9 @@ int main(void)
         TEST(test_p2c_avoids_the_loaded),
         TEST(test_least_request_and_random),
         TEST(test_excluded_are_not_picked_again),
+        TEST(test_slow_start),
+        TEST(test_slow_start_of_none),
+        TEST(test_slow_start_of_all_that_is_left),
         TEST(test_what_is_taken_is_given_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
