@@ -301,6 +301,18 @@ def test_slow_start_ms(world):
     assert 3 < slow < 70 and 100 < quick < 200
 
 
+def test_prefer_zone(world):
+    """Calls stay in this host's zone while it has an endpoint with weight."""
+    near, far = world.callee("near"), world.callee("far")
+    places = {f"{SERVICE}/default/{near.address}": {"zone": "lf"}, f"{SERVICE}/default/{far.address}": {"zone": "hl"}}
+    tside = world.tside(rules={KEY: {"prefer_zone": True, "lb": "random"}}, services=places, node={"zone": "lf"})
+    assert set(servers(world, tside) + servers(world, tside)) == {"near"}
+    tside.change(services={f"{SERVICE}/default/{near.address}": {"zone": "lf", "weight": 0}})
+    assert set(servers(world, tside)) == {"far"}
+    tside.change({KEY: {"prefer_zone": False, "lb": "random"}}, services=places)
+    assert set(servers(world, tside) + servers(world, tside)) == {"near", "far"}
+
+
 def test_hash_by(world):
     """The key is what the field names: a user's calls stay together whatever their LogIDs."""
     scene = {"default": [world.callee(name) for name in ("a", "b", "c")]}

@@ -13,6 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* prefer_zone: a zone that has so much of its cluster's weight gets all calls from its own hosts. Below, each endpoint
+ * there would get more than a zone's fair part among four (docs/specification.md, section 2). */
+#define NEAR_SHARE_MIN_PERCENT 25
+
 #define BUCKETS_MIN 64
 #define BUCKETS_MAX (1u << 20)
 
@@ -218,6 +222,7 @@ static void config_from(struct route_config *config, const struct disc_resolutio
     }
     config->subset = (uint32_t)v[DISC_FIELD_SUBSET].i;
     config->slow_start_ms = (uint32_t)v[DISC_FIELD_SLOW_START_MS].i;
+    config->prefer_zone = v[DISC_FIELD_PREFER_ZONE].i != 0;
     config->pool = pool_from(v);
     config->retry = retry_from(v);
     config->exceptions_fail = v[DISC_FIELD_FAILURES_EXCEPTIONS].i != 0;
@@ -249,12 +254,30 @@ static struct target_set *target_get(struct route_cache *cache, const struct rou
     return target_table_get(cache->targets, route->callee, &key);
 }
 
+/* This host's zone, where calls that name none are to stay in it; else "". */
+static struct disc_str near_zone(const struct route_cache *cache, const struct route *route)
+{
+    const char *zone = route->config.prefer_zone && cache->options.zone ? cache->options.zone : "";
+    return disc_str_of(zone, strlen(zone));
+}
+
+/* As much as the near endpoints' share of the weight allows; what is missing is spread over all. */
+static uint32_t near_part(const struct route_target *target)
+{
+    uint64_t near = target->zone_set->weight;
+    uint64_t all = target->set->weight;
+    uint64_t part = all > 0 ? near * 10000 * 100 / (all * NEAR_SHARE_MIN_PERCENT) : 0;
+    return part < 10000 ? (uint32_t)part : 10000;
+}
+
 /* Entry i: the sets of the cluster (and zone) that calls may be sent to. */
 static bool target_fill(struct route_cache *cache, struct route *route, uint32_t i,
                         struct disc_str cluster, struct disc_str zone)
 {
     struct route_target *target = &route->targets[i];
     target->cluster = cluster;
+    target->is_near = zone.len == 0;
+    zone = target->is_near ? near_zone(cache, route) : zone;
     if (zone.len > 0) {
         target->zone_set = target_get(cache, route, cluster, zone);
         if (!target->zone_set) {
@@ -262,6 +285,9 @@ static bool target_fill(struct route_cache *cache, struct route *route, uint32_t
         }
     }
     target->set = target_get(cache, route, cluster, disc_str_of("", 0));
+    if (target->set && target->zone_set && target->is_near) {
+        target->near_e2 = near_part(target);
+    }
     return target->set != NULL;
 }
 

@@ -62,6 +62,7 @@ struct route_config {
     struct disc_by hash_by;
     uint32_t subset;        /* endpoints of a cluster; 0: all */
     uint32_t slow_start_ms; /* 0: none */
+    bool prefer_zone;
     struct route_pool pool;
     struct route_retry retry;
     bool exceptions_fail;
@@ -96,6 +97,8 @@ struct route_target {
     struct disc_str cluster;
     struct target_set *zone_set; /* NULL where no zone was asked for */
     struct target_set *set;      /* the whole cluster */
+    bool is_near;                /* the zone is this host's own, by prefer_zone */
+    uint32_t near_e2; /* then: so many of 10,000 calls stay in it, the others go to all */
 };
 
 struct route {
@@ -135,6 +138,7 @@ struct route_cache_options {
     uint64_t limit; /* routes held at most */
     uint64_t seed;
     uint64_t host;              /* target_host() */
+    const char *zone;           /* this host's; borrowed. NULL or "": none */
     struct tuple_table *tuples; /* NULL: nothing is counted (explain) */
     uint32_t worker;
     struct counters *counters; /* NULL likewise */

@@ -107,6 +107,7 @@ void stage_inflight_give(const struct route *route);
  */
 #define STAGE_SEED_TRAFFIC UINT64_C(0x747369646574726b)
 #define STAGE_SEED_DEGRADE UINT64_C(0x7473696465646567)
+#define STAGE_SEED_ZONE    UINT64_C(0x747369646e656172)
 #define STAGE_SEED_HASH    UINT64_C(0x7473696465686173)
 uint64_t stage_point(const struct stage_ctx *ctx, const struct disc_by *by, uint64_t seed);
 

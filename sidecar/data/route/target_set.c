@@ -241,6 +241,15 @@ static void choose_subset(struct building *building, const struct disc_cluster *
     building->least = lb_subset_least(building->names, scores, building->set->key.subset);
 }
 
+static uint64_t weight_of(const struct disc_cluster *cluster, size_t n, struct disc_str zone)
+{
+    uint64_t weight = 0;
+    for (size_t i = 0; i < n; i++) {
+        weight += takes_calls(cluster->endpoints[i], zone) ? cluster->endpoints[i]->weight : 0;
+    }
+    return weight;
+}
+
 /* Fills endpoints and what picks among them; false when out of memory. */
 static bool set_fill(struct building *building, const struct disc_cluster *cluster)
 {
@@ -253,6 +262,7 @@ static bool set_fill(struct building *building, const struct disc_cluster *clust
     building->names = calloc(n + 1, sizeof(*building->names));
     set->endpoints = calloc(n + 1, sizeof(*set->endpoints));
     if (building->weights && building->was && building->names && set->endpoints) {
+        set->weight = weight_of(cluster, n, set->key.name[TARGET_ZONE]);
         choose_subset(building, cluster, n);
         for (size_t i = 0; i < n; i++) {
             if (is_in(building, cluster->endpoints[i])) {

@@ -33,6 +33,7 @@ struct target_set {
     uint32_t refs;
     uint64_t cluster_id;   /* of the disc_cluster it was built from; 0: an empty cluster */
     struct target_key key; /* names are its own */
+    uint64_t weight;       /* of all there are, those too that are not in the subset */
     uint32_t n;
     struct endpoint_state **endpoints; /* [n], those with weight, referenced, sorted by address;
                                           NULL where the store attaches no state (explain) */

@@ -4,6 +4,7 @@
  */
 #include "tests/sidecar/world.h"
 
+#include "sidecar/data/route/ejection.h"
 #include "sidecar/data/route/stage.h"
 
 #define CALLS 20000
@@ -492,6 +493,87 @@ static void test_slow_start_of_all_that_is_left(void **state)
     assert_int_equal(calls_at(f, "127.0.0.1:9104"), CALLS);
 }
 
+/* ---- prefer_zone ----------------------------------------------------------------------------- */
+
+static void begin_in_zone(struct fixture *f, const char *zone)
+{
+    route_cache_free(f->cache);
+    f->cache = route_cache_new(&(struct route_cache_options){.limit = 10, .seed = 7, .zone = zone});
+    world_rule(&f->world, "a/*/b/*/*/config", "{\"prefer_zone\": true, \"lb\": \"random\"}");
+}
+
+/* 9101 is near. With a quarter of the weight and more it gets all; below, in proportion, and its part of the rest. */
+static void test_prefer_zone(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *others;
+        double share;
+    } rows[] = {{"{\"zone\": \"lf\"}", 1},
+                {"{\"zone\": \"lf\", \"weight\": 30}", 1},
+                {"{\"zone\": \"lf\", \"weight\": 70}", 0.5 + 0.5 * 0.125},
+                {"{\"weight\": 190}", 0.2 + 0.8 * 0.05}};
+    begin_in_zone(f, "hl");
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        world_endpoint(&f->world, "b/default/127.0.0.1:9101", "{\"zone\": \"hl\", \"weight\": 10}");
+        world_endpoint(&f->world, "b/default/127.0.0.1:9102", rows[i].others);
+        prepare(f, "default");
+        double share = (double)calls_at(f, "127.0.0.1:9101") / CALLS;
+        double expected = rows[i].share;
+        assert_true(share > expected - 0.015 && share < expected + 0.015);
+    }
+}
+
+static void test_prefer_zone_spills(void **state)
+{
+    struct fixture *f = *state;
+    begin_in_zone(f, "hl");
+    world_endpoint(&f->world, "b/default/127.0.0.1:9101", "{\"zone\": \"hl\", \"weight\": 0}");
+    prepare(f, "default");
+    assert_string_equal(run(f), "127.0.0.1:9102"); /* none near */
+    world_endpoint(&f->world, "b/default/127.0.0.1:9101", "{\"zone\": \"hl\"}");
+    world_rule(&f->world, "a/*/b/*/*/traffic", "{\"default@lf\": 1}");
+    prepare(f, "default");
+    assert_int_equal(calls_at(f, "127.0.0.1:9102"), CALLS); /* the rule's zone wins */
+    begin_in_zone(f, "");
+    world_rule(&f->world, "a/*/b/*/*/traffic", "{\"default\": 1}");
+    prepare(f, "default");
+    assert_in_range(calls_at(f, "127.0.0.1:9102"), CALLS * 48 / 100, CALLS * 52 / 100);
+}
+
+/* The share of the weight is of all endpoints, not of the subsets: 10 near of 110, of which a call meets one each. */
+static void test_prefer_zone_under_a_subset(void **state)
+{
+    struct fixture *f = *state;
+    char key[64];
+    begin_in_zone(f, "hl");
+    world_rule(&f->world, "a/*/b/*/*/config", "{\"prefer_zone\": true, \"subset\": 1}");
+    for (int i = 0; i < 9; i++) {
+        snprintf(key, sizeof key, "b/default/127.0.0.1:92%02d", i);
+        world_endpoint(&f->world, key, "{\"zone\": \"lf\"}");
+    }
+    prepare(f, "default");
+    const struct route_target *target = &f->ctx.route->targets[0];
+    assert_int_equal(target->zone_set->n, 1);
+    assert_int_equal(target->set->n, 1);
+    assert_int_equal(target->near_e2, 3636); /* 1 of 11, of a quarter */
+}
+
+/* The only near endpoint is ejected: in its zone it would be used all the same. */
+static void test_prefer_zone_of_the_ejected(void **state)
+{
+    struct fixture *f = *state;
+    begin_in_zone(f, "hl");
+    prepare(f, "default");
+    assert_int_equal(calls_at(f, "127.0.0.1:9101"), CALLS);
+    const struct route *route = f->ctx.route;
+    const struct ejection_told failed = {.result = LB_RESULT_FAILURE, .now_ms = f->ctx.now_ms};
+    for (int i = 0; i < 5; i++) {
+        (void)ejection_tell(route->targets[0].set, 0, &route->config.eject, &failed);
+    }
+    assert_int_equal(calls_at(f, "127.0.0.1:9102"), CALLS);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 static uint64_t inflight(const struct fixture *f)
@@ -558,6 +640,10 @@ int main(void)
         TEST(test_slow_start),
         TEST(test_slow_start_of_none),
         TEST(test_slow_start_of_all_that_is_left),
+        TEST(test_prefer_zone),
+        TEST(test_prefer_zone_spills),
+        TEST(test_prefer_zone_under_a_subset),
+        TEST(test_prefer_zone_of_the_ejected),
         TEST(test_what_is_taken_is_given_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
