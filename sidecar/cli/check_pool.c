@@ -181,10 +181,12 @@ static void warn(struct check *check, struct reached *reached, enum disc_field f
     cluster[len] = '\0';
     print_value(field, &reached->value[field], reached->from[field], one, sizeof one);
     print_value(field, &resolution->value[field], resolution->from[field], other, sizeof other);
-    (void)snprintf(text, sizeof text,
-                   "its calls disagree on %s: %s, %s; each applies its own to the connections that "
-                   "they share",
-                   disc_field_path(field), one, other);
+    (void)snprintf(
+        text, sizeof text, "its calls disagree on %s: %s, %s; %s", disc_field_path(field), one,
+        other,
+        field == DISC_FIELD_POOL_MODE
+            ? "those of different modes share no connection, but one limit, pool.max_connections"
+            : "each applies its own to the connections that they share");
     check->fn(check->arg, cluster, text);
     reached->warned = true;
 }

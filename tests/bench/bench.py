@@ -6,7 +6,7 @@ of the rounds is shown. CPU time is the proxy process's own (schedstat of its th
 the load generator's window, so that it repeats on a busy machine, which latencies do not. "direct"
 has no proxy: its figure is the callee's. Nothing is asserted here but that every reply is right.
 
-    tests/bench/bench.py [--rounds 5] [--ms 800] [--connections 64] [--payload 1024] [--depth 1]
+    tests/bench/bench.py [--rounds 5] [--ms 800] [--connections 64] [--payload 1024] [--depth 1] [--mode pool]
 """
 
 from __future__ import annotations
@@ -66,13 +66,15 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--payload", type=int, default=1024)
     parser.add_argument("--depth", type=int, default=1)
+    parser.add_argument("--mode", default="pool", help="pool.mode of tside")
     options = parser.parse_args()
 
     echo = subprocess.Popen([helper("bench_echo")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     callee = echo.stdout.readline().strip()
     with tempfile.TemporaryDirectory(prefix="tside-bench-") as folder:
         peer, peer_address = haproxy(Path(folder), callee, options.connections)
-        tside = Tside(workers=1, services={f"example.service/default/{callee}": {}}).start()
+        rules = {"*/*/example.service/*/*/config": {"pool": {"mode": options.mode}}}
+        tside = Tside(workers=1, services={f"example.service/default/{callee}": {}}, rules=rules).start()
         systems = {"tside": (tside.address, tside.pid), "haproxy": (peer_address, peer.pid),
                    "direct": (callee, echo.pid)}
         rounds: dict[str, list[dict]] = {name: [] for name in systems}
@@ -89,7 +91,7 @@ def main() -> None:
 
     cost = {name: statistics.median(r["cpu_ns"] / r["replies"] / 1000 for r in results)
             for name, results in rounds.items()}
-    print(f"{options.connections} connections, depth {options.depth}, {options.payload} bytes, 1 worker; "
+    print(f"{options.connections} connections, depth {options.depth}, {options.payload} bytes, 1 worker, pool.mode {options.mode}; "
           f"medians of {options.rounds} rounds of {options.ms} ms")
     print(f"{'':10}{'CPU us/call':>12}{'/ haproxy':>11}{'calls/s':>10}{'p50 us':>9}{'p99 us':>9}")
     for name, results in rounds.items():

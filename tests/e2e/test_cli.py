@@ -168,6 +168,8 @@ POOLS = {
         {"*/*/example.service/canary/*/config": FEW,
          "*/*/example.service/default/*/config": {"fallback_cluster": "canary"}}, TWO_CLUSTERS, {
             "example.service/canary": ("4 by", "256 by default")}),
+    "modes": ({"*/*/example.service/*/Visit/config": {"pool": {"mode": "mux"}}}, {"example.service/default/127.0.0.1:1": {}}, {
+        "example.service/default": ("pool.mode: ", '"mux" by', '"pool" by default', "share no connection")}),
     "names with slashes": ({"a/*/x%2Fy/*/*/config": FEW}, {"x%2Fy/z%2A/127.0.0.1:2": {}}, {
         "x%2Fy/z%2A": ("4 by", "256 by default")}),
 }

@@ -349,11 +349,12 @@ def connections_used(world, callee, calls: int):
 
 
 def test_pool_mode(world):
-    """`pipeline` and `mux` are not there yet: refused, and what was in force stays. `short` is a connection a call."""
+    """`pipeline` is not there yet: refused, and what was in force stays. In `mux` calls share a connection; `short`
+    is a connection a call."""
     callee = world.callee("a")
     tside = world.tside(rules={KEY: {"access": "deny"}}, default=[callee])
     link = world.link(tside)
-    for mode in ("pipeline", "mux"):
+    for mode in ("pipeline",):
         tside.change({KEY: {"pool": {"mode": mode}, "access": "allow"}})
         [error] = tside.errors()
         assert error["field"] == "pool.mode" and "not yet" in error["reason"]
@@ -367,6 +368,14 @@ def test_pool_mode(world):
     tside.change({KEY: {"pool": {"mode": "short"}}})
     assert connections_used(world, callee, 5)(tside) == 5
     wait_until(lambda: callee.open_links == 2)  # those that were idle before
+    tside.change({KEY: {"pool": {"mode": "mux"}}})
+    links = len(callee.links)
+    callee.gate.clear()
+    link.send(wire.call("Visit") + wire.call("Visit"))
+    wait_until(lambda: callee.count > 0 and len(callee.links) == links + 1)
+    callee.gate.set()
+    assert [link.message().server for _ in range(2)] == ["a", "a"]
+    assert len(callee.links) == links + 1  # both on one
 
 
 def test_pool_max_calls(world):

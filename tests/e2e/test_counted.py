@@ -32,10 +32,11 @@ def result(child: subprocess.Popen) -> dict:
 
 
 @pytest.mark.parametrize("workers", [1], indirect=True)  # of more, each sleeps more often
-def test_system_calls_per_call(world):
-    """64 connections, one worker, 1 KiB: at most 4.3 a call, and no kind that has no business there."""
+@pytest.mark.parametrize("mode, most", [("pool", 4.3), ("mux", 2.6)])
+def test_system_calls_per_call(world, mode, most):
+    """64 connections, one worker, 1 KiB: so many a call, and no kind that has no business there."""
     echo = Echo()
-    tside = world.tside(default=[echo], rules={KEY: {"access_log": 0}})
+    tside = world.tside(default=[echo], rules={KEY: {"access_log": 0, "pool": {"mode": mode}}})
     counts = tside.folder / "strace"
     try:
         generator = load(tside, connections=64, payload=1024, ms=6000, warm_ms=0)
@@ -62,16 +63,17 @@ def test_system_calls_per_call(world):
     print(f"{calls} calls, {total / calls:.2f} system calls each: "
           + ", ".join(f"{name} {n / calls:.2f}" for name, n in sorted(table.items(), key=lambda kv: -kv[1])[:8]))
     assert calls > 1000, "too few to tell"
-    assert total / calls <= 4.3
+    assert total / calls <= most
     assert set(name for name, n in table.items() if n / calls > 0.01) <= {
         "read", "readv", "recvfrom", "recvmsg", "write", "writev", "sendto", "sendmsg", "epoll_wait", "epoll_pwait",
         "epoll_ctl", "futex"}
 
 
-def test_no_allocation_per_call(world):
+@pytest.mark.parametrize("mode", ["pool"])
+def test_no_allocation_per_call(world, mode):
     """In steady state carrying calls allocates nothing: the workers' counts stand still."""
     echo, counter = Echo(), Allocations()
-    tside = world.tside(default=[echo], rules={KEY: {"access_log": 0}}, env=counter.env)
+    tside = world.tside(default=[echo], rules={KEY: {"access_log": 0, "pool": {"mode": mode}}}, env=counter.env)
 
     def allocations() -> int:
         """Of all threads but the control thread, which is the process's first one."""

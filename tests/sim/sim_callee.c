@@ -10,16 +10,26 @@
 #include <netinet/in.h>
 #include <string.h>
 
+/* A reply that is not due yet, of a connection that calls share. */
+struct held {
+    struct list node;
+    uint64_t due_us;
+    bool is_cut; /* nothing follows it */
+    struct bytes bytes;
+};
+
 struct conn {
     struct list node;
     struct sim_callee *callee;
     struct sim_link *link;
     struct sim_pipe in; /* taken, up to the last whole frame */
     struct bytes out;   /* replies, written up to out_at */
+    struct list held;   /* those that go behind them, each in its time */
     size_t out_at;
     uint64_t due_us;   /* out is written from then on */
     uint64_t close_us; /* it is closed; UINT64_MAX: not by itself */
     bool resets;       /* ... with a reset */
+    bool is_cut;       /* out ends within a reply */
     bool busy;         /* has a call whose reply is not out */
     bool had_call, had_oneway;
     bool answered_early; /* the frame that is coming in */
@@ -33,6 +43,12 @@ static bool one_in(struct sim_callee *callee, uint32_t n)
 static uint64_t later(struct sim_callee *callee, uint32_t most_ms)
 {
     return callee->sim->clock_us + random_below(&callee->random, most_ms * 1000 + 1);
+}
+
+/* Whether its service's calls may share connections. */
+static bool is_shared(const struct sim_callee *callee)
+{
+    return callee->sim->world.service[callee->number % SIM_SERVICES].mux;
 }
 
 static struct sim_happened *happened(struct sim_callee *callee)
@@ -78,9 +94,25 @@ static void check_rest(const struct conn *conn)
               "refused at a callee", "the beginning of call %u", id);
 }
 
+static struct held *held_at(struct list *node)
+{
+    return container_of(node, struct held, node);
+}
+
+static void free_held(struct held *held)
+{
+    list_remove(&held->node);
+    bytes_done(&held->bytes);
+    sim_give(held);
+}
+
 static void free_conn(struct conn *conn)
 {
+    struct list *node;
     check_rest(conn);
+    while ((node = list_first(&conn->held))) {
+        free_held(held_at(node));
+    }
     list_remove(&conn->node);
     sim_pipe_done(&conn->in);
     bytes_done(&conn->out);
@@ -133,6 +165,7 @@ struct sim_link *sim_callee_dial(struct sim_worker *home, const struct sockaddr 
     conn->callee = callee;
     conn->link = link;
     conn->close_us = UINT64_MAX;
+    list_init(&conn->held);
     link->state = SIM_LINK_CONNECTING;
     link->partial = home->sim->plan->knobs[SIM_KNOB_PARTIAL];
     link->room = callee->kind == SIM_CALLEE_SLOW ? 200 : SIM_LINK_ROOM_BYTES;
@@ -198,8 +231,10 @@ static void lie(struct conn *conn, struct sim_call *call, const struct sim_messa
     happened(callee)->callee_lied = true;
     conn->busy = false; /* a good reply may be among them */
     sim_count(SIM_EVENT_CALLEE_LIED);
-    if (way == 0) {
-        reply.seqid += one_in(callee, 2) ? 1 : -1;
+    happened(callee)->shared_lied |= is_shared(callee);
+    if (way == 0) { /* of a shared connection one that is nobody else's */
+        int32_t far = is_shared(callee) ? 100000 : 1;
+        reply.seqid += one_in(callee, 2) ? far : -far;
     } else if (way == 1) {
         reply.name = "Nobody";
         reply.name_len = 6;
@@ -222,6 +257,7 @@ static void put_huge(struct conn *conn, const struct sim_call *call,
     reply.filling = SIM_FRAME_BYTES_MAX;
     sim_wire_reply(&conn->out, &reply);
     happened(conn->callee)->callee_huge = true;
+    happened(conn->callee)->shared_lied |= is_shared(conn->callee);
     sim_count(SIM_EVENT_CALLEE_HUGE);
 }
 
@@ -297,6 +333,58 @@ static void think_of_closing(struct conn *conn)
     }
 }
 
+static bool is_due(const struct conn *conn, const struct list *node)
+{
+    return held_at((struct list *)(uintptr_t)node)->due_us <= conn->callee->sim->clock_us;
+}
+
+static bool has_due(const struct conn *conn)
+{
+    for (const struct list *n = conn->held.next; n != &conn->held && !conn->is_cut; n = n->next) {
+        if (is_due(conn, n)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void put_due(struct conn *conn)
+{
+    for (struct list *n = conn->held.next, *next; n != &conn->held; n = next) {
+        next = n->next;
+        if (is_due(conn, n) && !conn->is_cut) {
+            conn->is_cut = held_at(n)->is_cut;
+            bytes_put(&conn->out, held_at(n)->bytes.p, held_at(n)->bytes.len);
+            conn->due_us = conn->callee->sim->clock_us;
+            free_held(held_at(n));
+        }
+    }
+}
+
+/* The same as answer(), but what becomes of one call holds up no other. */
+static void answer_shared(struct conn *conn, struct sim_call *call,
+                          const struct sim_message *message)
+{
+    struct sim_callee *callee = conn->callee;
+    struct held *held = sim_take(sizeof *held);
+    struct bytes out = conn->out;
+    uint64_t due_us = conn->due_us;
+    if (!list_empty(&conn->held)) {
+        sim_count(SIM_EVENT_CALLEE_SHARED);
+    }
+    conn->out = (struct bytes){0};
+    answer(conn, call, message);
+    held->bytes = conn->out;
+    held->is_cut = conn->close_us == conn->due_us;
+    held->due_us = conn->due_us;
+    if (held->due_us == callee->sim->clock_us && conn->close_us == UINT64_MAX) {
+        held->due_us = later(callee, one_in(callee, 2) ? 0 : 3);
+    }
+    conn->out = out;
+    conn->due_us = due_us;
+    list_push_back(&conn->held, &held->node);
+}
+
 /* ---- requests -------------------------------------------------------------------------------- */
 
 static void take_oneway(struct conn *conn)
@@ -312,16 +400,20 @@ static void take_oneway(struct conn *conn)
 
 static void take_call(struct conn *conn, struct sim_call *call, const struct sim_message *message)
 {
-    SIM_CHECK(!conn->busy, "pool", "callee %u: a call before the reply to another one",
-              conn->callee->number);
+    SIM_CHECK(!conn->busy || is_shared(conn->callee), "pool",
+              "callee %u: a call before the reply to another one", conn->callee->number);
     conn->had_call = true;
     sim_count(SIM_EVENT_CALLEE_GOT_CALL);
     if (conn->answered_early) {
         conn->answered_early = false;
         return;
     }
-    conn->busy = true;
-    answer(conn, call, message);
+    if (is_shared(conn->callee)) {
+        answer_shared(conn, call, message);
+    } else {
+        conn->busy = true;
+        answer(conn, call, message);
+    }
     think_of_closing(conn);
 }
 
@@ -369,6 +461,7 @@ static void answer_early(struct conn *conn)
     if (id < callee->sim->oracle.calls_len) {
         conn->answered_early = true;
         happened(callee)->callee_lied = true;
+        happened(callee)->shared_lied |= is_shared(callee);
         conn->due_us = callee->sim->clock_us;
         put_reply(conn, &callee->sim->oracle.calls[id], &message);
         sim_count(SIM_EVENT_CALLEE_EARLY);
@@ -379,7 +472,7 @@ static void answer_early(struct conn *conn)
 
 static bool is_closing(const struct conn *conn)
 {
-    bool out = conn->out_at == conn->out.len;
+    bool out = conn->out_at == conn->out.len && !has_due(conn);
     return conn->close_us <= conn->callee->sim->clock_us && (out || conn->resets);
 }
 
@@ -391,8 +484,8 @@ static bool has_to_write(const struct conn *conn)
 
 static bool can_act(const struct conn *conn)
 {
-    return sim_link_is_over(conn->link) || sim_link_has_bytes(conn->link) || has_to_write(conn) ||
-           is_closing(conn);
+    return sim_link_is_over(conn->link) || sim_link_has_bytes(conn->link) || has_due(conn) ||
+           has_to_write(conn) || is_closing(conn);
 }
 
 static void write_some(struct conn *conn)
@@ -433,6 +526,7 @@ static void take_last(struct conn *conn)
 
 static void act_on(struct conn *conn)
 {
+    put_due(conn);
     if (sim_link_is_over(conn->link)) {
         take_last(conn);
     } else if (is_closing(conn)) {
@@ -475,6 +569,15 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+static uint64_t next_held_us(const struct conn *conn)
+{
+    uint64_t next = UINT64_MAX;
+    for (struct list *n = conn->held.next; n != &conn->held && !conn->is_cut; n = n->next) {
+        next = earlier(next, held_at(n)->due_us);
+    }
+    return next;
+}
+
 uint64_t sim_callee_next_us(const struct sim_callee *callee)
 {
     uint64_t next = UINT64_MAX;
@@ -482,6 +585,7 @@ uint64_t sim_callee_next_us(const struct sim_callee *callee)
         const struct conn *conn = container_of(n, struct conn, node);
         uint64_t due = conn->out_at < conn->out.len ? conn->due_us : UINT64_MAX;
         next = earlier(next, earlier(due, conn->close_us));
+        next = earlier(next, next_held_us(conn));
     }
     return next > callee->sim->clock_us ? next : UINT64_MAX;
 }

@@ -2,9 +2,10 @@
  * tests/sim/sim_callee.h: a service's endpoint: accepts, answers, or does what callees do at their
  * worst.
  *
- * Serves what one connection brings one after the other. A second call on a connection before the
+ * Serves what one connection brings one after the other; where calls may share it (pool.mode mux) each in its own
+ * time, so that replies come in another order. A second call on a connection before the
  * first one's reply has been written is against the rules of mode `pool`, and so are calls beside
- * ONEWAY messages.
+ * ONEWAY messages in any.
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_TESTS_SIM_CALLEE_H

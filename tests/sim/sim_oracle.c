@@ -221,7 +221,7 @@ static bool is_possible(const struct sim_oracle *oracle, const struct sim_call *
     case REASON_TIMEOUT:
         return time_is_up(oracle, call, loop_ms);
     case REASON_UPSTREAM_RESET:
-        return happened->callee_closed || happened->memory_failed;
+        return happened->callee_closed || happened->memory_failed || happened->shared_lied;
     case REASON_UPSTREAM_PROTOCOL:
         return happened->callee_lied;
     case REASON_FRAME_TOO_LARGE:
@@ -430,6 +430,7 @@ void sim_oracle_check_end(struct sim_oracle *oracle)
                   (int)gauges[i], (unsigned long long)counted(oracle->sim, gauges[i]));
     }
     sim_report->events[SIM_EVENT_BREAKER_OPENED] += counted(oracle->sim, METRIC_BREAKER_OPENED);
+    sim_report->events[SIM_EVENT_LATE_DROPPED] += counted(oracle->sim, METRIC_LATE_REPLIES);
     sim_report->events[SIM_EVENT_EJECTED] += counted(oracle->sim, METRIC_EJECTIONS);
     sim_report->events[SIM_EVENT_FAILED_OPEN] += counted(oracle->sim, METRIC_FAIL_OPEN);
     tuple_table_each(oracle->sim->env.tuples, add_sums, reasons);

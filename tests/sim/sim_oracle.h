@@ -61,6 +61,7 @@ struct sim_happened {
     bool memory_failed;
     bool connect_failed;
     bool callee_closed, callee_lied, callee_huge;
+    bool shared_lied; /* or was above the limit, on a connection that others' calls were on, too */
 };
 
 struct sim_oracle {

@@ -187,6 +187,15 @@ static void limits_text(struct sim_world *world, uint32_t service, char *text, s
     note_max(&world->service[service].calls_max, max_calls > 0 ? max_calls : UINT32_MAX);
 }
 
+/* One service's calls never share connections, another's always or now and then. */
+static const char *mode_text(struct sim_world *world, uint32_t service)
+{
+    uint32_t taste = (world->mode_taste + service) % 3;
+    bool mux = taste == 1 || (taste == 2 && random_one_in(&world->random, 2));
+    world->service[service].mux = world->service[service].mux || mux;
+    return mux ? "mux" : "pool";
+}
+
 static void put_config(struct sim_world *world, uint32_t service)
 {
     static const uint32_t timeouts[] = {SIM_TIMEOUT_MIN_MS, 50, 100, 400};
@@ -211,13 +220,13 @@ static void put_config(struct sim_world *world, uint32_t service)
     put(world, DISC_SPACE_RULES, key,
         "{\"timeout_ms\": %u, \"connect_timeout_ms\": %u, \"send_timeout_ms\": %u,"
         " \"receive_timeout_ms\": %u, \"lb\": \"%s\", \"subset\": %u, \"pool\": "
-        "{\"max_connections\": %u,"
+        "{\"mode\": \"%s\", \"max_connections\": %u,"
         " \"max_idle\": %u, \"wait_ms\": %u, \"max_waiting\": %u, \"idle_ms\": %u},"
         " \"breaker\": %s, \"eject\": %s, %s, %s, \"slow_start_ms\": %u}",
         timeout, 1 + random_below(&world->random, 30), 5 + random_below(&world->random, 60),
         one_of(world, receives, 4), random_one_in(&world->random, 2) ? "p2c" : "round_robin",
-        subset, max_connections, max_idle, one_of(world, waits, 4), max_waiting,
-        one_of(world, idle_ms, 3), breaker, eject, limits, retry,
+        subset, mode_text(world, service), max_connections, max_idle, one_of(world, waits, 4),
+        max_waiting, one_of(world, idle_ms, 3), breaker, eject, limits, retry,
         200 * random_below(&world->random, 3));
     /* What may be ejected is a share of the set that calls go to. */
     world->clusters_changed = world->clusters_changed || subset > 0;
@@ -357,6 +366,7 @@ void sim_world_open(struct sim *sim, const struct codec_templates *templates, ui
     world->sim = sim;
     world->random.state = seed;
     world->revision = 100;
+    world->mode_taste = random_below(&world->random, 3);
     world->store = disc_store_new(&(struct disc_store_options){
         .prefix = {"/tside/rules", "/tside/services"},
         .templates = templates,

@@ -35,11 +35,13 @@ struct sim_world {
     uint32_t max_connections;
     uint32_t max_waiting;
     uint32_t max_idle;
+    uint32_t mode_taste; /* which service has which pool.mode */
     uint32_t eject_percent;
     bool clusters_changed; /* one that is ejected may have been out of its cluster meanwhile */
     bool denied, degraded, lost_endpoints, limited, breakers;
     struct {
         bool idempotent;
+        bool mux;           /* calls may share connections */
         uint32_t sent_max;  /* times that a call may be sent: first, retries and hedge */
         uint32_t calls_max; /* max_concurrency; UINT32_MAX: there was none for a while */
     } service[SIM_SERVICES];

@@ -371,7 +371,7 @@ void attempt_end(struct attempt *attempt, enum attempt_result result)
         call->outcome.endpoint = attempt->endpoint;
     }
     drop_unheard_reply(attempt);
-    lease_end(&attempt->lease);
+    lease_end(&attempt->lease, result == ATTEMPT_TIMED_OUT);
     atomic_fetch_sub_explicit(&attempt->endpoint->inflight, 1, memory_order_relaxed);
     list_remove(&attempt->in_call);
     event_retire(&worker->events, &attempt->lease.event, free_attempt);

@@ -82,6 +82,11 @@ bool channel_take_back(struct channel *channel, uint64_t position)
     return true;
 }
 
+bool channel_own(struct channel *channel)
+{
+    return outq_own_rest(&channel->out) == 0;
+}
+
 static void write_failed(struct channel *channel, int status)
 {
     if (!channel->failed) {

@@ -154,6 +154,10 @@ uint64_t channel_taken_total(const struct channel *channel);
  * False: some of it was. */
 bool channel_take_back(struct channel *channel, uint64_t position);
 
+/* Copies what is queued and borrowed, so that its lenders may go. Where the transport may hold some of it, it
+ * must be the channel's own already. False without memory: the connection must go. */
+bool channel_own(struct channel *channel) __attribute__((warn_unused_result));
+
 void channel_check(const struct channel *channel);
 
 #endif

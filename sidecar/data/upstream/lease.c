@@ -35,8 +35,43 @@ static bool take_back(struct lease *lease)
         return true;
     }
     bool last = lease->out_end == channel_pushed_total(&conn->channel);
-    return lease->state == LEASE_SENDING && last && !channel_in_frame(&conn->channel) &&
+    bool answers = !conn->mux && channel_in_frame(&conn->channel);
+    return lease->state == LEASE_SENDING && last && !answers &&
            channel_take_back(&conn->channel, lease->out_start);
+}
+
+/* What is queued of it goes out: others' messages may stand behind it, and its place is known. False without
+ * memory. */
+static bool leave_bytes(struct lease *lease)
+{
+    return lease->state == LEASE_SENT || lease->stuck || channel_own(&lease->conn->channel);
+}
+
+/* Its reply will come late, or never. */
+static void leave_unanswered(struct upstream_conn *conn, bool timed_out)
+{
+    struct upstream_mux *mux = conn->mux;
+    mux->unanswered++;
+    if (timed_out && ++mux->silent == UPSTREAM_MUX_SILENT_MAX) {
+        conn->retiring = true;
+        counter_add(&conn->worker->counters, METRIC_UPSTREAM_SILENT, 1);
+    }
+}
+
+static void leave_mux(struct lease *lease, bool timed_out)
+{
+    struct upstream_conn *conn = lease->conn;
+    bool clean = take_back(lease);
+    bool left = clean || leave_bytes(lease);
+    if (!clean) {
+        leave_unanswered(conn, timed_out);
+    }
+    upstream_conn_unbind(lease);
+    if (left) {
+        upstream_conn_left(conn);
+    } else {
+        upstream_conn_event(conn, UPSTREAM_EVENT_ABANDON);
+    }
 }
 
 static void leave_conn(struct lease *lease)
@@ -51,12 +86,14 @@ static void leave_conn(struct lease *lease)
     }
 }
 
-void lease_end(struct lease *lease)
+void lease_end(struct lease *lease, bool timed_out)
 {
     event_cancel(&lease->event);
     lease->news = 0;
     if (lease->state == LEASE_QUEUED) {
         leave_queue(lease);
+    } else if (lease->state != LEASE_NONE && lease->conn->mux) {
+        leave_mux(lease, timed_out);
     } else if (lease->state != LEASE_NONE) {
         leave_conn(lease);
     }

@@ -116,8 +116,9 @@ enum lease_state lease_get(struct lease *lease, struct worker *worker,
  * short the failure is news. */
 void lease_send(struct lease *lease, const struct iovec iov[], size_t n, uint32_t len);
 /* Gives up whatever it holds; no news come any more. A connection on which bytes of it have left goes, for
- * a late reply must not meet another call. Harmless on NONE. */
-void lease_end(struct lease *lease);
+ * a late reply must not meet another call; one that several calls use stays, for there replies are known by
+ * their numbers. timed_out: it waited for its callee in vain. Harmless on NONE. */
+void lease_end(struct lease *lease, bool timed_out);
 
 /* Back-pressure: the caller does not take replies, or takes them again. Of a connection that others use,
  * too, this does nothing. */

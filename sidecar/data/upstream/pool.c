@@ -20,12 +20,15 @@ static void on_tidy(struct event *event)
     if (pool->conns > 0 || !list_empty(&pool->waiters)) {
         return;
     }
+    event_cancel(&pool->share);
     pool->endpoint->pool_of_worker[pool->worker->index] = NULL;
     list_remove(&pool->waits);
     pool_tenants_free(pool);
     (void)endpoint_state_unref(pool->endpoint); /* NULL always */
     free(pool);
 }
+
+static void on_share(struct event *event);
 
 /* NULL without memory. */
 static struct pool *pool_get(struct worker *worker, struct endpoint_state *endpoint)
@@ -41,9 +44,11 @@ static struct pool *pool_get(struct worker *worker, struct endpoint_state *endpo
         endpoint_state_ref(endpoint);
         list_init(&pool->idle);
         list_init(&pool->shared);
+        list_init(&pool->mux);
         list_init(&pool->waiters);
         list_init(&pool->waits);
         event_init(&pool->tidy, on_tidy);
+        event_init(&pool->share, on_share);
         endpoint->pool_of_worker[worker->index] = pool;
     }
     return pool;
@@ -103,13 +108,20 @@ static void take(struct pool *pool, struct lease *lease, struct upstream_conn *c
 {
     pool_leave_idle(pool, conn);
     upstream_conn_bind(conn, lease);
-    lease->reused = true;
     upstream_conn_event(conn, UPSTREAM_EVENT_ASSIGN);
+}
+
+static enum upstream_kind kind_of(const struct lease *lease)
+{
+    if (lease->request->oneway) {
+        return UPSTREAM_KIND_ONEWAY;
+    }
+    return pool_mux_wants(lease) ? UPSTREAM_KIND_MUX : UPSTREAM_KIND_ONE;
 }
 
 static int open_for(struct pool *pool, const struct lease *lease, struct upstream_conn **ret)
 {
-    int r = upstream_conn_new(pool, lease->request->oneway,
+    int r = upstream_conn_new(pool, kind_of(lease),
                               lease->request->route->config.connect_timeout_ms, ret);
     if (r) {
         permit_give(&pool->worker->env->upstreams, 1);
@@ -153,8 +165,14 @@ static struct upstream_conn *find_conn(struct pool *pool, const struct lease *le
     if (rules_of(lease)->mode == DISC_POOL_MODE_SHORT) {
         return NULL;
     }
-    return lease->request->oneway ? pool_shared_find(pool, lease)
-                                  : pool_exclusive_find(pool, lease);
+    switch (kind_of(lease)) {
+    case UPSTREAM_KIND_ONEWAY:
+        return pool_shared_find(pool, lease);
+    case UPSTREAM_KIND_MUX:
+        return pool_mux_find(pool, lease);
+    default:
+        return pool_exclusive_find(pool, lease);
+    }
 }
 
 /* The same, where those that have served long enough are closed first. One that still sends ONEWAY messages
@@ -169,11 +187,23 @@ static struct upstream_conn *find_lasting(struct pool *pool, const struct lease 
     return conn;
 }
 
-/* A ONEWAY message rather shares a connection than waits. */
+/* A ONEWAY message rather shares a connection than waits, and so does a call that may. */
 static struct upstream_conn *share_conn(struct pool *pool, const struct lease *lease)
 {
+    if (pool_mux_wants(lease)) {
+        return pool_mux_any(pool, lease);
+    }
     bool shares = lease->request->oneway && rules_of(lease)->mode != DISC_POOL_MODE_SHORT;
     return shares ? pool_shared_any(pool) : NULL;
+}
+
+/* A connection that is always busy keeps its permit from the leases that wait on other workers: after some turns
+ * it gets no more, and goes behind its last. */
+static void count_turn(struct pool *pool, struct upstream_conn *conn)
+{
+    if (conn->mux && pool_others_waiting(pool) && ++pool->local_turns == POOL_LOCAL_TURNS_MAX) {
+        conn->retiring = true;
+    }
 }
 
 static void serve(struct pool *pool);
@@ -204,23 +234,44 @@ static bool refuse_no_memory(struct lease *lease)
     return false;
 }
 
+static bool keep_request(const struct pool *pool, struct lease *lease)
+{
+    return message_own(&lease->request->message, &pool->worker->buffers) || refuse_no_memory(lease);
+}
+
+/* A permit was taken for a connection of its own. Where none can be made at once, a call shares another one. */
+static bool get_own(struct pool *pool, struct lease *lease)
+{
+    if (!keep_request(pool, lease)) {
+        pool_give_permit(pool);
+        pool_wake_others(pool);
+        return false;
+    }
+    if (connect_for(pool, lease, find_descriptor(pool->worker))) {
+        return true;
+    }
+    struct upstream_conn *conn = pool_mux_wants(lease) ? pool_mux_any(pool, lease) : NULL;
+    if (conn) {
+        take(pool, lease, conn);
+    }
+    return conn != NULL;
+}
+
 static bool get(struct pool *pool, struct lease *lease, bool fresh)
 {
     struct upstream_conn *conn =
         fresh && !lease->request->oneway ? NULL : find_lasting(pool, lease);
-    if (conn && conn->state != UPSTREAM_STATE_CONNECTING) {
-        take(pool, lease, conn);
-        return true;
-    }
-    if (!message_own(&lease->request->message, &pool->worker->buffers)) {
-        return refuse_no_memory(lease); /* it will not leave within this turn */
-    }
     if (!conn && list_empty(&pool->waiters) && pool_take_permit(pool, lease)) {
-        return connect_for(pool, lease, find_descriptor(pool->worker));
+        return get_own(pool, lease);
     }
     conn = conn ? conn : share_conn(pool, lease);
+    bool at_once = conn && conn->state != UPSTREAM_STATE_CONNECTING;
+    if (!at_once && !keep_request(pool, lease)) {
+        return false; /* it will not leave within this turn */
+    }
     if (conn) {
         take(pool, lease, conn);
+        count_turn(pool, conn);
         return true;
     }
     return wait_for_permit(pool, lease);
@@ -265,10 +316,23 @@ static bool serve_one(struct pool *pool)
     return true;
 }
 
+static void on_share(struct event *event)
+{
+    struct pool *pool = container_of(event, struct pool, share);
+    struct lease *lease;
+    while ((lease = pool_next_to_share(pool))) {
+        struct upstream_conn *conn = pool_mux_any(pool, lease);
+        pool_dequeue(pool, lease);
+        take(pool, lease, conn);
+        count_turn(pool, conn);
+    }
+}
+
 static void serve(struct pool *pool)
 {
     while (serve_one(pool)) {
     }
+    pool_has_room(pool); /* others may share what was made for one */
     pool_left(pool);
 }
 
@@ -285,12 +349,16 @@ void pool_serve_all(struct worker *worker)
 /* Whether the lease may have the connection as it is. */
 static bool suits(const struct upstream_conn *conn, const struct lease *lease)
 {
-    return !conn->shared && !lease->request->oneway && !conn->tainted &&
+    return conn->kind != UPSTREAM_KIND_ONEWAY && kind_of(lease) == conn->kind && !conn->tainted &&
            !upstream_conn_is_over(conn, rules_of(lease));
 }
 
 void pool_park(struct pool *pool, struct upstream_conn *conn)
 {
+    if (conn->retiring) {
+        upstream_conn_event(conn, UPSTREAM_EVENT_EXPIRED);
+        return;
+    }
     if (upstream_conn_is_over(conn, &conn->rules)) {
         retire(pool, conn);
         return;
@@ -301,6 +369,7 @@ void pool_park(struct pool *pool, struct upstream_conn *conn)
         pool->local_turns++;
         pool_dequeue(pool, waiter);
         take(pool, waiter, conn);
+        pool_has_room(pool);
         return;
     }
     pool->local_turns = POOL_LOCAL_TURNS_MAX; /* the others' turn, where any wait */

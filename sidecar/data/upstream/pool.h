@@ -5,6 +5,7 @@
  *     pool_queue.c      permits, and who waits for one: fairness
  *     pool_exclusive.c  connections with one lease at a time; idle ones are taken last in, first out
  *     pool_shared.c     connections with several leases: ONEWAY messages
+ *     pool_mux.c        connections with several leases: calls of pool.mode mux
  *     conn_life.h       for how long one of them serves: pool.mode short, pool.max_calls, pool.max_age_ms
  *
  * Permits of the endpoint are counted over all workers. Where none is left, leases wait in a queue
@@ -37,6 +38,10 @@
 #define POOL_RESERVE_MS 10000
 /* Idle connections that a worker closes for another one that has no descriptor left, at each asking. */
 #define POOL_DESCRIPTORS_GIVEN 16
+/* A connection that calls share is full, so that another one is made while permits are to be had, above so many
+ * calls or bytes of their requests. */
+#define POOL_MUX_CALLS 128
+#define POOL_MUX_BYTES ((uint64_t)256 * 1024)
 
 /* One tuple's share of a pool. */
 struct pool_tenant {
@@ -51,11 +56,13 @@ struct pool_tenant {
 struct pool {
     struct endpoint_state *endpoint; /* referenced */
     struct worker *worker;
-    struct list idle;    /* upstream_conn.in_pool; the one used last in front */
-    struct list shared;  /* upstream_conn.in_pool: for ONEWAY messages */
+    struct list idle;   /* upstream_conn.in_pool; the one used last in front */
+    struct list shared; /* upstream_conn.in_pool: for ONEWAY messages */
+    struct list mux;    /* upstream_conn.in_pool: for calls of pool.mode mux; the oldest in front */
     struct list waiters; /* lease.node, by lease.turn */
     struct list waits;   /* worker->pool_waits */
     struct event tidy;   /* frees the pool where it is not used any more */
+    struct event share;  /* places on shared connections are there for those that wait */
     uint64_t turn;       /* of the lease served last */
     uint32_t conns;
     uint32_t local_turns;
@@ -80,6 +87,13 @@ void pool_drop_gone(struct worker *worker);
 
 /* The connection serves no lease now: to one that waits, to the idle list, or out. */
 void pool_park(struct pool *pool, struct upstream_conn *conn);
+/* A place on a connection that calls share has come free: to those that wait for one, before the callback returns. */
+static inline void pool_has_room(struct pool *pool)
+{
+    if (!list_empty(&pool->waiters)) {
+        worker_event_post(pool->worker, &pool->share);
+    }
+}
 /* It has closed: its permit is given back, and what waits is served. */
 void pool_closed(struct pool *pool, struct upstream_conn *conn);
 
@@ -106,6 +120,8 @@ void pool_dequeue(struct pool *pool, struct lease *lease);
  * that comes free. One that may not does not hold up those close behind it. */
 struct lease *pool_next_for_permit(const struct pool *pool);
 struct lease *pool_next_for_conn(const struct pool *pool);
+/* The same of one that may share a connection that is there. */
+struct lease *pool_next_to_share(const struct pool *pool);
 
 /* Workers that wait, this one not among them: one bit each. */
 uint64_t pool_others_waiting(const struct pool *pool);
@@ -113,13 +129,19 @@ void pool_wake_others(const struct pool *pool);
 /* Idle connections hold permits, too: another worker's are asked for. */
 void pool_want_idle(const struct pool *pool);
 
-/* ---- pool_exclusive.c, pool_shared.c --------------------------------------------------------- */
+/* ---- pool_exclusive.c, pool_shared.c, pool_mux.c --------------------------------------------- */
 
 /* A connection that is there for the lease; NULL: none may be used. */
 struct upstream_conn *pool_exclusive_find(struct pool *pool, const struct lease *lease);
 struct upstream_conn *pool_shared_find(struct pool *pool, const struct lease *lease);
 /* The same where no permit is left for one of its own: one that others use, and may be busy with. */
 struct upstream_conn *pool_shared_any(struct pool *pool);
+/* Whether the lease is a call that may share its connection. */
+bool pool_mux_wants(const struct lease *lease);
+/* Of the connections for such calls the first that is not full; of those that are full the one with fewest calls,
+ * where it may carry one more. */
+struct upstream_conn *pool_mux_find(const struct pool *pool, const struct lease *lease);
+struct upstream_conn *pool_mux_any(const struct pool *pool, const struct lease *lease);
 /* Keeps it for later; false where limits or another worker's leases forbid it. */
 bool pool_keep_idle(struct pool *pool, struct upstream_conn *conn);
 /* Its timer has run out, which may have been set before it served another call: whether it stays. */

@@ -93,11 +93,10 @@ void pool_leave_idle(struct pool *pool, struct upstream_conn *conn)
     }
 }
 
-/* The shared one that serves nothing, used longest ago. */
-static struct upstream_conn *spare_shared(const struct pool *pool)
+/* Of the shared ones that serve nothing, the one used longest ago; `spare` is one of another list. */
+static struct upstream_conn *spare_shared(const struct list *shared, struct upstream_conn *spare)
 {
-    struct upstream_conn *spare = NULL;
-    for (struct list *n = pool->shared.next; n != &pool->shared; n = n->next) {
+    for (struct list *n = shared->next; n != shared; n = n->next) {
         struct upstream_conn *conn = container_of(n, struct upstream_conn, in_pool);
         if (conn->counted_idle && (!spare || conn->last_used_ms < spare->last_used_ms)) {
             spare = conn;
@@ -111,5 +110,5 @@ struct upstream_conn *pool_spare(const struct pool *pool)
     if (!list_empty(&pool->idle)) {
         return container_of(pool->idle.prev, struct upstream_conn, in_pool);
     }
-    return spare_shared(pool);
+    return spare_shared(&pool->mux, spare_shared(&pool->shared, NULL));
 }

@@ -261,6 +261,16 @@ static struct lease *first_that(const struct pool *pool, may_fn may)
     return NULL;
 }
 
+static bool may_share(const struct pool *pool, const struct lease *lease)
+{
+    return pool_mux_wants(lease) && pool_mux_any(pool, lease);
+}
+
+struct lease *pool_next_to_share(const struct pool *pool)
+{
+    return first_that(pool, may_share);
+}
+
 struct lease *pool_next_for_permit(const struct pool *pool)
 {
     return first_that(pool, pool_take_permit);

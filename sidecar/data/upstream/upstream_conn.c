@@ -36,6 +36,9 @@ static struct lease *first_lease(const struct upstream_conn *conn)
 void upstream_conn_bind(struct upstream_conn *conn, struct lease *lease)
 {
     list_push_back(&conn->leases, &lease->node);
+    if (conn->mux) {
+        upstream_mux_enter(conn->mux, lease);
+    }
     lease->conn = conn;
     lease->tenant->held++;
     lease->state = LEASE_CONNECTING;
@@ -50,6 +53,9 @@ void upstream_conn_unbind(struct lease *lease)
 {
     assert(lease->conn && lease->tenant);
     list_remove(&lease->node);
+    if (lease->conn->mux) {
+        upstream_mux_leave(lease->conn->mux, lease);
+    }
     lease->conn = NULL;
     lease->tenant->held--;
     lease->tenant = NULL;
@@ -59,7 +65,11 @@ void upstream_conn_unbind(struct lease *lease)
 static void say_ready(struct upstream_conn *conn, struct lease *lease)
 {
     lease->state = LEASE_READY;
-    lease->seqid = conn->last_seqid = conn->last_seqid < INT32_MAX ? conn->last_seqid + 1 : 1;
+    if (conn->mux) {
+        upstream_mux_number(conn->mux, lease);
+    } else {
+        lease->seqid = conn->last_seqid = conn->last_seqid < INT32_MAX ? conn->last_seqid + 1 : 1;
+    }
     lease_post(lease, conn->worker, LEASE_NEWS_READY);
 }
 
@@ -81,6 +91,10 @@ static void fail_lease(struct upstream_conn *conn, struct lease *lease,
                        struct lease_failure failure)
 {
     failure.unsent = !is_taken(conn, lease);
+    if (failure.unsent && conn->mux && failure.fault == LEASE_FAULT_BAD_REPLY) {
+        failure.fault = LEASE_FAULT_LOST; /* the bad reply is another's */
+        failure.reason = REASON_UPSTREAM_RESET;
+    }
     upstream_conn_unbind(lease);
     lease->news &= (uint8_t)~LEASE_NEWS_READY; /* that may not have been heard yet */
     lease->failure = failure;
@@ -111,10 +125,10 @@ void lease_send(struct lease *lease, const struct iovec iov[], size_t n, uint32_
     lease->out_end = channel_pushed_total(&conn->channel);
 }
 
-/* A shared connection that has sent everything holds its permit without use. */
+/* One for ONEWAY messages that has sent everything holds its permit without use. */
 static void sent_all(struct upstream_conn *conn)
 {
-    if (conn->shared && list_empty(&conn->leases)) {
+    if (conn->state == UPSTREAM_STATE_SHARED && list_empty(&conn->leases)) {
         upstream_conn_event(conn, UPSTREAM_EVENT_FREE);
     }
 }
@@ -133,6 +147,9 @@ static void on_progress(struct channel *channel)
         lease_post(lease, conn->worker, LEASE_NEWS_SENT);
         if (lease->request->oneway) {
             upstream_conn_unbind(lease);
+        } else if (conn->mux) {
+            list_remove(node);
+            list_push_back(&conn->mux->sent, node);
         }
     }
     sent_all(conn);
@@ -165,11 +182,33 @@ static struct list *first_unstuck(struct upstream_conn *conn)
     return n;
 }
 
+/* Of a connection whose leases may end before their bytes are sent: the queue copies them, for those that
+ * wrote them may be gone by then. */
+static void keep_requests(struct upstream_conn *conn)
+{
+    for (struct list *n = first_unstuck(conn); n != &conn->leases; n = n->next) {
+        struct lease *lease = lease_at(n);
+        if (lease->state == LEASE_SENDING && !is_sent(conn, lease)) {
+            struct message *message = &lease->request->message;
+            if (!message_own(message, &conn->worker->buffers)) {
+                message->body = NULL; /* borrowed bytes end with the turn */
+            }
+            lease->lent = false;
+            lease->stuck = true;
+            lease_post(lease, conn->worker, LEASE_NEWS_STUCK);
+        }
+    }
+}
+
 static bool on_pin(struct channel *channel)
 {
     struct upstream_conn *conn = conn_of(channel);
     struct list *n = first_unstuck(conn);
     bool pinned = true;
+    if (conn->mux) {
+        keep_requests(conn);
+        return false;
+    }
     if (n == &conn->leases) {
         return true;
     }
@@ -221,7 +260,9 @@ static const char *mismatch(const struct upstream_conn *conn, const struct lease
     if (!name_matches(lease->request, frame->message.body + message->name.off, message->name.len)) {
         return "the reply is to another method";
     }
-    return is_sent(conn, lease) ? NULL : "the reply came before the request was sent";
+    /* Of what several leases have handed over together a part is taken, and answered, before that is said. */
+    bool sent = conn->mux ? is_taken(conn, lease) : is_sent(conn, lease);
+    return sent ? NULL : "the reply came before the request was sent";
 }
 
 static void note_answered(struct upstream_conn *conn)
@@ -233,15 +274,15 @@ static void note_answered(struct upstream_conn *conn)
     }
 }
 
-static void take_reply(struct upstream_conn *conn, struct frame *frame)
+/* What came is a reply to what the lease sent; else the connection has gone. */
+static bool give_reply(struct upstream_conn *conn, struct lease *lease, struct frame *frame)
 {
-    struct lease *lease = first_lease(conn);
     const struct codec_message *message = &frame->scan->message;
     const char *why = mismatch(conn, lease, frame);
     if (why) {
         message_done(&frame->message, &conn->worker->buffers);
         bad(conn, REASON_UPSTREAM_PROTOCOL, why, 0);
-        return;
+        return false;
     }
     note_answered(conn);
     upstream_conn_unbind(lease);
@@ -253,8 +294,43 @@ static void take_reply(struct upstream_conn *conn, struct frame *frame)
                                         .type = message->type};
     lease->reply.has_code = codec_base_resp_code(frame->message.body, message, &lease->reply.code);
     lease_post(lease, conn->worker, LEASE_NEWS_REPLY);
-    conn->tainted = conn->channel.ended || channel_has_input(&conn->channel);
-    upstream_conn_event(conn, UPSTREAM_EVENT_FREE);
+    return true;
+}
+
+static void take_reply(struct upstream_conn *conn, struct frame *frame)
+{
+    if (give_reply(conn, first_lease(conn), frame)) {
+        conn->tainted = conn->channel.ended || channel_has_input(&conn->channel);
+        upstream_conn_event(conn, UPSTREAM_EVENT_FREE);
+    }
+}
+
+/* The same of a connection that several calls use. */
+static void take_numbered(struct upstream_conn *conn, struct frame *frame)
+{
+    struct upstream_mux *mux = conn->mux;
+    int32_t seqid = frame->scan->message.seqid;
+    struct lease *lease = upstream_mux_find(mux, seqid);
+    if (!lease && upstream_mux_take_late(mux, seqid)) {
+        mux->silent = 0;
+        counter_add(&conn->worker->counters, METRIC_LATE_REPLIES, 1);
+        message_done(&frame->message, &conn->worker->buffers);
+    } else if (!lease) {
+        message_done(&frame->message, &conn->worker->buffers);
+        bad(conn, REASON_UPSTREAM_PROTOCOL, "a reply has a seqid that was not sent", 0);
+    } else if (give_reply(conn, lease, frame)) {
+        mux->silent = 0;
+        upstream_conn_left(conn);
+    }
+}
+
+void upstream_conn_left(struct upstream_conn *conn)
+{
+    if (conn->mux->leases == 0) {
+        upstream_conn_event(conn, UPSTREAM_EVENT_FREE);
+    } else {
+        pool_has_room(conn->pool);
+    }
 }
 
 static void broken(struct upstream_conn *conn, enum frame_broken why)
@@ -268,13 +344,18 @@ static void broken(struct upstream_conn *conn, enum frame_broken why)
     }
 }
 
-static void take_frames(struct upstream_conn *conn)
+/* Takes up one frame. Whether there may be another one. */
+static bool take_frame(struct upstream_conn *conn)
 {
     struct frame frame;
     switch (channel_next(&conn->channel, &frame)) {
     case FRAME_READY:
-        take_reply(conn, &frame);
-        break;
+        if (!conn->mux) {
+            take_reply(conn, &frame);
+            break;
+        }
+        take_numbered(conn, &frame);
+        return conn->state == UPSTREAM_STATE_MUX;
     case FRAME_BAD:
         bad(conn, REASON_UPSTREAM_PROTOCOL, codec_error_str(frame.scan->error), 0);
         break;
@@ -287,6 +368,17 @@ static void take_frames(struct upstream_conn *conn)
     case FRAME_NONE:
     case FRAME_YIELD:
         break;
+    }
+    return false;
+}
+
+/* Replies in whatever order; each finds its lease. */
+static void take_frames(struct upstream_conn *conn)
+{
+    while (take_frame(conn)) {
+    }
+    if (conn->state == UPSTREAM_STATE_MUX) {
+        upstream_conn_read(conn); /* it may have starved */
     }
 }
 
@@ -303,7 +395,7 @@ static bool on_received(struct channel *channel, const uint8_t *bytes, size_t n)
 {
     struct upstream_conn *conn = conn_of(channel);
     (void)bytes;
-    if (conn->state == UPSTREAM_STATE_BUSY) {
+    if (conn->state == UPSTREAM_STATE_BUSY || conn->state == UPSTREAM_STATE_MUX) {
         return true;
     }
     if (conn->state ==
@@ -319,8 +411,10 @@ static void on_input(struct channel *channel)
 {
     struct upstream_conn *conn = conn_of(channel);
     struct lease *lease = first_lease(conn);
-    if (conn->state == UPSTREAM_STATE_BUSY) {
+    if (conn->state == UPSTREAM_STATE_MUX) {
         take_frames(conn);
+    } else if (conn->state == UPSTREAM_STATE_BUSY) {
+        (void)take_frame(conn);
         if (conn->state == UPSTREAM_STATE_BUSY && first_lease(conn) == lease && !lease->paused) {
             channel_read_start(channel); /* it may have starved */
         }
@@ -348,16 +442,21 @@ static void on_connected(struct channel *channel, int status)
         return;
     }
     worker_timer_cancel(conn->worker, &conn->timer);
-    upstream_conn_event(conn, conn->shared                ? UPSTREAM_EVENT_CONNECTED_SHARED
+    upstream_conn_event(conn, conn->mux                   ? UPSTREAM_EVENT_CONNECTED_MUX
+                              : conn->shared              ? UPSTREAM_EVENT_CONNECTED_SHARED
                               : list_empty(&conn->leases) ? UPSTREAM_EVENT_CONNECTED_SPARE
                                                           : UPSTREAM_EVENT_CONNECTED);
     sent_all(conn); /* all of a shared one's may have ended meanwhile */
+    if (conn->mux) {
+        upstream_conn_left(conn);
+    }
 }
 
 static void on_closed(struct channel *channel)
 {
     struct upstream_conn *conn = container_of(channel, struct upstream_conn, channel);
     conn->magic = 0;
+    free(conn->mux);
     free(conn);
 }
 
@@ -401,7 +500,8 @@ void upstream_conn_refused(struct lease *lease, int status)
                                             .cause = transport_strerror(status)};
 }
 
-static struct upstream_conn *alloc(struct pool *pool, bool shared)
+/* A connection that is not opened yet. NULL without memory. */
+static struct upstream_conn *alloc(struct pool *pool, enum upstream_kind kind)
 {
     struct worker *worker = pool->worker;
     struct upstream_conn *conn = calloc(1, sizeof *conn);
@@ -411,12 +511,18 @@ static struct upstream_conn *alloc(struct pool *pool, bool shared)
     conn->magic = UPSTREAM_MAGIC;
     conn->worker = worker;
     conn->pool = pool;
-    conn->shared = shared;
+    conn->kind = kind;
+    conn->shared = kind != UPSTREAM_KIND_ONE;
     conn->timer.fire = on_timer;
     conn->life = (struct conn_life){.born_ms = worker_now_ms(worker),
                                     .early = (uint32_t)lb_random_next(&worker->random)};
     /* From another number on each: a reply that a callee sends on the wrong connection does not match. */
     conn->last_seqid = (int32_t)(lb_random_next(&worker->random) >> 34);
+    conn->mux = kind == UPSTREAM_KIND_MUX ? upstream_mux_new(conn->last_seqid) : NULL;
+    if (kind == UPSTREAM_KIND_MUX && !conn->mux) {
+        free(conn);
+        return NULL;
+    }
     conn->failure.detail = "the connection was lost before the reply was complete";
     list_init(&conn->all);
     list_init(&conn->in_pool);
@@ -428,19 +534,19 @@ static struct upstream_conn *alloc(struct pool *pool, bool shared)
     return conn;
 }
 
-int upstream_conn_new(struct pool *pool, bool shared, uint32_t connect_timeout_ms,
+int upstream_conn_new(struct pool *pool, enum upstream_kind kind, uint32_t connect_timeout_ms,
                       struct upstream_conn **ret)
 {
     struct worker *worker = pool->worker;
-    struct upstream_conn *conn = alloc(pool, shared);
+    struct upstream_conn *conn = alloc(pool, kind);
     int r = conn ? channel_connect(&conn->channel, &pool->endpoint->addr.any) : -ENOMEM;
     if (r) {
         return r;
     }
     pool->conns++;
     list_push_back(&worker->upstreams, &conn->all);
-    if (shared) {
-        list_push_back(&pool->shared, &conn->in_pool);
+    if (conn->shared) {
+        list_push_back(conn->mux ? &pool->mux : &pool->shared, &conn->in_pool);
     }
     counter_add(&worker->counters, METRIC_UPSTREAM_CONNECTIONS, 1);
     counter_add(&worker->counters, METRIC_UPSTREAM_CREATED, 1);
@@ -482,6 +588,9 @@ static void fail_leases(struct upstream_conn *conn, enum lease_fault fault)
 {
     struct list *node;
     conn->failure.fault = (uint8_t)fault;
+    while (conn->mux && (node = list_first(&conn->mux->sent))) {
+        fail_lease(conn, lease_at(node), conn->failure);
+    }
     while ((node = list_first(&conn->leases))) {
         fail_lease(conn, lease_at(node), conn->failure);
     }
@@ -559,16 +668,29 @@ void upstream_conn_event(struct upstream_conn *conn, enum upstream_event event)
     }
 }
 
-void upstream_conn_check(const struct upstream_conn *conn)
+static uint32_t check_leases(const struct upstream_conn *conn, const struct list *leases)
 {
-    uint32_t leases = 0;
-    assert(conn->magic == UPSTREAM_MAGIC);
-    channel_check(&conn->channel);
-    for (struct list *n = conn->leases.next; n != &conn->leases; n = n->next) {
-        const struct lease *lease = lease_at(n);
+    uint32_t n = 0;
+    for (struct list *node = leases->next; node != leases; node = node->next, n++) {
+        const struct lease *lease = lease_at(node);
         lease_check(lease);
         assert(lease->conn == conn && lease->tenant->pool == conn->pool);
-        leases++;
+        assert(!conn->mux || (lease->state == LEASE_SENT) == (leases == &conn->mux->sent));
+    }
+    return n;
+}
+
+void upstream_conn_check(const struct upstream_conn *conn)
+{
+    assert(conn->magic == UPSTREAM_MAGIC);
+    channel_check(&conn->channel);
+    uint32_t leases = check_leases(conn, &conn->leases);
+    if (conn->mux) {
+        leases += check_leases(conn, &conn->mux->sent);
+        upstream_mux_check(conn->mux);
+        assert(leases == conn->mux->leases);
+        assert(leases > 0 || conn->mux->bytes == 0);
+        assert(conn->state != UPSTREAM_STATE_MUX || leases > 0 || conn->counted_idle);
     }
     assert(conn->shared || leases <= 1);
     assert((conn->state == UPSTREAM_STATE_BUSY) <= (leases == 1));

@@ -1,8 +1,8 @@
 /*
  * sidecar/data/upstream/upstream_conn.h: one connection to a callee.
  *
- * Made by the pool for a lease, or for ONEWAY messages, which share it. upstream_fsm.h says what it does
- * about each event. It holds one permit of its endpoint's connections and one of the process's descriptors
+ * Made by the pool for a lease, or for several that share it: ONEWAY messages, or calls of pool.mode mux
+ * (upstream_mux.h). upstream_fsm.h says what it does about each event. It holds one permit of its endpoint's connections and one of the process's descriptors
  * from birth to close; its memory goes when the channel has closed. To leases it says everything as news.
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -13,26 +13,37 @@
 #include "sidecar/data/upstream/conn_life.h"
 #include "sidecar/data/upstream/lease.h"
 #include "sidecar/data/upstream/upstream_fsm.h"
+#include "sidecar/data/upstream/upstream_mux.h"
 
 #define UPSTREAM_MAGIC 0x09577ea3u
+
+/* Whom it may serve. */
+enum upstream_kind {
+    UPSTREAM_KIND_ONE = 0, /* one lease at a time */
+    UPSTREAM_KIND_ONEWAY,  /* ONEWAY messages */
+    UPSTREAM_KIND_MUX      /* calls */
+};
 
 struct upstream_conn {
     uint32_t magic;
     enum upstream_state state;
+    enum upstream_kind kind;
     struct worker *worker;
     struct pool *pool;
     struct channel channel;
     struct list all;     /* worker->upstreams */
-    struct list in_pool; /* pool->idle or pool->shared */
+    struct list in_pool; /* pool->idle, pool->shared or pool->mux */
     struct list in_idle; /* worker->idle_upstreams, while counted_idle */
-    struct list leases;  /* struct lease.node, in the order in which they send */
-    struct event broken; /* sending failed for want of memory: closes from the queue */
-    bool shared;
-    bool counted_idle;  /* in endpoint->idle */
-    bool tainted;       /* more came than was asked for: not to be used again */
-    bool answered;      /* counted in endpoint->answered */
-    bool reset;         /* to be closed with a reset */
-    int32_t last_seqid; /* of the message sent last; counts up */
+    struct list leases;  /* struct lease.node, in the order in which they send; see mux->sent */
+    struct upstream_mux *mux; /* UPSTREAM_KIND_MUX */
+    struct event broken;      /* sending failed for want of memory: closes from the queue */
+    bool shared;              /* several leases at once */
+    bool retiring;            /* gets no lease any more: closed behind the last */
+    bool counted_idle;        /* in endpoint->idle */
+    bool tainted;             /* more came than was asked for: not to be used again */
+    bool answered;            /* counted in endpoint->answered */
+    bool reset;               /* to be closed with a reset */
+    int32_t last_seqid;       /* of the message sent last; counts up; without mux */
     struct conn_life life;
     struct route_pool rules; /* the last lease's */
     const void *last_caller; /* shared: whose message it took last */
@@ -44,7 +55,7 @@ struct upstream_conn {
 
 /* Begins connecting; the permits, of the endpoint's connections and of the process's descriptors, are the
  * connection's from now on. 0, or an error where that fails at once: then they are still the caller's. */
-int upstream_conn_new(struct pool *pool, bool shared, uint32_t connect_timeout_ms,
+int upstream_conn_new(struct pool *pool, enum upstream_kind kind, uint32_t connect_timeout_ms,
                       struct upstream_conn **ret) __attribute__((warn_unused_result));
 /* The failure of a lease for which that failed. */
 void upstream_conn_refused(struct lease *lease, int status);
@@ -53,6 +64,8 @@ void upstream_conn_refused(struct lease *lease, int status);
 void upstream_conn_bind(struct upstream_conn *conn, struct lease *lease);
 /* The lease holds nothing any more; the connection stays as it is. */
 void upstream_conn_unbind(struct lease *lease);
+/* A lease has left a connection that others may share: it is free, or has room for one that waits. */
+void upstream_conn_left(struct upstream_conn *conn);
 /* Reads again, unless it waits for buffers. */
 void upstream_conn_read(struct upstream_conn *conn);
 

@@ -4,6 +4,7 @@
  *     CONNECTING --> BUSY <--> IDLE         one lease at a time
  *         |           |          |
  *         +----> SHARED          |          several: ONEWAY messages, whose answers are dropped
+ *         +----> MUX             |          several: calls, whose replies say by their seqid whose they are
  *                     |          |
  *                     v          v
  *                      CLOSED               the permit is given back, the handle closes
@@ -14,11 +15,12 @@
 
 #include "sidecar/base/fsm.h"
 
-#define UPSTREAM_STATES(X) X(CONNECTING) X(IDLE) X(BUSY) X(SHARED) X(CLOSED)
+#define UPSTREAM_STATES(X) X(CONNECTING) X(IDLE) X(BUSY) X(SHARED) X(MUX) X(CLOSED)
 
 #define UPSTREAM_EVENTS(X)                                                                         \
     X(CONNECTED)        /* and there is a lease for it */                                          \
     X(CONNECTED_SHARED) /* made for ONEWAY messages */                                             \
+    X(CONNECTED_MUX)    /* made for several calls */                                               \
     X(CONNECTED_SPARE)  /* the lease that it was made for has ended */                             \
     X(FAILED)           /* could not be connected, or to itself, or not in time */                 \
     X(ASSIGN)           /* a lease takes it */                                                     \

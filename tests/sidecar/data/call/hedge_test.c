@@ -81,6 +81,46 @@ static void test_both_answers_at_once(void **state)
     rig_free(rig);
 }
 
+/* A reply that is so long, and of so many parts, that proving its end takes two turns. */
+static void reply_of_many_parts(struct memory_peer *callee)
+{
+    struct bytes reply = {0}, frame = {0};
+    uint32_t parts = 3 * FRAME_SCAN_BUDGET_BYTES / 8 + 1000; /* its last read is longer than that */
+    bytes_put_header(&reply, WIRE_REPLY, "M", rig_expect_call(callee, "M"));
+    bytes_put_field(&reply, WIRE_LIST, 0);
+    bytes_put8(&reply, WIRE_STRING);
+    bytes_put32(&reply, parts);
+    for (uint32_t i = 0; i < parts; i++) {
+        bytes_put_text(&reply, "part");
+    }
+    bytes_put8(&reply, WIRE_STOP);
+    bytes_put32(&frame, (uint32_t)reply.len);
+    bytes_put(&frame, reply.p, reply.len);
+    memory_send(callee, frame.p, frame.len);
+    bytes_done(&reply);
+    bytes_done(&frame);
+}
+
+/* Both are proved in the same moment: the one that is behind has its block when its attempt ends unheard. */
+static void test_both_answers_proved_at_once(void **state)
+{
+    struct memory_peer *caller, *callees[2];
+    (void)state;
+    for (int mux = 0; mux < 2; mux++) {
+        struct rig *rig = hedged(mux ? "{\"hedge_after_ms\": 20, \"retry\": {\"idempotent\": true},"
+                                       " \"pool\": {\"mode\": \"mux\"}}"
+                                     : HEDGED,
+                                 &caller, callees);
+        reply_of_many_parts(callees[0]);
+        reply_of_many_parts(callees[1]);
+        rig_rest(rig);
+        assert_true(caller->out.len > FRAME_SCAN_BUDGET_BYTES);
+        assert_int_equal(rig_reason(rig, REASON_OK), 1);
+        assert_int_equal(rig_metric(rig, METRIC_BUFFERED_BYTES), 0);
+        rig_free(rig);
+    }
+}
+
 static void test_one_of_the_two_fails(void **state)
 {
     (void)state;
@@ -324,6 +364,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_first_answer_wins),
         cmocka_unit_test(test_both_answers_at_once),
+        cmocka_unit_test(test_both_answers_proved_at_once),
         cmocka_unit_test(test_one_of_the_two_fails),
         cmocka_unit_test(test_an_exception_waits_for_the_other),
         cmocka_unit_test(test_both_are_late),

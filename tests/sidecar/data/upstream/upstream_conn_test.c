@@ -3,7 +3,7 @@
  * or time did.
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "tests/sidecar/data/plane_rig.h"
+#include "tests/sidecar/data/upstream/upstream_scenarios.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -635,7 +635,11 @@ int main(void)
         cmocka_unit_test(test_oneways_that_get_stuck_one_by_one),
         cmocka_unit_test(test_a_connection_with_many_oneways_dies),
         cmocka_unit_test(test_no_memory_for_a_connection),
+    };
+    const struct CMUnitTest last[] = {
         cmocka_unit_test(test_every_legal_step_was_taken),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    failed += upstream_mux_scenarios();
+    return failed + cmocka_run_group_tests(last, NULL, NULL);
 }
