@@ -10,7 +10,6 @@
 #include "sidecar/data/io/frame_reader.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define INPUT_MIN_BYTES 1024
@@ -41,13 +40,20 @@ static uint32_t input_total(const struct frame_input *in, const struct frame_env
     return status == FRAMING_LENGTH ? env->framing->head_bytes + len : 0;
 }
 
+static void input_free(struct frame_input *in, const struct frame_env *env)
+{
+    if (in) {
+        block_cache_give(env->buffers->cache, in, sizeof *in);
+    }
+}
+
 static struct frame_input *input_new(const struct frame_env *env, const uint8_t *bytes,
                                      uint32_t len, uint32_t cap)
 {
-    struct frame_input *in = malloc(sizeof *in);
+    struct frame_input *in = block_cache_take(env->buffers->cache, sizeof *in);
     uint8_t *buf = buffers_alloc(env->buffers, cap); /* over the limit, too: it was read already */
     if (!in || !buf) {
-        free(in);
+        input_free(in, env);
         buffers_free(env->buffers, buf);
         return NULL;
     }
@@ -68,7 +74,7 @@ static void input_retire(struct frame_reader *reader, const struct frame_env *en
 {
     struct frame_input *in = reader->input;
     buffers_pile_add(env->pile, in->buf);
-    free(in);
+    input_free(in, env);
     reader->input = NULL;
 }
 
@@ -307,7 +313,7 @@ static enum frame_verdict input_emit(struct frame_reader *reader, const struct f
     ret->message = message_at(in->buf + in->pos, env, total - env->framing->head_bytes);
     if (verdict == FRAME_READY && in->pos == 0 && in->len == total) {
         ret->message.block = in->buf;
-        free(in);
+        input_free(in, env);
         reader->input = NULL;
         return verdict;
     }

@@ -9,7 +9,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define GROWTH       4u
@@ -42,11 +41,18 @@ static void free_block(struct outq *q, struct outq_segment *segment)
     }
 }
 
+static void ring_free(struct outq *q)
+{
+    if (q->ring) {
+        block_cache_give(q->buffers->cache, q->ring, q->capacity * sizeof *q->ring);
+        q->ring = NULL;
+    }
+}
+
 static void shrink_if_empty(struct outq *q)
 {
     if (q->n == 0) {
-        free(q->ring);
-        q->ring = NULL;
+        ring_free(q);
         q->capacity = q->head = 0;
     }
 }
@@ -65,14 +71,14 @@ static int reserve(struct outq *q, size_t n)
     while (grown - q->n < n) {
         grown *= GROWTH;
     }
-    struct outq_segment *ring = malloc(grown * sizeof(*ring));
+    struct outq_segment *ring = block_cache_take(q->buffers->cache, grown * sizeof(*ring));
     if (!ring) {
         return -ENOMEM;
     }
     for (uint32_t i = 0; i < q->n; i++) {
         ring[i] = *at(q, i);
     }
-    free(q->ring);
+    ring_free(q);
     q->ring = ring;
     q->capacity = grown;
     q->head = 0;

@@ -4,22 +4,12 @@
  */
 #include "sidecar/data/loop/arena.h"
 
+#include "sidecar/data/loop/poison.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
-
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
-#define POISON(ptr, len)   ASAN_POISON_MEMORY_REGION(ptr, len)
-#define UNPOISON(ptr, len) ASAN_UNPOISON_MEMORY_REGION(ptr, len)
-#elif !defined(__OPTIMIZE__)
-#define POISON(ptr, len)   memset(ptr, 0xdd, len)
-#define UNPOISON(ptr, len) ((void)(ptr), (void)(len))
-#else
-#define POISON(ptr, len)   ((void)(ptr), (void)(len))
-#define UNPOISON(ptr, len) ((void)(ptr), (void)(len))
-#endif
 
 static size_t round_up(size_t n)
 {

@@ -1,13 +1,12 @@
 /*
  * sidecar/data/loop/buffers.c: see buffers.h.
  *
- *     malloc() -> [ next, size | the block's bytes ... ]
- *                                ^ what users hold
+ *     block_cache_take() -> [ next, size | the block's bytes ... ]
+ *                                          ^ what users hold
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "sidecar/data/loop/buffers.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 struct buffers_head {
@@ -52,8 +51,9 @@ static struct buffers_head *head_of(void *block)
 
 void *buffers_alloc(const struct buffers *buffers, size_t bytes)
 {
-    struct buffers_head *head =
-        bytes <= PTRDIFF_MAX - sizeof *head ? malloc(sizeof *head + bytes) : NULL;
+    struct buffers_head *head = bytes <= PTRDIFF_MAX - sizeof *head
+                                    ? block_cache_take(buffers->cache, sizeof *head + bytes)
+                                    : NULL;
     if (!head) {
         return NULL;
     }
@@ -76,7 +76,10 @@ void *buffers_resize(const struct buffers *buffers, void *block, size_t bytes)
 {
     struct buffers_head *head = head_of(block);
     size_t before = head->size;
-    head = bytes <= PTRDIFF_MAX - sizeof *head ? realloc(head, sizeof *head + bytes) : NULL;
+    head =
+        bytes <= PTRDIFF_MAX - sizeof *head
+            ? block_cache_resize(buffers->cache, head, sizeof *head + before, sizeof *head + bytes)
+            : NULL;
     if (!head) {
         return NULL;
     }
@@ -89,8 +92,9 @@ void *buffers_resize(const struct buffers *buffers, void *block, size_t bytes)
 void buffers_free(const struct buffers *buffers, void *block)
 {
     if (block) {
-        credit(buffers, head_of(block)->size);
-        free(head_of(block));
+        size_t size = head_of(block)->size;
+        credit(buffers, size);
+        block_cache_give(buffers->cache, head_of(block), sizeof(struct buffers_head) + size);
     }
 }
 

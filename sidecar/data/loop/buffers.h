@@ -11,6 +11,7 @@
 #ifndef TSIDE_SIDECAR_DATA_LOOP_BUFFERS_H
 #define TSIDE_SIDECAR_DATA_LOOP_BUFFERS_H
 
+#include "sidecar/data/loop/block_cache.h"
 #include "sidecar/shared/counters.h"
 #include "sidecar/shared/permit.h"
 
@@ -25,6 +26,7 @@ struct buffers {
     uint64_t limit;
     struct permits *connections; /* each has BUFFERS_RESERVE_BYTES set aside; NULL: none */
     struct counters *counters;
+    struct block_cache *cache; /* where the blocks' memory is kept; NULL: nowhere */
 };
 
 /* Whether that much may be charged now; counted where not. (Two workers that ask at the same time may

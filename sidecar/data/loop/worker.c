@@ -69,6 +69,7 @@ static void on_housekeeping(struct timer_node *node)
         worker->parts->tick(worker);
         slab_trim(&worker->calls);
         slab_trim(&worker->attempts);
+        block_cache_trim(&worker->blocks);
         worker->next_tick_ms = worker->now_ms + WORKER_TICK_MS;
     }
     worker_timer_set(worker, &worker->housekeeping,
@@ -289,6 +290,7 @@ struct worker *worker_new(struct worker_env *env, uint32_t index, uint64_t seed,
     worker->buffers = (struct buffers){.permits = &env->buffered,
                                        .limit = env->bootstrap->limits.buffered_bytes,
                                        .connections = &env->connections,
+                                       .cache = &worker->blocks,
                                        .counters = &worker->counters};
     worker->housekeeping.fire = on_housekeeping;
     init_lists(worker);
@@ -313,6 +315,7 @@ struct worker *worker_free(struct worker *worker)
     if (worker) {
         slab_done(&worker->calls);
         slab_done(&worker->attempts);
+        block_cache_done(&worker->blocks);
         ring_done(&worker->ring);
         arena_done(&worker->arena);
         free(worker);

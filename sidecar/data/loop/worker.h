@@ -135,6 +135,7 @@ struct worker {
     bool looked; /* at the sockets, since the loop stood still */
     struct arena arena;
     struct buffers_pile pile; /* blocks to free when the turn ends */
+    struct block_cache blocks;
     struct buffers buffers;
     struct codec_scan scan;  /* scratch of all frame readers */
     size_t incomplete_bytes; /* held by frames begun */

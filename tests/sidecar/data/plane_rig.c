@@ -159,6 +159,14 @@ void rig_pass(struct rig *rig, uint64_t ms)
     virtual_pass(rig->loop, rig->workers, ms);
 }
 
+void rig_scarce(struct rig *rig, unsigned n, bool all)
+{
+    for (uint32_t i = 0; i < rig->workers; i++) {
+        block_cache_done(&rig_worker(rig, i)->blocks);
+    }
+    scarce_begin(n, all);
+}
+
 void rig_phase(struct rig *rig, enum worker_phase phase)
 {
     for (uint32_t i = 0; i < rig->workers; i++) {

@@ -52,6 +52,8 @@ uint64_t rig_now_ms(const struct rig *rig);
 /* Until nothing is left to be done now; until ms have passed. */
 void rig_rest(struct rig *rig);
 void rig_pass(struct rig *rig, uint64_t ms);
+/* scarce_begin(), where no worker has blocks kept that would do instead. */
+void rig_scarce(struct rig *rig, unsigned n, bool all);
 /* Every worker is to be in that phase. */
 void rig_phase(struct rig *rig, enum worker_phase phase);
 

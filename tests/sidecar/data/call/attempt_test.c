@@ -376,7 +376,7 @@ static void test_no_memory_for_what_is_stuck(void **state)
         struct memory_peer *callee = rig_callee(rig, 0);
         callee->window = 10;
         rig_send(caller, &(struct rig_request){.method = "M", .seqid = 7, .payload = LONG_BYTES});
-        scarce_begin(0, all);
+        rig_scarce(rig, 0, all);
         virtual_loop_turn(&rig->loop[0]);
         assert_true(scarce_end() > 0);
         rig_rest(rig);
@@ -410,7 +410,7 @@ static void test_no_memory_to_queue_a_message(void **state)
     for (int i = 0; i < 20; i++) {
         rig_oneway(caller, "O");
     }
-    scarce_begin(0, false);
+    rig_scarce(rig, 0, false);
     rig_rest(rig);
     assert_int_equal(scarce_end(), 1);
     assert_true(memory_is_closed(callee));
@@ -432,7 +432,7 @@ static void test_no_memory_for_an_attempt(void **state)
     rig_pass(rig, 3 * WORKER_TICK_MS); /* the slabs have given back what was idle */
     assert_int_equal(rig_worker(rig, 0)->attempts.blocks, 0);
     rig_call(caller, "M", 7);
-    scarce_begin(1, false); /* the call's own block comes first */
+    rig_scarce(rig, 1, false); /* the call's own block comes first */
     rig_rest(rig);
     assert_int_equal(scarce_end(), 1);
     rig_expect_failure(caller, 7, "[tside internal] app/default/svc/default/M: out of memory");
@@ -453,7 +453,7 @@ static void test_ended_before_it_could_send(void **state)
     memory_send(caller, wire.p, wire.len);
     memory_send(caller, wire.p,
                 wire.len / 2); /* there is no memory to keep the beginning of this one */
-    scarce_begin(0, false);
+    rig_scarce(rig, 0, false);
     rig_rest(rig);
     assert_int_equal(scarce_end(), 1);
     assert_true(memory_is_closed(caller));
@@ -487,7 +487,7 @@ static void test_no_memory_while_another_message_comes(void **state)
         }
         rig_call(caller, "D", 2); /* answered at once: the session reads on */
         rig_oneway(caller, "O");  /* was kept meanwhile */
-        scarce_begin(n, false);
+        rig_scarce(rig, n, false);
         rig_rest(rig);
         failed = scarce_end();
         assert_true(memory_is_closed(caller) || rig_reason(rig, REASON_OK) == 14);

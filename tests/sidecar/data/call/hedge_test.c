@@ -288,7 +288,7 @@ static void test_no_memory_for_a_hedge(void **state)
         struct rig *rig = rig_with_two(HEDGED);
         struct memory_peer *caller = rig_calling(rig);
         struct memory_peer *first = newest(rig);
-        scarce_begin(n, false);
+        rig_scarce(rig, n, false);
         rig_pass(rig, 21);
         failed = scarce_end();
         if (!memory_is_closed(first)) {

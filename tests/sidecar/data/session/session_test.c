@@ -257,7 +257,7 @@ static void test_a_connection_that_cannot_be_taken_up(void **state)
     assert_int_equal(rig_metric(rig, METRIC_CONNECTIONS_REFUSED), 1);
 
     struct memory_peer *other = memory_caller(&rig->net[0]);
-    scarce_begin(0, false);
+    rig_scarce(rig, 0, false);
     assert_false(
         session_accept(rig_worker(rig, 0), &memory_transport, other, &rig->bootstrap.listeners[0]));
     assert_int_equal(scarce_end(), 1);
@@ -284,7 +284,7 @@ static void test_no_memory_for_a_call(void **state)
     struct memory_peer *other = rig_caller(rig, 0);
     rig_rest(rig);
     rig_call(caller, "M", 1);
-    scarce_begin(0, false);
+    rig_scarce(rig, 0, false);
     rig_rest(rig);
     assert_int_equal(scarce_end(), 1);
     assert_true(memory_is_closed(caller));
@@ -309,7 +309,7 @@ static void test_any_allocation_fails(void **state)
         rig_call(caller, "A", 1);
         rig_call(caller, "B", 2);
         caller->window = 20;
-        scarce_begin(n, false);
+        rig_scarce(rig, n, false);
         rig_rest(rig);
         for (unsigned i = rig_callees(rig); i-- > 0;) {
             struct memory_peer *callee = rig_callee(rig, i);
@@ -346,7 +346,7 @@ static void test_no_memory_for_what_is_to_be_sent(void **state)
     }
     rig_rest(rig); /* all are kept: the first is missing */
     rig_answer(rig_callee(rig, 0), "M");
-    scarce_begin(0, false);
+    rig_scarce(rig, 0, false);
     rig_rest(rig);
     assert_int_equal(scarce_end(), 1);
     assert_true(memory_is_closed(caller));

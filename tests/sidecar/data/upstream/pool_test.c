@@ -515,7 +515,7 @@ static void test_no_memory_for_a_pool(void **state)
         struct memory_peer *caller = rig_caller(rig, 0);
         rig_rest(rig);
         rig_call(caller, "M", 1);
-        scarce_begin(n, false);
+        rig_scarce(rig, n, false);
         rig_rest(rig);
         failed = scarce_end();
         if (rig_callees(rig) > 0) {

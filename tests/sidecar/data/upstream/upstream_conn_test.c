@@ -312,7 +312,7 @@ static void test_no_memory_for_a_reply(void **state)
     rig_put(&wire, &(struct rig_request){
                        .type = WIRE_REPLY, .method = "M", .seqid = seqid, .payload = 1000});
     memory_send(callee, wire.p, 500);
-    scarce_begin(0, true);
+    rig_scarce(rig, 0, true);
     virtual_loop_turn(&rig->loop[0]);
     assert_true(scarce_end() > 0);
     rig_rest(rig);
@@ -497,7 +497,7 @@ static void test_no_memory_for_a_stuck_oneway(void **state)
     rig_expect_call(callee, "O");
     callee->window = 5;
     rig_oneway(caller, "O");
-    scarce_begin(0, false);
+    rig_scarce(rig, 0, false);
     rig_rest(rig);
     assert_int_equal(scarce_end(), 1);
     rig_oneway(caller, "P");
@@ -584,7 +584,7 @@ static void test_no_memory_for_a_connection(void **state)
         seqid = rig_expect_call(rig_callee(rig, 0), "M");
         struct memory_peer *other = rig_caller(rig, 0);
         rig_call(other, "M", 3);
-        scarce_begin(n, false);
+        rig_scarce(rig, n, false);
         rig_rest(rig);
         failed = scarce_end();
         if (failed > 0) {

@@ -376,7 +376,7 @@ static void test_no_memory_for_a_stuck_call(void **state)
     struct memory_peer *callee = rig_callee(rig, 0);
     callee->window = 5;
     rig_call(caller, "M", 2);
-    scarce_begin(0, false);
+    rig_scarce(rig, 0, false);
     rig_rest(rig);
     assert_int_equal(scarce_end(), 1);
     callee->window = SIZE_MAX;
@@ -424,7 +424,7 @@ static void test_no_memory_for_calls_that_go(void **state)
     rig_call(caller, "M", 2);
     rig_call(caller, "M", 3);
     caller->end = -ECONNRESET;
-    scarce_begin(0, false);
+    rig_scarce(rig, 0, false);
     rig_rest(rig);
     assert_int_equal(scarce_end(), 1);
     assert_true(memory_is_closed(callee));
