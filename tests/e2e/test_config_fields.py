@@ -349,16 +349,15 @@ def connections_used(world, callee, calls: int):
 
 
 def test_pool_mode(world):
-    """`pipeline` is not there yet: refused, and what was in force stays. In `mux` calls share a connection; `short`
-    is a connection a call."""
+    """In `pool` each call has a connection; in `mux` and `pipeline` calls share one; `short` is a connection a call.
+    Another mode is refused, and what was in force stays."""
     callee = world.callee("a")
     tside = world.tside(rules={KEY: {"access": "deny"}}, default=[callee])
     link = world.link(tside)
-    for mode in ("pipeline",):
-        tside.change({KEY: {"pool": {"mode": mode}, "access": "allow"}})
-        [error] = tside.errors()
-        assert error["field"] == "pool.mode" and "not yet" in error["reason"]
-        assert link.call("Visit").reason == "denied"
+    tside.change({KEY: {"pool": {"mode": "shared"}, "access": "allow"}})
+    [error] = tside.errors()
+    assert error["field"] == "pool.mode"
+    assert link.call("Visit").reason == "denied"
     tside.change({KEY: {"pool": {"mode": "pool"}, "access": "allow"}})
     assert tside.errors() == []
     first = held_call(world, tside, callee)
@@ -368,14 +367,15 @@ def test_pool_mode(world):
     tside.change({KEY: {"pool": {"mode": "short"}}})
     assert connections_used(world, callee, 5)(tside) == 5
     wait_until(lambda: callee.open_links == 2)  # those that were idle before
-    tside.change({KEY: {"pool": {"mode": "mux"}}})
-    links = len(callee.links)
-    callee.gate.clear()
-    link.send(wire.call("Visit") + wire.call("Visit"))
-    wait_until(lambda: callee.count > 0 and len(callee.links) == links + 1)
-    callee.gate.set()
-    assert [link.message().server for _ in range(2)] == ["a", "a"]
-    assert len(callee.links) == links + 1  # both on one
+    for mode in ("mux", "pipeline"):
+        tside.change({KEY: {"pool": {"mode": mode}}})
+        links = len(callee.links)
+        callee.gate.clear()
+        link.send(wire.call("Visit") + wire.call("Visit"))
+        wait_until(lambda: len(callee.links) == links + 1)
+        callee.gate.set()
+        assert [link.message().server for _ in range(2)] == ["a", "a"]
+        assert len(callee.links) == links + 1  # both on one
 
 
 def test_pool_max_calls(world):

@@ -69,7 +69,7 @@ def test_system_calls_per_call(world, mode, most):
         "epoll_ctl", "futex"}
 
 
-@pytest.mark.parametrize("mode", ["pool", "mux"])
+@pytest.mark.parametrize("mode", ["pool", "mux", "pipeline"])
 def test_no_allocation_per_call(world, mode):
     """In steady state carrying calls allocates nothing: the workers' counts stand still."""
     echo, counter = Echo(), Allocations()

@@ -15,7 +15,7 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-RUNS = 1500
+RUNS = 3000
 SECONDS = 240
 
 
@@ -106,6 +106,14 @@ MUTANTS = [
            "failure.unsent = !is_taken(conn, lease);", "failure.unsent = !is_sent(conn, lease);"),
     Mutant("lease: a late reply meets another call", "upstream/lease.c",
            "if (lease->state < LEASE_SENDING) {", "if (lease->state <= LEASE_SENT) {"),
+    Mutant("pipeline: replies in any order", "upstream/upstream_mux.c",
+           "if (!mux->ordered || upstream_order_take(&mux->order, seqid)) {",
+           "if (!mux->ordered || upstream_order_take(&mux->order, seqid) || upstream_mux_find(mux, seqid)) {"),
+    Mutant("pipeline: what was taken back keeps its place", "upstream/lease.c",
+           "    if (back && conn->mux) {", "    if (back && conn->mux && !conn->mux->ordered) {"),
+    Mutant("pipeline: who has ended gives up its place", "upstream/lease.c",
+           "    mux->unanswered++;\n",
+           "    mux->unanswered++;\n    if (mux->ordered && mux->order.n > 1) { mux->order.head++; mux->order.n--; }\n"),
     Mutant("mux: a late reply is no reply", "upstream/upstream_mux.c",
            "    mux->unanswered -= late;\n    return late;", "    mux->unanswered -= late;\n    return false;"),
     Mutant("mux: who has ended holds its number", "upstream/upstream_mux.c",

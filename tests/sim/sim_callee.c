@@ -14,7 +14,9 @@
 struct held {
     struct list node;
     uint64_t due_us;
-    bool is_cut; /* nothing follows it */
+    bool is_cut;    /* nothing follows it */
+    bool overtakes; /* a liar's, that goes in front of others */
+    uint32_t id;    /* of the call */
     struct bytes bytes;
 };
 
@@ -49,6 +51,12 @@ static uint64_t later(struct sim_callee *callee, uint32_t most_ms)
 static bool is_shared(const struct sim_callee *callee)
 {
     return callee->sim->world.service[callee->number % SIM_SERVICES].mux;
+}
+
+/* ... and are answered in the order in which they came. */
+static bool is_in_order(const struct sim_callee *callee)
+{
+    return is_shared(callee) && callee->sim->world.in_order;
 }
 
 static struct sim_happened *happened(struct sim_callee *callee)
@@ -333,9 +341,12 @@ static void think_of_closing(struct conn *conn)
     }
 }
 
+/* Whether this reply may go out, and has not to wait for one in front of it. */
 static bool is_due(const struct conn *conn, const struct list *node)
 {
-    return held_at((struct list *)(uintptr_t)node)->due_us <= conn->callee->sim->clock_us;
+    const struct held *held = held_at((struct list *)(uintptr_t)node);
+    bool waits = is_in_order(conn->callee) && !held->overtakes && node->prev != &conn->held;
+    return held->due_us <= conn->callee->sim->clock_us && !waits;
 }
 
 static bool has_due(const struct conn *conn)
@@ -348,17 +359,38 @@ static bool has_due(const struct conn *conn)
     return false;
 }
 
+/* Puts down a reply that goes out in front of one that was asked for before. */
+static void note_order(struct conn *conn, const struct list *node)
+{
+    const struct held *held = held_at((struct list *)(uintptr_t)node);
+    if (held->overtakes && node->prev != &conn->held) {
+        conn->callee->sim->oracle.calls[held->id].deeds |= SIM_DEED_OVERTOOK;
+        sim_count(SIM_EVENT_CALLEE_OVERTAKES);
+    }
+}
+
 static void put_due(struct conn *conn)
 {
     for (struct list *n = conn->held.next, *next; n != &conn->held; n = next) {
         next = n->next;
         if (is_due(conn, n) && !conn->is_cut) {
             conn->is_cut = held_at(n)->is_cut;
+            note_order(conn, n);
             bytes_put(&conn->out, held_at(n)->bytes.p, held_at(n)->bytes.len);
             conn->due_us = conn->callee->sim->clock_us;
             free_held(held_at(n));
         }
     }
+}
+
+/* Whether this reply breaks the order that its callee has promised. */
+static void overtake(struct conn *conn, struct held *held)
+{
+    struct sim_callee *callee = conn->callee;
+    held->overtakes = callee->kind == SIM_CALLEE_LYING && one_in(callee, 8);
+    sim_count(SIM_EVENT_CALLEE_IN_ORDER);
+    happened(callee)->callee_lied |= held->overtakes;
+    happened(callee)->shared_lied |= held->overtakes;
 }
 
 /* The same as answer(), but what becomes of one call holds up no other. */
@@ -374,9 +406,13 @@ static void answer_shared(struct conn *conn, struct sim_call *call,
     }
     conn->out = (struct bytes){0};
     answer(conn, call, message);
+    held->id = sim_oracle_id(&callee->sim->oracle, call);
     held->bytes = conn->out;
     held->is_cut = conn->close_us == conn->due_us;
     held->due_us = conn->due_us;
+    if (is_in_order(callee) && !list_empty(&conn->held)) {
+        overtake(conn, held);
+    }
     if (held->due_us == callee->sim->clock_us && conn->close_us == UINT64_MAX) {
         held->due_us = later(callee, one_in(callee, 2) ? 0 : 3);
     }

@@ -187,6 +187,13 @@ static bool time_is_up(const struct sim_oracle *oracle, const struct sim_call *c
     return loop_ms >= call->arrived_ms + least;
 }
 
+/* Whether a reply to it may have been taken for one: not where its only one came out of turn. */
+static bool is_replied(const struct sim_call *call, enum sim_deed deed)
+{
+    bool out_of_turn = (call->deeds & SIM_DEED_OVERTOOK) && call->delivered == 1;
+    return (call->deeds & deed) && !out_of_turn;
+}
+
 /* Whether a call that may be carried can end so, in this run. */
 static bool is_possible(const struct sim_oracle *oracle, const struct sim_call *call,
                         enum reason reason, uint64_t loop_ms)
@@ -195,11 +202,11 @@ static bool is_possible(const struct sim_oracle *oracle, const struct sim_call *
     const struct sim_happened *happened = &oracle->happened;
     switch (reason) {
     case REASON_OK:
-        return call->deeds & SIM_DEED_REPLIED;
+        return is_replied(call, SIM_DEED_REPLIED);
     case REASON_APP_EXCEPTION:
-        return call->deeds & SIM_DEED_EXCEPTION;
+        return is_replied(call, SIM_DEED_EXCEPTION);
     case REASON_APP_FAILURE:
-        return call->deeds & SIM_DEED_FAILED;
+        return is_replied(call, SIM_DEED_FAILED);
     case REASON_DEGRADED:
         return sim->world.degraded;
     case REASON_DENIED:

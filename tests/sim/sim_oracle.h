@@ -31,7 +31,8 @@ enum sim_call_kind {
 enum sim_deed {
     SIM_DEED_REPLIED = 1,
     SIM_DEED_FAILED = 2, /* replied with a code that `failures` lists */
-    SIM_DEED_EXCEPTION = 4
+    SIM_DEED_EXCEPTION = 4,
+    SIM_DEED_OVERTOOK = 8 /* replied in front of others, where it had promised not to */
 };
 
 struct sim_call {

@@ -187,13 +187,14 @@ static void limits_text(struct sim_world *world, uint32_t service, char *text, s
     note_max(&world->service[service].calls_max, max_calls > 0 ? max_calls : UINT32_MAX);
 }
 
-/* One service's calls never share connections, another's always or now and then. */
+/* One service's calls never share connections, another's always or now and then: in one way, for a callee that
+ * answers in another order does so whoever asks. */
 static const char *mode_text(struct sim_world *world, uint32_t service)
 {
     uint32_t taste = (world->mode_taste + service) % 3;
     bool mux = taste == 1 || (taste == 2 && random_one_in(&world->random, 2));
     world->service[service].mux = world->service[service].mux || mux;
-    return mux ? "mux" : "pool";
+    return !mux ? "pool" : world->in_order ? "pipeline" : "mux";
 }
 
 static void put_config(struct sim_world *world, uint32_t service)
@@ -367,6 +368,7 @@ void sim_world_open(struct sim *sim, const struct codec_templates *templates, ui
     world->random.state = seed;
     world->revision = 100;
     world->mode_taste = random_below(&world->random, 3);
+    world->in_order = random_one_in(&world->random, 2);
     world->store = disc_store_new(&(struct disc_store_options){
         .prefix = {"/tside/rules", "/tside/services"},
         .templates = templates,

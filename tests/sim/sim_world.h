@@ -36,6 +36,7 @@ struct sim_world {
     uint32_t max_waiting;
     uint32_t max_idle;
     uint32_t mode_taste; /* which service has which pool.mode */
+    bool in_order;       /* where calls share connections it is pipeline, else mux */
     uint32_t eject_percent;
     bool clusters_changed; /* one that is ejected may have been out of its cluster meanwhile */
     bool denied, degraded, lost_endpoints, limited, breakers;

@@ -36,8 +36,12 @@ static bool take_back(struct lease *lease)
     }
     bool last = lease->out_end == channel_pushed_total(&conn->channel);
     bool answers = !conn->mux && channel_in_frame(&conn->channel);
-    return lease->state == LEASE_SENDING && last && !answers &&
-           channel_take_back(&conn->channel, lease->out_start);
+    bool back = lease->state == LEASE_SENDING && last && !answers &&
+                channel_take_back(&conn->channel, lease->out_start);
+    if (back && conn->mux) {
+        upstream_mux_takes_back(conn->mux);
+    }
+    return back;
 }
 
 /* What is queued of it goes out: others' messages may stand behind it, and its place is known. False without
@@ -47,11 +51,15 @@ static bool leave_bytes(struct lease *lease)
     return lease->state == LEASE_SENT || lease->stuck || channel_own(&lease->conn->channel);
 }
 
-/* Its reply will come late, or never. */
+/* Its reply will come late, or never. Where replies come in order, what is sent behind it waits for it, too: the
+ * connection gets no more calls. */
 static void leave_unanswered(struct upstream_conn *conn, bool timed_out)
 {
     struct upstream_mux *mux = conn->mux;
     mux->unanswered++;
+    if (timed_out && mux->ordered) {
+        conn->retiring = true;
+    }
     if (timed_out && ++mux->silent == UPSTREAM_MUX_SILENT_MAX) {
         conn->retiring = true;
         counter_add(&conn->worker->counters, METRIC_UPSTREAM_SILENT, 1);

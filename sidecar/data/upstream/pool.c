@@ -116,7 +116,14 @@ static enum upstream_kind kind_of(const struct lease *lease)
     if (lease->request->oneway) {
         return UPSTREAM_KIND_ONEWAY;
     }
-    return pool_mux_wants(lease) ? UPSTREAM_KIND_MUX : UPSTREAM_KIND_ONE;
+    switch (lease->request->route->config.pool.mode) {
+    case DISC_POOL_MODE_MUX:
+        return UPSTREAM_KIND_MUX;
+    case DISC_POOL_MODE_PIPELINE:
+        return UPSTREAM_KIND_PIPELINE;
+    default:
+        return UPSTREAM_KIND_ONE;
+    }
 }
 
 static int open_for(struct pool *pool, const struct lease *lease, struct upstream_conn **ret)
@@ -169,6 +176,7 @@ static struct upstream_conn *find_conn(struct pool *pool, const struct lease *le
     case UPSTREAM_KIND_ONEWAY:
         return pool_shared_find(pool, lease);
     case UPSTREAM_KIND_MUX:
+    case UPSTREAM_KIND_PIPELINE:
         return pool_mux_find(pool, lease);
     default:
         return pool_exclusive_find(pool, lease);

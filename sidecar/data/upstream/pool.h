@@ -5,7 +5,7 @@
  *     pool_queue.c      permits, and who waits for one: fairness
  *     pool_exclusive.c  connections with one lease at a time; idle ones are taken last in, first out
  *     pool_shared.c     connections with several leases: ONEWAY messages
- *     pool_mux.c        connections with several leases: calls of pool.mode mux
+ *     pool_mux.c        connections with several leases: calls of pool.mode mux, or of pipeline
  *     conn_life.h       for how long one of them serves: pool.mode short, pool.max_calls, pool.max_age_ms
  *
  * Permits of the endpoint are counted over all workers. Where none is left, leases wait in a queue
@@ -39,9 +39,10 @@
 /* Idle connections that a worker closes for another one that has no descriptor left, at each asking. */
 #define POOL_DESCRIPTORS_GIVEN 16
 /* A connection that calls share is full, so that another one is made while permits are to be had, above so many
- * calls or bytes of their requests. */
-#define POOL_MUX_CALLS 128
-#define POOL_MUX_BYTES ((uint64_t)256 * 1024)
+ * calls or bytes of their requests. Where replies come in order a call waits for all in front of it. */
+#define POOL_MUX_CALLS      128
+#define POOL_PIPELINE_CALLS 8
+#define POOL_MUX_BYTES      ((uint64_t)256 * 1024)
 
 /* One tuple's share of a pool. */
 struct pool_tenant {
@@ -56,9 +57,9 @@ struct pool_tenant {
 struct pool {
     struct endpoint_state *endpoint; /* referenced */
     struct worker *worker;
-    struct list idle;   /* upstream_conn.in_pool; the one used last in front */
-    struct list shared; /* upstream_conn.in_pool: for ONEWAY messages */
-    struct list mux;    /* upstream_conn.in_pool: for calls of pool.mode mux; the oldest in front */
+    struct list idle;    /* upstream_conn.in_pool; the one used last in front */
+    struct list shared;  /* upstream_conn.in_pool: for ONEWAY messages */
+    struct list mux;     /* upstream_conn.in_pool: those that calls share; the oldest in front */
     struct list waiters; /* lease.node, by lease.turn */
     struct list waits;   /* worker->pool_waits */
     struct event tidy;   /* frees the pool where it is not used any more */
@@ -138,9 +139,9 @@ struct upstream_conn *pool_shared_find(struct pool *pool, const struct lease *le
 struct upstream_conn *pool_shared_any(struct pool *pool);
 /* Whether the lease is a call that may share its connection. */
 bool pool_mux_wants(const struct lease *lease);
-/* Of the connections for such calls the first that is not full; of those that are full the one with fewest calls,
- * where it may carry one more. */
+/* Of the connections for such calls one that is not full. */
 struct upstream_conn *pool_mux_find(const struct pool *pool, const struct lease *lease);
+/* The one with fewest calls, full or not, that may carry one more. */
 struct upstream_conn *pool_mux_any(const struct pool *pool, const struct lease *lease);
 /* Keeps it for later; false where limits or another worker's leases forbid it. */
 bool pool_keep_idle(struct pool *pool, struct upstream_conn *conn);

@@ -123,6 +123,9 @@ void lease_send(struct lease *lease, const struct iovec iov[], size_t n, uint32_
         return;
     }
     lease->out_end = channel_pushed_total(&conn->channel);
+    if (conn->mux) {
+        upstream_mux_sends(conn->mux, lease);
+    }
 }
 
 /* One for ONEWAY messages that has sent everything holds its permit without use. */
@@ -311,7 +314,11 @@ static void take_numbered(struct upstream_conn *conn, struct frame *frame)
     struct upstream_mux *mux = conn->mux;
     int32_t seqid = frame->scan->message.seqid;
     struct lease *lease = upstream_mux_find(mux, seqid);
-    if (!lease && upstream_mux_take_late(mux, seqid)) {
+    const char *disorder = upstream_mux_disorder(mux, seqid);
+    if (disorder) {
+        message_done(&frame->message, &conn->worker->buffers);
+        bad(conn, REASON_UPSTREAM_PROTOCOL, disorder, 0);
+    } else if (!lease && upstream_mux_take_late(mux, seqid)) {
         mux->silent = 0;
         counter_add(&conn->worker->counters, METRIC_LATE_REPLIES, 1);
         message_done(&frame->message, &conn->worker->buffers);
@@ -518,10 +525,12 @@ static struct upstream_conn *alloc(struct pool *pool, enum upstream_kind kind)
                                     .early = (uint32_t)lb_random_next(&worker->random)};
     /* From another number on each: a reply that a callee sends on the wrong connection does not match. */
     conn->last_seqid = (int32_t)(lb_random_next(&worker->random) >> 34);
-    conn->mux = kind == UPSTREAM_KIND_MUX ? upstream_mux_new(conn->last_seqid) : NULL;
-    if (kind == UPSTREAM_KIND_MUX && !conn->mux) {
-        free(conn);
-        return NULL;
+    if (kind == UPSTREAM_KIND_MUX || kind == UPSTREAM_KIND_PIPELINE) {
+        conn->mux = upstream_mux_new(conn->last_seqid, kind == UPSTREAM_KIND_PIPELINE);
+        if (!conn->mux) {
+            free(conn);
+            return NULL;
+        }
     }
     conn->failure.detail = "the connection was lost before the reply was complete";
     list_init(&conn->all);

@@ -21,7 +21,8 @@
 enum upstream_kind {
     UPSTREAM_KIND_ONE = 0, /* one lease at a time */
     UPSTREAM_KIND_ONEWAY,  /* ONEWAY messages */
-    UPSTREAM_KIND_MUX      /* calls */
+    UPSTREAM_KIND_MUX,     /* calls, answered in any order */
+    UPSTREAM_KIND_PIPELINE /* calls, answered in the order in which they were sent */
 };
 
 struct upstream_conn {
@@ -35,7 +36,7 @@ struct upstream_conn {
     struct list in_pool; /* pool->idle, pool->shared or pool->mux */
     struct list in_idle; /* worker->idle_upstreams, while counted_idle */
     struct list leases;  /* struct lease.node, in the order in which they send; see mux->sent */
-    struct upstream_mux *mux; /* UPSTREAM_KIND_MUX */
+    struct upstream_mux *mux; /* of the last two kinds */
     struct event broken;      /* sending failed for want of memory: closes from the queue */
     bool shared;              /* several leases at once */
     bool retiring;            /* gets no lease any more: closed behind the last */

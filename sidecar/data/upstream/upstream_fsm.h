@@ -4,7 +4,8 @@
  *     CONNECTING --> BUSY <--> IDLE         one lease at a time
  *         |           |          |
  *         +----> SHARED          |          several: ONEWAY messages, whose answers are dropped
- *         +----> MUX             |          several: calls, whose replies say by their seqid whose they are
+ *         +----> MUX             |          several: calls, whose replies say by their seqid whose they are, or
+ *                     |          |          come in the order of the calls
  *                     |          |
  *                     v          v
  *                      CLOSED               the permit is given back, the handle closes

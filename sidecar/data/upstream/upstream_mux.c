@@ -7,14 +7,21 @@
 #include <assert.h>
 #include <stdlib.h>
 
-struct upstream_mux *upstream_mux_new(int32_t before)
+struct upstream_mux *upstream_mux_new(int32_t before, bool ordered)
 {
     struct upstream_mux *mux = calloc(1, sizeof *mux);
     if (mux) {
         list_init(&mux->sent);
         mux->last = before;
+        mux->ordered = ordered;
     }
     return mux;
+}
+
+bool upstream_mux_has_room(const struct upstream_mux *mux)
+{
+    uint32_t places = mux->leases + (mux->ordered ? mux->unanswered : 0);
+    return places < UPSTREAM_MUX_CALLS_MAX;
 }
 
 static struct lease **slot_of(struct upstream_mux *mux, int32_t seqid)
@@ -56,6 +63,30 @@ void upstream_mux_number(struct upstream_mux *mux, struct lease *lease)
     lease->seqid = mux->last;
 }
 
+void upstream_mux_sends(struct upstream_mux *mux, const struct lease *lease)
+{
+    if (mux->ordered) {
+        upstream_order_push(&mux->order, lease->seqid);
+    }
+}
+
+void upstream_mux_takes_back(struct upstream_mux *mux)
+{
+    if (mux->ordered) {
+        upstream_order_drop_last(&mux->order);
+    }
+}
+
+const char *upstream_mux_disorder(struct upstream_mux *mux, int32_t seqid)
+{
+    if (!mux->ordered || upstream_order_take(&mux->order, seqid)) {
+        return NULL;
+    }
+    return upstream_order_has(&mux->order, seqid) ? "replies come in another order than the calls "
+                                                    "were sent: this callee needs pool.mode pool"
+                                                  : "a reply has a seqid that was not sent";
+}
+
 struct lease *upstream_mux_find(const struct upstream_mux *mux, int32_t seqid)
 {
     struct lease *lease = mux->slots[(uint32_t)seqid & (UPSTREAM_MUX_SLOTS - 1)];
@@ -86,6 +117,7 @@ void upstream_mux_check(const struct upstream_mux *mux)
         assert(!lease || lease->state >= LEASE_READY);
     }
     assert(held <= mux->leases && mux->leases <= UPSTREAM_MUX_CALLS_MAX);
+    assert(!mux->ordered || mux->order.n <= mux->leases + mux->unanswered);
     for (const struct list *n = mux->sent.next; n != &mux->sent; n = n->next) {
         const struct lease *lease = container_of((struct list *)(uintptr_t)n, struct lease, node);
         assert(lease->state == LEASE_SENT && upstream_mux_find(mux, lease->seqid) == lease);

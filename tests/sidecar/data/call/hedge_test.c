@@ -121,6 +121,26 @@ static void test_both_answers_proved_at_once(void **state)
     }
 }
 
+/* In mode pipeline the attempt that lost keeps its place: its reply is taken for it, and the connection serves on. */
+static void test_a_hedge_wins_in_order(void **state)
+{
+    struct memory_peer *caller, *callees[2];
+    struct rig *rig = hedged("{\"hedge_after_ms\": 20, \"retry\": {\"idempotent\": true},"
+                             " \"pool\": {\"mode\": \"pipeline\"}}",
+                             &caller, callees);
+    (void)state;
+    rig_answer(callees[1], "M");
+    rig_rest(rig);
+    rig_expect_reply(caller, "M", 1);
+    assert_false(memory_is_closed(callees[0]));
+    rig_answer(callees[0], "M");
+    rig_rest(rig);
+    rig_expect_nothing(caller);
+    assert_int_equal(rig_metric(rig, METRIC_LATE_REPLIES), 1);
+    assert_false(memory_is_closed(callees[0]));
+    rig_free(rig);
+}
+
 static void test_one_of_the_two_fails(void **state)
 {
     (void)state;
@@ -365,6 +385,7 @@ int main(void)
         cmocka_unit_test(test_the_first_answer_wins),
         cmocka_unit_test(test_both_answers_at_once),
         cmocka_unit_test(test_both_answers_proved_at_once),
+        cmocka_unit_test(test_a_hedge_wins_in_order),
         cmocka_unit_test(test_one_of_the_two_fails),
         cmocka_unit_test(test_an_exception_waits_for_the_other),
         cmocka_unit_test(test_both_are_late),

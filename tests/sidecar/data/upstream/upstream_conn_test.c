@@ -641,5 +641,6 @@ int main(void)
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     failed += upstream_mux_scenarios();
+    failed += upstream_pipeline_scenarios();
     return failed + cmocka_run_group_tests(last, NULL, NULL);
 }

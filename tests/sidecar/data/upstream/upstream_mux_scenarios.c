@@ -30,32 +30,6 @@ static void assert_shared(const struct rig *rig)
                         upstream_state_str(UPSTREAM_STATE_MUX));
 }
 
-/* n callers whose calls "M", with seqids from 1, the first connection has got under the seqids. */
-static void callers_call(struct rig *rig, struct memory_peer *callers[], int32_t seqids[], int n)
-{
-    for (int i = 0; i < n; i++) {
-        callers[i] = rig_caller(rig, 0);
-        rig_call(callers[i], "M", i + 1);
-        rig_rest(rig);
-        seqids[i] = rig_expect_call(rig_callee(rig, 0), "M");
-    }
-}
-
-/* A connection that has served a call, and its caller. */
-static struct memory_peer *served(struct rig *rig)
-{
-    struct memory_peer *caller = rig_calling(rig);
-    rig_serve_call(rig, caller, "M", 1);
-    return caller;
-}
-
-static void call_and_serve(struct rig *rig, struct memory_peer *caller, int32_t seqid)
-{
-    rig_call(caller, "M", seqid);
-    rig_rest(rig);
-    rig_serve_call(rig, caller, "M", seqid);
-}
-
 /* ---- replies --------------------------------------------------------------------------------- */
 
 /* In another order, all in one read. */
@@ -66,7 +40,7 @@ static void test_replies_in_any_order(void **state)
     int32_t seqids[3];
     (void)state;
     rig_begin(rig, "{" MUX "}");
-    callers_call(rig, callers, seqids, 3);
+    scenario_callers(rig, callers, seqids, 3);
     assert_int_equal(rig->net[0].connects, 1);
     assert_shared(rig);
     static const int order[] = {2, 0, 1};
@@ -78,7 +52,7 @@ static void test_replies_in_any_order(void **state)
         rig_expect_reply(callers[i], "M", i + 1);
     }
     assert_int_equal(rig_metric(rig, METRIC_UPSTREAM_IDLE), 1);
-    call_and_serve(rig, callers[0], 9);
+    scenario_call(rig, callers[0], 9);
     assert_int_equal(rig->net[0].connects, 1);
     rig_free(rig);
 }
@@ -165,7 +139,7 @@ static void test_a_reply_to_nothing(void **state)
         struct memory_peer *callers[3];
         int32_t seqids[3];
         rig_begin(rig, "{" MUX_ONE ", \"retry\": {\"attempts\": 0}}");
-        callers_call(rig, callers, seqids, 2);
+        scenario_callers(rig, callers, seqids, 2);
         struct memory_peer *callee = rig_callee(rig, 0);
         callee->window = 5;
         callers[2] = rig_caller(rig, 0);
@@ -201,7 +175,7 @@ static void test_a_reply_before_the_call(void **state)
     struct rig *rig = rig_new(1);
     (void)state;
     rig_begin(rig, "{" MUX ", \"retry\": {\"attempts\": 0}}");
-    struct memory_peer *caller = served(rig);
+    struct memory_peer *caller = scenario_served(rig);
     struct memory_peer *callee = rig_callee(rig, 0);
     rig_call(caller, "M", 2);
     rig_rest(rig);
@@ -227,7 +201,7 @@ static void test_it_is_lost(void **state)
         struct memory_peer *callers[3];
         int32_t seqids[3];
         rig_begin(rig, "{" MUX "}");
-        callers_call(rig, callers, seqids, 3);
+        scenario_callers(rig, callers, seqids, 3);
         struct memory_peer *callee = rig_callee(rig, 0);
         rig_reply(callee, "M", seqids[2], 0);
         if (way == 0) {
@@ -253,7 +227,7 @@ static void test_an_idle_one_ends(void **state)
     for (int way = 0; way < 4; way++) {
         struct rig *rig = rig_new(1);
         rig_begin(rig, "{" MUX "}");
-        (void)served(rig);
+        (void)scenario_served(rig);
         struct memory_peer *callee = rig_callee(rig, 0);
         if (way == 0) {
             rig_pass(rig, 10000);
@@ -277,7 +251,7 @@ static void test_a_silent_one(void **state)
     struct rig *rig = rig_new(1);
     (void)state;
     rig_begin(rig, "{\"timeout_ms\": 100, " MUX "}");
-    struct memory_peer *caller = served(rig);
+    struct memory_peer *caller = scenario_served(rig);
     struct memory_peer *callee = rig_callee(rig, 0);
     for (int i = 0; i < UPSTREAM_MUX_SILENT_MAX; i++) {
         assert_false(memory_is_closed(callee));
@@ -301,7 +275,7 @@ static void test_a_silent_one(void **state)
     }
     assert_true(memory_is_closed(callee));
     assert_int_equal(rig_metric(rig, METRIC_UPSTREAM_SILENT), 1);
-    call_and_serve(rig, caller, 99);
+    scenario_call(rig, caller, 99);
     rig_free(rig);
 }
 
@@ -315,7 +289,7 @@ static void test_one_that_retires(void **state)
         int32_t seqids[2];
         rig_begin(rig, i ? "{\"pool\": {\"mode\": \"mux\", \"max_age_ms\": 100}}"
                          : "{\"pool\": {\"mode\": \"mux\", \"max_calls\": 2}}");
-        callers_call(rig, callers, seqids, 2);
+        scenario_callers(rig, callers, seqids, 2);
         struct memory_peer *callee = rig_callee(rig, 0);
         rig_pass(rig, 100);
         struct memory_peer *other = rig_caller(rig, 0);
@@ -345,7 +319,7 @@ static void test_a_stuck_call_times_out(void **state)
     rig_begin(rig, "{\"timeout_ms\": 100, " MUX "}");
     rig_config(rig, "N", "{\"timeout_ms\": 1000}");
     rig_commit(rig);
-    struct memory_peer *caller = served(rig);
+    struct memory_peer *caller = scenario_served(rig);
     struct memory_peer *other = rig_caller(rig, 0);
     struct memory_peer *callee = rig_callee(rig, 0);
     callee->window = 5;
@@ -372,7 +346,7 @@ static void test_no_memory_for_a_stuck_call(void **state)
     struct rig *rig = rig_new(1);
     (void)state;
     rig_begin(rig, "{" MUX "}");
-    struct memory_peer *caller = served(rig);
+    struct memory_peer *caller = scenario_served(rig);
     struct memory_peer *callee = rig_callee(rig, 0);
     callee->window = 5;
     rig_call(caller, "M", 2);
@@ -393,7 +367,7 @@ static void test_calls_that_go_in_their_turn(void **state)
     for (int n = 1; n <= 2; n++) {
         struct rig *rig = rig_new(1);
         rig_begin(rig, "{" MUX "}");
-        struct memory_peer *caller = served(rig);
+        struct memory_peer *caller = scenario_served(rig);
         struct memory_peer *callee = rig_callee(rig, 0);
         rig_call(caller, "A", 2);
         if (n == 2) {
@@ -406,7 +380,7 @@ static void test_calls_that_go_in_their_turn(void **state)
             rig_answer(callee, "A");
         }
         rig_expect_nothing(callee);
-        call_and_serve(rig, rig_caller(rig, 0), 3);
+        scenario_call(rig, rig_caller(rig, 0), 3);
         assert_int_equal(rig_metric(rig, METRIC_LATE_REPLIES), n - 1);
         assert_int_equal(rig->net[0].connects, 1);
         rig_free(rig);
@@ -419,7 +393,7 @@ static void test_no_memory_for_calls_that_go(void **state)
     struct rig *rig = rig_new(1);
     (void)state;
     rig_begin(rig, "{" MUX "}");
-    struct memory_peer *caller = served(rig);
+    struct memory_peer *caller = scenario_served(rig);
     struct memory_peer *callee = rig_callee(rig, 0);
     rig_call(caller, "M", 2);
     rig_call(caller, "M", 3);
@@ -429,7 +403,7 @@ static void test_no_memory_for_calls_that_go(void **state)
     assert_int_equal(scarce_end(), 1);
     assert_true(memory_is_closed(callee));
     assert_true(steps_of_upstream(UPSTREAM_STATE_MUX, UPSTREAM_EVENT_ABANDON) > 0);
-    call_and_serve(rig, rig_caller(rig, 0), 3);
+    scenario_call(rig, rig_caller(rig, 0), 3);
     rig_free(rig);
 }
 
@@ -498,10 +472,10 @@ static void test_a_slow_call_keeps_its_number(void **state)
     int32_t seqid;
     (void)state;
     rig_begin(rig, "{\"timeout_ms\": 100000, " MUX "}");
-    callers_call(rig, &slow, &seqid, 1);
+    scenario_callers(rig, &slow, &seqid, 1);
     struct memory_peer *caller = rig_caller(rig, 0);
     for (int i = 0; i < 2 * UPSTREAM_MUX_SLOTS + 5; i++) {
-        call_and_serve(rig, caller, i);
+        scenario_call(rig, caller, i);
     }
     rig_reply(rig_callee(rig, 0), "M", seqid, 0);
     rig_rest(rig);
@@ -518,9 +492,9 @@ static void test_numbers_begin_again(void **state)
     int32_t seqids[4];
     (void)state;
     rig_begin(rig, "{\"timeout_ms\": 1000, " MUX "}");
-    struct memory_peer *caller = served(rig);
+    struct memory_peer *caller = scenario_served(rig);
     conn_of(rig)->mux->last = INT32_MAX - 2;
-    callers_call(rig, callers, seqids, 4);
+    scenario_callers(rig, callers, seqids, 4);
     assert_int_equal(seqids[1], INT32_MAX);
     assert_int_equal(seqids[2], 1);
     rig_pass(rig, 1001);
@@ -528,7 +502,7 @@ static void test_numbers_begin_again(void **state)
         rig_expect_failure(callers[i], i + 1, "[tside timeout]");
         rig_reply(rig_callee(rig, 0), "M", seqids[i], 0);
     }
-    call_and_serve(rig, caller, 5);
+    scenario_call(rig, caller, 5);
     assert_int_equal(rig_metric(rig, METRIC_LATE_REPLIES), 4);
     rig_free(rig);
 }
@@ -541,7 +515,7 @@ static void test_a_slow_caller_stops_nobody(void **state)
     struct rig *rig = rig_new(1);
     (void)state;
     rig_begin(rig, "{\"timeout_ms\": 10000, " MUX "}");
-    struct memory_peer *slow = served(rig);
+    struct memory_peer *slow = scenario_served(rig);
     struct memory_peer *quick = rig_caller(rig, 0);
     struct memory_peer *callee = rig_callee(rig, 0);
     slow->window = 10;
@@ -554,7 +528,7 @@ static void test_a_slow_caller_stops_nobody(void **state)
         rig_rest(rig);
     }
     for (int i = 0; i < 5; i++) {
-        call_and_serve(rig, quick, i);
+        scenario_call(rig, quick, i);
     }
     assert_int_equal(rig->net[0].connects, 1);
     slow->window = SIZE_MAX;
@@ -572,7 +546,7 @@ static void test_who_shares(void **state)
     (void)state;
     rig_config(rig, "P", "{\"pool\": {\"mode\": \"pool\"}}");
     rig_begin(rig, "{" MUX "}");
-    struct memory_peer *caller = served(rig);
+    struct memory_peer *caller = scenario_served(rig);
     rig_oneway(caller, "O");
     rig_call(caller, "P", 1);
     rig_call(caller, "M", 2);

@@ -9,7 +9,15 @@
 
 #include "tests/sidecar/data/plane_rig.h"
 
-/* upstream_mux_scenarios.c: runs its tests and returns how many have failed. */
+/* Each runs its file's tests and returns how many have failed. */
 int upstream_mux_scenarios(void);
+int upstream_pipeline_scenarios(void);
+
+/* n callers whose calls "M", with seqids from 1, the first connection has got under the seqids. */
+void scenario_callers(struct rig *rig, struct memory_peer *callers[], int32_t seqids[], int n);
+/* The caller of a connection that has served a call. */
+struct memory_peer *scenario_served(struct rig *rig);
+/* One more call "M" of it, served by the first connection. */
+void scenario_call(struct rig *rig, struct memory_peer *caller, int32_t seqid);
 
 #endif
