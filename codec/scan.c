@@ -11,7 +11,8 @@
  *     scan->stack[]    the open structs and containers, depth of them; [0] is the arguments
  *
  * Lengths and counts are compared with what is left of the frame before anything is added, in 64
- * bits where they are multiplied: pos never passes frame_len.
+ * bits where they are multiplied: pos never passes frame_len. Without a frame the limit stands in its
+ * place, and only two things differ: the last STOP is the end, and what passes frame_len is too large.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "codec/scan.h"
@@ -74,6 +75,18 @@ static enum step fail(struct cursor *c, enum codec_error error)
     return STEP_BAD;
 }
 
+/* What the frame has no room for: a lie within a frame; without one, a large message. */
+static enum step fail_room(struct cursor *c, enum codec_error framed)
+{
+    return fail(c, c->scan->is_unframed ? CODEC_ERROR_TOO_LARGE : framed);
+}
+
+/* A length or a count of the peer that the frame has no room for. */
+static enum step fail_claim(struct cursor *c, uint32_t claim, enum codec_error error)
+{
+    return claim > INT32_MAX ? fail(c, error) : fail_room(c, error);
+}
+
 static uint32_t left(const struct cursor *c)
 {
     return c->frame_len - c->pos;
@@ -83,7 +96,7 @@ static uint32_t left(const struct cursor *c)
 static enum step judge_reach(struct cursor *c, uint32_t need)
 {
     if (need > left(c)) {
-        return fail(c, CODEC_ERROR_CUT);
+        return fail_room(c, CODEC_ERROR_CUT);
     }
     if ((uint64_t)c->pos + need > c->avail) {
         return STEP_MORE;
@@ -193,7 +206,7 @@ static enum step finish(struct cursor *c)
     struct codec_scan *scan = c->scan;
     const struct codec_scan_place *place = scan->own.found ? &scan->own : &scan->held;
 
-    if (c->pos != c->frame_len) {
+    if (c->pos != c->frame_len && !scan->is_unframed) {
         return fail(c, CODEC_ERROR_TRAILING);
     }
     scan->message.has_base = place->found;
@@ -218,7 +231,7 @@ static inline enum step skip_string(struct cursor *c)
     uint32_t len = wire_get32(c->body + c->pos - 4);
 
     if (unlikely(len > left(c))) {
-        return fail(c, CODEC_ERROR_STRING_LENGTH);
+        return fail_claim(c, len, CODEC_ERROR_STRING_LENGTH);
     }
     skip(c, len);
     return STEP_GO;
@@ -241,7 +254,7 @@ static enum step open_container(struct cursor *c, uint8_t key, uint8_t value, bo
     }
     /* Negative counts too: width is 1 at least, and no frame has 2^31 bytes. */
     if ((uint64_t)n * width > left(c)) {
-        return fail(c, CODEC_ERROR_COUNT);
+        return fail_claim(c, n, CODEC_ERROR_COUNT);
     }
     if (types[key].shape == SHAPE_FIXED && types[value].shape == SHAPE_FIXED) {
         skip(c, n * width);
@@ -512,6 +525,7 @@ void codec_scan_begin(struct codec_scan *scan, enum codec_scan_kind kind, uint32
     scan->error = CODEC_ERROR_NONE;
     scan->error_off = 0;
     scan->kind = kind;
+    scan->is_unframed = false;
     scan->frame_len = frame_len;
     scan->pos = 0;
     scan->depth = 1;
@@ -520,6 +534,13 @@ void codec_scan_begin(struct codec_scan *scan, enum codec_scan_kind kind, uint32
     scan->has_argument = false;
     scan->argument_id = 0;
     scan->stack[0].is_struct = true;
+}
+
+void codec_scan_begin_unframed(struct codec_scan *scan, enum codec_scan_kind kind,
+                               uint32_t max_bytes)
+{
+    codec_scan_begin(scan, kind, max_bytes);
+    scan->is_unframed = true;
 }
 
 enum codec_scan_status codec_scan_run(struct codec_scan *scan, const uint8_t *body, size_t avail,
@@ -534,9 +555,10 @@ enum codec_scan_status codec_scan_run(struct codec_scan *scan, const uint8_t *bo
     struct cursor c = {.scan = scan, .body = body, .pos = scan->pos, .depth = scan->depth};
     enum step step = STEP_GO;
 
-    assert(scan->error == CODEC_ERROR_NONE && avail <= scan->frame_len && scan->depth > 0);
+    assert(scan->error == CODEC_ERROR_NONE && scan->depth > 0);
+    assert(avail <= scan->frame_len || scan->is_unframed);
     c.frame_len = scan->frame_len;
-    c.avail = (uint32_t)avail;
+    c.avail = avail < scan->frame_len ? (uint32_t)avail : scan->frame_len;
     /* At least one token a call, whatever the budget. */
     uint64_t budget = budget_bytes > UINT32_MAX ? UINT32_MAX : budget_bytes;
     set_stop(&c, (uint64_t)c.pos + (budget > 0 ? budget : 1));

@@ -17,6 +17,9 @@
  *                                stream can still be followed (header parsed: s.header_done)
  *         }
  *
+ * A message without a frame (codec_scan_begin_unframed) is proved by the same steps; it ends where its
+ * grammar ends, codec_scan_len() bytes behind its beginning, and the next one may follow there.
+ *
  * Depth counts structs and containers; the arguments struct is depth 1, WIRE_DEPTH_MAX the last
  * that is accepted.
  * SPDX-License-Identifier: Apache-2.0
@@ -43,7 +46,9 @@
     X(FIELD_TYPE, "unknown field type")                                                            \
     X(ELEMENT_TYPE, "unknown element type")                                                        \
     X(STRING_LENGTH, "string longer than the frame, or negative")                                  \
-    X(COUNT, "more elements than the frame can hold, or negative")
+    X(COUNT, "more elements than the frame can hold, or negative")                                 \
+    /* Without a frame around it. */                                                               \
+    X(TOO_LARGE, "message longer than the limit")
 
 enum codec_error {
 #define X(name, text) CODEC_ERROR_##name,
@@ -122,10 +127,11 @@ struct codec_scan {
 
     /* Private. */
     enum codec_scan_kind kind;
-    uint32_t frame_len;
-    uint32_t pos;    /* may lie beyond what has arrived: what is skipped need not be seen */
-    uint8_t depth;   /* open levels */
-    bool field_open; /* message.field's end is not known yet */
+    bool is_unframed;
+    uint32_t frame_len; /* unframed: the limit */
+    uint32_t pos;       /* may lie beyond what has arrived: what is skipped need not be seen */
+    uint8_t depth;      /* open levels */
+    bool field_open;    /* message.field's end is not known yet */
     struct codec_scan_place own;   /* field 255 at depth 1 */
     struct codec_scan_place inner; /* field 255 of the depth-1 struct under way */
     struct codec_scan_place held;  /* ... of the struct-typed argument with the lowest id */
@@ -138,10 +144,24 @@ struct codec_scan {
 void codec_scan_begin(struct codec_scan *scan, enum codec_scan_kind kind, uint32_t frame_len);
 
 /*
- * Goes on with the first `avail` bytes of the body (never fewer than last time, at most
- * frame_len) and examines about budget_bytes of them at most. Reads not one byte beyond avail.
+ * For a message whose length nothing says; one that goes on behind max_bytes (at most INT32_MAX) is
+ * TOO_LARGE, also where a length or count in it only claims so. What is negative keeps its own error.
+ */
+void codec_scan_begin_unframed(struct codec_scan *scan, enum codec_scan_kind kind,
+                               uint32_t max_bytes);
+
+/*
+ * Goes on with the first `avail` bytes of the body (never fewer than last time; framed: at most
+ * frame_len) and examines about budget_bytes of them at most. Reads not one byte beyond avail, and
+ * unframed none beyond the message's end either.
  */
 enum codec_scan_status codec_scan_run(struct codec_scan *scan, const uint8_t *body, size_t avail,
                                       size_t budget_bytes);
+
+/* The length of a message that is DONE. */
+static inline uint32_t codec_scan_len(const struct codec_scan *scan)
+{
+    return scan->pos;
+}
 
 #endif

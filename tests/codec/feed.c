@@ -33,6 +33,7 @@ static struct feed_outcome outcome_of(const struct codec_scan *scan)
 {
     return (struct feed_outcome){
         .done = scan->error == CODEC_ERROR_NONE,
+        .len = scan->error == CODEC_ERROR_NONE ? codec_scan_len(scan) : 0,
         .error = scan->error,
         .error_off = scan->error_off,
         .header_done = scan->header_done,
@@ -78,6 +79,28 @@ struct feed_outcome feed_cut(struct guard *guard, enum codec_scan_kind kind, con
     return outcome_of(&scan);
 }
 
+struct feed_outcome feed_unframed(struct guard *guard, enum codec_scan_kind kind,
+                                  const struct feed_bytes *bytes, size_t step, size_t budget)
+{
+    struct codec_scan scan;
+
+    memset(&scan, 0xa5, sizeof scan);
+    codec_scan_begin_unframed(&scan, kind, bytes->max_bytes);
+    for (size_t avail = step < bytes->len ? step : bytes->len;;
+         avail += step < bytes->len - avail ? step : bytes->len - avail) {
+        if (run(&scan, guard, bytes->p, avail, budget)) {
+            return outcome_of(&scan);
+        }
+        if (avail == bytes->len) {
+            struct feed_outcome unfinished = outcome_of(&scan);
+            unfinished.done = false;
+            unfinished.wants_more = true;
+            unfinished.len = 0;
+            return unfinished;
+        }
+    }
+}
+
 static bool same_span(struct wire_span a, struct wire_span b)
 {
     return a.off == b.off && a.len == b.len;
@@ -101,7 +124,8 @@ static bool same_body(const struct codec_message *a, const struct codec_message 
 
 bool feed_same(const struct feed_outcome *a, const struct feed_outcome *b)
 {
-    return a->done == b->done && a->error == b->error && a->error_off == b->error_off &&
+    return a->done == b->done && a->wants_more == b->wants_more && a->len == b->len &&
+           a->error == b->error && a->error_off == b->error_off &&
            a->header_done == b->header_done &&
            (!a->header_done || same_header(&a->message, &b->message)) &&
            (!a->done || same_body(&a->message, &b->message));
