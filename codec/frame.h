@@ -1,5 +1,5 @@
 /*
- * codec/frame.h: where a frame begins and ends, and what else may be knocking.
+ * codec/frame.h: where a frame begins and ends.
  *
  * A frame is a 4-byte big-endian length, then that many bytes: the body. Called by the session
  * and by upstream connections on each read; pure, no state of its own.
@@ -8,6 +8,7 @@
 #ifndef TSIDE_CODEC_FRAME_H
 #define TSIDE_CODEC_FRAME_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,30 +24,10 @@ enum codec_frame_status {
 enum codec_frame_status codec_frame_length(const uint8_t *p, size_t avail, uint32_t max_bytes,
                                            uint32_t *ret_len) __attribute__((warn_unused_result));
 
-/* What a connection speaks; the names are the label values of tside_foreign_connections_total. */
-enum codec_protocol {
-    CODEC_PROTOCOL_FRAMED = 0, /* what the port speaks */
-    CODEC_PROTOCOL_UNFRAMED,
-    CODEC_PROTOCOL_FRAMED_UNVERSIONED, /* Binary without the strict header, as of scribe's clients */
-    CODEC_PROTOCOL_FRAMED_PROTOBUF,    /* Kitex's Protobuf */
-    CODEC_PROTOCOL_COMPACT,
-    CODEC_PROTOCOL_THEADER,
-    CODEC_PROTOCOL_TTHEADER,
-    CODEC_PROTOCOL_MESHHEADER,
-    CODEC_PROTOCOL_HTTP,
-    CODEC_PROTOCOL_TLS,
-    CODEC_PROTOCOL_UNKNOWN,
-    CODEC_PROTOCOL_MAX
-};
+/* No length that begins with these bytes (fewer than 4 may have come) is smaller. */
+uint32_t codec_frame_smallest_length(const uint8_t *p, size_t avail);
 
-/*
- * Judges a connection by its first bytes (8 decide; fewer are judged as far as they go). FRAMED
- * means "nothing speaks against it", also where avail is too short to tell. UNKNOWN is said only
- * of 4 or more bytes that cannot be a frame within max_bytes, or of a frame whose body begins like
- * nothing that is known here.
- */
-enum codec_protocol codec_protocol_sniff(const uint8_t *p, size_t avail, uint32_t max_bytes);
-
-const char *codec_protocol_str(enum codec_protocol protocol);
+/* Whether a length within max_bytes can begin with these bytes. */
+bool codec_frame_length_is_possible(const uint8_t *p, size_t avail, uint32_t max_bytes);
 
 #endif

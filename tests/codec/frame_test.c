@@ -1,5 +1,5 @@
 /*
- * tests/codec/frame_test.c: lengths, and the first bytes of other protocols.
+ * tests/codec/frame_test.c: the length in front of a message.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <setjmp.h>
@@ -62,117 +62,10 @@ static void test_length(void **state)
     }
 }
 
-static const struct {
-    const char *text; /* the bytes, as text or as hex */
-    const char *hex;
-    enum codec_protocol protocol;
-} foreign[] = {
-    {"", NULL, CODEC_PROTOCOL_FRAMED},
-    {NULL, "00", CODEC_PROTOCOL_FRAMED},
-    {NULL, "000000", CODEC_PROTOCOL_FRAMED},
-    {NULL, "00000020", CODEC_PROTOCOL_FRAMED},
-    {NULL, "0000002080", CODEC_PROTOCOL_FRAMED},
-    {NULL, "000000208001", CODEC_PROTOCOL_FRAMED},
-    {NULL, "0000002080010001", CODEC_PROTOCOL_FRAMED},
-    /* The strict magic is there: too large and empty are for the frame to say. */
-    {NULL, "00fa000180010001", CODEC_PROTOCOL_FRAMED},
-    {NULL, "00000000", CODEC_PROTOCOL_FRAMED},
-    {NULL, "0000000000000000", CODEC_PROTOCOL_FRAMED},
-    {NULL, "0000000180", CODEC_PROTOCOL_FRAMED},
-    {NULL, "000000018099", CODEC_PROTOCOL_FRAMED},
-    {NULL, "8001", CODEC_PROTOCOL_UNFRAMED},
-    {NULL, "80010001", CODEC_PROTOCOL_UNFRAMED},
-    {NULL, "8001000100000003", CODEC_PROTOCOL_UNFRAMED},
-    {NULL, "8221", CODEC_PROTOCOL_COMPACT},
-    {NULL, "82210004", CODEC_PROTOCOL_COMPACT},
-    {NULL, "000000208221", CODEC_PROTOCOL_COMPACT},
-    {NULL, "0000002082210104", CODEC_PROTOCOL_COMPACT},
-    {NULL, "0000002082220104", CODEC_PROTOCOL_UNKNOWN},
-    {NULL, "000000200fff0000", CODEC_PROTOCOL_THEADER},
-    {NULL, "0000002010000000", CODEC_PROTOCOL_TTHEADER},
-    {NULL, "1603", CODEC_PROTOCOL_TLS},
-    {NULL, "16030100f5010000", CODEC_PROTOCOL_TLS},
-    {"G", NULL, CODEC_PROTOCOL_HTTP},
-    {"GET / HTTP/1.1", NULL, CODEC_PROTOCOL_HTTP},
-    {"POST /", NULL, CODEC_PROTOCOL_HTTP},
-    {"PRI * HT", NULL, CODEC_PROTOCOL_HTTP},
-    {"OPTIONS ", NULL, CODEC_PROTOCOL_HTTP},
-    {"HTTP/1.1", NULL, CODEC_PROTOCOL_HTTP},
-    {"SSH-2.0-", NULL, CODEC_PROTOCOL_UNKNOWN},
-    {"SSH", NULL, CODEC_PROTOCOL_FRAMED}, /* unknown needs four bytes */
-    {"GETX", NULL, CODEC_PROTOCOL_UNKNOWN},
-    {NULL, "ffffffff", CODEC_PROTOCOL_UNKNOWN},
-    {NULL, "00fa0001", CODEC_PROTOCOL_UNKNOWN},
-    {NULL, "00000020ffffffff", CODEC_PROTOCOL_UNKNOWN},
-    {NULL, "0000002090010001", CODEC_PROTOCOL_FRAMED_PROTOBUF},
-    {NULL, "000000209001", CODEC_PROTOCOL_FRAMED_PROTOBUF},
-    {NULL, "0000002090", CODEC_PROTOCOL_FRAMED},
-    {NULL, "0000002090020001", CODEC_PROTOCOL_UNKNOWN},
-    {NULL, "ffaf0020", CODEC_PROTOCOL_MESHHEADER},
-    {NULL, "ffaf", CODEC_PROTOCOL_MESHHEADER},
-    {NULL, "ff", CODEC_PROTOCOL_FRAMED}, /* as with any of them, a cut magic may become another */
-    /* A non-strict message begins with its name's length, which leaves room for type, seqid and
-     * the arguments' STOP. */
-    {NULL, "0000002000000003", CODEC_PROTOCOL_FRAMED_UNVERSIONED},
-    {NULL, "00000020000000", CODEC_PROTOCOL_FRAMED},
-    {NULL, "0000002000", CODEC_PROTOCOL_FRAMED},
-    {NULL, "0000002000000016", CODEC_PROTOCOL_FRAMED_UNVERSIONED},
-    {NULL, "0000002000000017", CODEC_PROTOCOL_UNKNOWN},
-    {NULL, "00000020000001", CODEC_PROTOCOL_UNKNOWN},
-    {NULL, "0000002000000000", CODEC_PROTOCOL_UNKNOWN},
-    {NULL, "0000200000000201", CODEC_PROTOCOL_FRAMED_UNVERSIONED},
-    {NULL, "0000200000000202", CODEC_PROTOCOL_UNKNOWN},
-    {NULL, "0000000100", CODEC_PROTOCOL_UNKNOWN},
-    {NULL, "0000000a00000001", CODEC_PROTOCOL_UNKNOWN},
-    {NULL, "0000000b00000001", CODEC_PROTOCOL_FRAMED_UNVERSIONED},
-    {NULL, "0000002080020001", CODEC_PROTOCOL_UNKNOWN},
-    {NULL, "0000002099", CODEC_PROTOCOL_UNKNOWN},
-};
-
-static void test_sniff(void **state)
-{
-    for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++) {
-        struct bytes b = {0};
-        if (foreign[i].hex) {
-            bytes_put_hex(&b, foreign[i].hex);
-        } else {
-            bytes_put(&b, foreign[i].text, strlen(foreign[i].text));
-        }
-        enum codec_protocol protocol =
-            codec_protocol_sniff(guard_copy(&guard, b.p, b.len), b.len, MAX);
-        if (protocol != foreign[i].protocol) {
-            fail_msg("%s: %s instead of %s", foreign[i].hex ? foreign[i].hex : foreign[i].text,
-                     codec_protocol_str(protocol), codec_protocol_str(foreign[i].protocol));
-        }
-        bytes_done(&b);
-    }
-}
-
-static void test_http_below_a_huge_limit(void **state)
-{
-    const uint8_t *p = guard_copy(&guard, "GET / HT", 8);
-
-    assert_int_equal(codec_protocol_sniff(p, 8, INT32_MAX), CODEC_PROTOCOL_HTTP);
-}
-
-static void test_every_protocol_has_a_name(void **state)
-{
-    for (int i = 0; i < CODEC_PROTOCOL_MAX; i++) {
-        assert_non_null(codec_protocol_str((enum codec_protocol)i));
-    }
-    assert_string_equal(codec_protocol_str(CODEC_PROTOCOL_TTHEADER), "ttheader");
-    assert_string_equal(codec_protocol_str(CODEC_PROTOCOL_FRAMED_UNVERSIONED),
-                        "framed_unversioned");
-    assert_string_equal(codec_protocol_str(CODEC_PROTOCOL_MAX), "unknown");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_length),
-        cmocka_unit_test(test_sniff),
-        cmocka_unit_test(test_http_below_a_huge_limit),
-        cmocka_unit_test(test_every_protocol_has_a_name),
     };
 
     guard_init(&guard, 4096);

@@ -4,7 +4,7 @@
  */
 #include "sidecar/data/session/session_internal.h"
 
-#include "codec/frame.h"
+#include "codec/sniff.h"
 #include "sidecar/base/log.h"
 
 #include <string.h>
