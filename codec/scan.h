@@ -158,6 +158,12 @@ void codec_scan_begin_unframed(struct codec_scan *scan, enum codec_scan_kind kin
 enum codec_scan_status codec_scan_run(struct codec_scan *scan, const uint8_t *body, size_t avail,
                                       size_t budget_bytes);
 
+/* How long it is at least, as far as it has been looked at. */
+static inline uint32_t codec_scan_reach(const struct codec_scan *scan)
+{
+    return scan->pos;
+}
+
 /* The length of a message that is DONE. */
 static inline uint32_t codec_scan_len(const struct codec_scan *scan)
 {

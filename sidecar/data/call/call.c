@@ -217,8 +217,10 @@ static void settle_unrouted(struct call *call, const struct disc_tuple *tuple)
     uint8_t *block = buffers_alloc(buffers, head + len);
     if (block) {
         answer_write(call, tuple, block + head);
-        call->outcome.reply = (struct message){
-            .body = block + head, .len = (uint32_t)len, .head_room = (uint8_t)head, .block = block};
+        call->outcome.reply = (struct message){.body = block + head,
+                                               .len = (uint32_t)len,
+                                               .head_room = (uint32_t)head,
+                                               .block = block};
     }
 }
 

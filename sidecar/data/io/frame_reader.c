@@ -19,10 +19,12 @@ struct frame_input {
     uint32_t cap;
     uint32_t len;
     uint32_t pos;
-    bool scanning;         /* scan belongs to the frame at pos */
+    bool has_head;         /* head is the frame's at pos */
+    bool scanning;         /* and so is scan */
     bool bad;              /* that frame failed: its rest is skipped, not kept */
     uint32_t discard_left; /* bytes of it still to come... */
     uint32_t bad_len;      /* ...and those that are kept */
+    struct framing_head head;
     struct codec_scan scan;
 };
 
@@ -31,13 +33,28 @@ static uint32_t at_most(uint64_t a, uint64_t b)
     return (uint32_t)(a < b ? a : b);
 }
 
-/* The length of the frame under way with its head, 0 where it is not known. */
-static uint32_t input_total(const struct frame_input *in, const struct frame_env *env)
+/* The head of the frame under way, once it is whole. */
+static enum framing_status input_head(struct frame_input *in, const struct frame_env *env)
 {
-    uint32_t len;
+    if (in->has_head) {
+        return FRAMING_HEAD;
+    }
     enum framing_status status =
-        env->framing->head_read(in->buf + in->pos, in->len - in->pos, env->max_bytes, &len);
-    return status == FRAMING_LENGTH ? env->framing->head_bytes + len : 0;
+        env->framing->head_read(in->buf + in->pos, in->len - in->pos, env->max_bytes, &in->head);
+    in->has_head = status == FRAMING_HEAD;
+    return status;
+}
+
+/* Where the frame under way ends at the soonest, as far as that is known. */
+static uint32_t input_end(struct frame_input *in, const struct frame_env *env)
+{
+    if (input_head(in, env) != FRAMING_HEAD) {
+        return env->framing->head_least;
+    }
+    if (in->head.len > 0) {
+        return in->head.bytes + in->head.len;
+    }
+    return in->scanning ? in->head.bytes + codec_scan_reach(&in->scan) : 0;
 }
 
 static void input_free(struct frame_input *in, const struct frame_env *env)
@@ -62,6 +79,7 @@ static struct frame_input *input_new(const struct frame_env *env, const uint8_t 
     in->cap = cap;
     in->len = len;
     in->pos = 0;
+    in->has_head = false;
     in->scanning = false;
     in->bad = false;
     in->discard_left = 0;
@@ -125,10 +143,9 @@ uint8_t *frame_reader_room(struct frame_reader *reader, const struct frame_env *
     if (!in || in->bad || in->pos > 0) {
         return NULL;
     }
-    uint32_t total = input_total(in, env);
-    uint32_t end = total ? total : env->framing->head_bytes;
+    uint32_t end = input_end(in, env);
     if (in->len >= end) {
-        return NULL; /* complete, but not taken up: a pause */
+        return NULL; /* complete, but not taken up: a pause; or its end is not known */
     }
     if (in->len == in->cap) {
         uint32_t cap = at_most(end, (uint64_t)in->cap * 2);
@@ -179,6 +196,8 @@ static enum frame_verdict input_split_off(struct frame_reader *reader, const str
     if (!in) {
         return FRAME_NO_MEMORY;
     }
+    in->has_head = old->has_head;
+    in->head = old->head;
     in->scanning = old->scanning;
     in->bad = old->bad;
     in->discard_left = old->discard_left;
@@ -258,11 +277,10 @@ static enum frame_verdict broken(struct frame *ret, enum frame_broken why)
     return FRAME_BROKEN;
 }
 
-/* The message's length by the head at p, 0 where that is not whole; NONE stands for "within the limit". */
-static enum frame_verdict check_length(const uint8_t *p, size_t avail, const struct frame_env *env,
-                                       uint32_t *ret_len, struct frame *ret)
+/* NONE: more bytes are needed, or the head is good. */
+static enum frame_verdict judge_head(enum framing_status status, struct frame *ret)
 {
-    switch (env->framing->head_read(p, avail, env->max_bytes, ret_len)) {
+    switch (status) {
     case FRAMING_EMPTY:
         return broken(ret, FRAME_BROKEN_EMPTY);
     case FRAMING_TOO_LARGE:
@@ -272,22 +290,21 @@ static enum frame_verdict check_length(const uint8_t *p, size_t avail, const str
     }
 }
 
-static struct message message_at(uint8_t *head, const struct frame_env *env, uint32_t len)
+static struct message message_at(uint8_t *p, const struct framing_head *head, uint32_t len)
 {
-    return (struct message){
-        .body = head + env->framing->head_bytes, .len = len, .head_room = env->framing->head_bytes};
+    return (struct message){.body = p + head->bytes, .len = len, .head_room = head->bytes};
 }
 
 /* A complete frame in the window: proved in one go, borrowed. */
 static enum frame_verdict next_in_window(struct frame_reader *reader, const struct frame_env *env,
-                                         uint32_t body_len, struct frame *ret)
+                                         const struct framing_head *head, struct frame *ret)
 {
-    uint32_t total = env->framing->head_bytes + body_len;
-    ret->message = message_at(reader->window, env, body_len);
+    uint32_t total = head->bytes + head->len;
+    ret->message = message_at(reader->window, head, head->len);
     ret->scan = env->scan;
-    codec_scan_begin(env->scan, env->kind, body_len);
+    codec_scan_begin(env->scan, env->kind, head->len);
     enum codec_scan_status status =
-        codec_scan_run(env->scan, ret->message.body, body_len, body_len); /* never yields */
+        codec_scan_run(env->scan, ret->message.body, head->len, head->len); /* never yields */
 
     if (status == CODEC_SCAN_DONE) {
         reader->window += total;
@@ -302,6 +319,33 @@ static enum frame_verdict next_in_window(struct frame_reader *reader, const stru
     return FRAME_BAD;
 }
 
+/* A message that ends where its grammar ends: the proof looks for that. NONE: it goes on in what is kept. */
+static enum frame_verdict open_in_window(struct frame_reader *reader, const struct frame_env *env,
+                                         const struct framing_head *head, struct frame *ret)
+{
+    codec_scan_begin_unframed(env->scan, env->kind, env->max_bytes);
+    enum codec_scan_status status =
+        codec_scan_run(env->scan, reader->window + head->bytes, reader->window_len - head->bytes,
+                       FRAME_SCAN_BUDGET_BYTES);
+    ret->scan = env->scan;
+    if (status == CODEC_SCAN_DONE) {
+        uint32_t len = codec_scan_len(env->scan);
+        ret->message = message_at(reader->window, head, len);
+        reader->window += head->bytes + len;
+        reader->window_len -= head->bytes + len;
+        return FRAME_READY;
+    }
+    if (status == CODEC_SCAN_BAD && codec_error_is_header(env->scan->error)) {
+        return broken(ret, broken_by(env->scan->error));
+    }
+    if (status == CODEC_SCAN_BAD) {
+        ret->message = message_at(reader->window, head, (uint32_t)reader->window_len - head->bytes);
+        reader->window_len = 0;
+        return FRAME_BAD;
+    }
+    return FRAME_NONE;
+}
+
 /* The frame at pos is complete and judged: hands it out. */
 static enum frame_verdict input_emit(struct frame_reader *reader, const struct frame_env *env,
                                      uint32_t total, enum frame_verdict verdict, struct frame *ret)
@@ -310,7 +354,7 @@ static enum frame_verdict input_emit(struct frame_reader *reader, const struct f
     assert(in);
     *env->scan = in->scan;
     ret->scan = env->scan;
-    ret->message = message_at(in->buf + in->pos, env, total - env->framing->head_bytes);
+    ret->message = message_at(in->buf + in->pos, &in->head, total - in->head.bytes);
     if (verdict == FRAME_READY && in->pos == 0 && in->len == total) {
         ret->message.block = in->buf;
         input_free(in, env);
@@ -318,6 +362,7 @@ static enum frame_verdict input_emit(struct frame_reader *reader, const struct f
         return verdict;
     }
     in->pos += in->bad ? in->bad_len : total;
+    in->has_head = false;
     in->scanning = false;
     in->bad = false;
     if (in->pos == in->len) {
@@ -326,12 +371,13 @@ static enum frame_verdict input_emit(struct frame_reader *reader, const struct f
     return verdict;
 }
 
-/* The frame at pos failed the proof. */
+/* The frame at pos failed the proof. Where nothing says how long it is there is no next one. */
 static enum frame_verdict input_bad(struct frame_reader *reader, const struct frame_env *env,
-                                    uint32_t total, struct frame *ret)
+                                    struct frame *ret)
 {
     struct frame_input *in = reader->input;
     uint32_t avail = in->len - in->pos;
+    uint32_t total = in->head.len > 0 ? in->head.bytes + in->head.len : avail;
     if (codec_error_is_header(in->scan.error)) {
         return broken(ret, broken_by(in->scan.error));
     }
@@ -344,36 +390,44 @@ static enum frame_verdict input_bad(struct frame_reader *reader, const struct fr
     return input_split_off(reader, env, 0);
 }
 
+/* Proves what has come of the message behind its head. */
+static enum codec_scan_status input_scan(struct frame_input *in, const struct frame_env *env)
+{
+    uint32_t avail = in->len - in->pos - in->head.bytes;
+    if (!in->scanning && in->head.len > 0) {
+        codec_scan_begin(&in->scan, env->kind, in->head.len);
+    } else if (!in->scanning) {
+        codec_scan_begin_unframed(&in->scan, env->kind, env->max_bytes);
+    }
+    in->scanning = true;
+    return codec_scan_run(&in->scan, in->buf + in->pos + in->head.bytes,
+                          in->head.len > 0 ? at_most(avail, in->head.len) : avail,
+                          FRAME_SCAN_BUDGET_BYTES);
+}
+
 static enum frame_verdict next_in_input(struct frame_reader *reader, const struct frame_env *env,
                                         struct frame *ret)
 {
     struct frame_input *in = reader->input;
-    uint32_t avail = in->len - in->pos;
-    uint32_t head = env->framing->head_bytes;
-    uint32_t body_len = 0;
-
     if (in->bad) {
-        return in->discard_left > 0 ? FRAME_NONE
-                                    : input_emit(reader, env, input_total(in, env), FRAME_BAD, ret);
+        return in->discard_left > 0
+                   ? FRAME_NONE
+                   : input_emit(reader, env, in->head.bytes + in->head.len, FRAME_BAD, ret);
     }
-    enum frame_verdict verdict = check_length(in->buf + in->pos, avail, env, &body_len, ret);
+    enum framing_status status = input_head(in, env);
+    enum frame_verdict verdict = judge_head(status, ret);
     if (verdict != FRAME_NONE) {
         return verdict;
     }
-    if (avail < head) {
+    if (status != FRAMING_HEAD) {
         return input_split_off(reader, env, 0);
     }
-    if (!in->scanning) {
-        codec_scan_begin(&in->scan, env->kind, body_len);
-        in->scanning = true;
-    }
-    uint32_t total = head + body_len;
-    switch (codec_scan_run(&in->scan, in->buf + in->pos + head, at_most(avail - head, body_len),
-                           FRAME_SCAN_BUDGET_BYTES)) {
+    switch (input_scan(in, env)) {
     case CODEC_SCAN_DONE:
-        return input_emit(reader, env, total, FRAME_READY, ret);
+        return input_emit(reader, env, in->head.bytes + codec_scan_len(&in->scan), FRAME_READY,
+                          ret);
     case CODEC_SCAN_BAD:
-        return input_bad(reader, env, total, ret);
+        return input_bad(reader, env, ret);
     case CODEC_SCAN_YIELD:
         return FRAME_YIELD;
     default:
@@ -381,21 +435,32 @@ static enum frame_verdict next_in_input(struct frame_reader *reader, const struc
     }
 }
 
+/* What a read brought, where it lies. NONE: it is not a whole message, and is kept. */
+static enum frame_verdict next_where_it_lies(struct frame_reader *reader,
+                                             const struct frame_env *env, struct frame *ret)
+{
+    struct framing_head head;
+    enum framing_status status =
+        env->framing->head_read(reader->window, reader->window_len, env->max_bytes, &head);
+    enum frame_verdict verdict = judge_head(status, ret);
+    if (verdict != FRAME_NONE || status != FRAMING_HEAD) {
+        return verdict;
+    }
+    if (head.len == 0) {
+        return open_in_window(reader, env, &head, ret);
+    }
+    bool whole = reader->window_len >= (size_t)head.bytes + head.len;
+    return whole ? next_in_window(reader, env, &head, ret) : FRAME_NONE;
+}
+
 enum frame_verdict frame_reader_next(struct frame_reader *reader, const struct frame_env *env,
                                      struct frame *ret)
 {
     if (!reader->input) {
-        uint32_t body_len = 0;
-        size_t avail = reader->window_len;
-        if (avail == 0) {
-            return FRAME_NONE;
-        }
-        enum frame_verdict verdict = check_length(reader->window, avail, env, &body_len, ret);
-        if (verdict != FRAME_NONE) {
+        enum frame_verdict verdict =
+            reader->window_len > 0 ? next_where_it_lies(reader, env, ret) : FRAME_NONE;
+        if (verdict != FRAME_NONE || reader->window_len == 0) {
             return verdict;
-        }
-        if (body_len > 0 && avail >= (size_t)env->framing->head_bytes + body_len) {
-            return next_in_window(reader, env, body_len, ret);
         }
     }
     if (reader->window_len > 0 && !(reader->input && reader->input->bad) &&

@@ -16,7 +16,7 @@
 struct message {
     uint8_t *body; /* NULL: let go */
     uint32_t len;
-    uint8_t head_room;   /* bytes in front of body that are the message's, too */
+    uint32_t head_room;  /* bytes in front of body that are the message's, too */
     uint8_t *block;      /* that body is in; NULL: borrowed */
     const uint8_t *lent; /* where body was before it had a block; NULL: never elsewhere */
 };

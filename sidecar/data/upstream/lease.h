@@ -75,9 +75,9 @@ struct lease_reply {
     uint32_t len;
     uint32_t seqid_off;
     int32_t code;      /* BaseResp's */
-    uint8_t type;      /* enum wire_message_type */
-    uint8_t head_room; /* bytes in front of body that are the reply's, too */
-    bool has_code;
+    uint32_t head_room : 24; /* bytes in front of body that are the reply's, too */
+    uint32_t type : 7;       /* enum wire_message_type */
+    uint32_t has_code : 1;
 };
 
 struct lease {

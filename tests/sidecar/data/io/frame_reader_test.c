@@ -43,21 +43,38 @@ static void small_mix(struct script *script, enum codec_scan_kind kind)
     script_add_call(script, "last", 11);
 }
 
+/* The same without frames: one that is bad is the last. */
+static void small_mix_unframed(struct script *script, enum codec_scan_kind kind, bool is_bad)
+{
+    script_init(script, kind);
+    script->framing = &framing_unframed;
+    script_add_call(script, "a", 0);
+    script_add_call(script, "echo", 5);
+    script_add_call(script, "S:m", 1);
+    script_add_call(script, "longer", 300);
+    if (is_bad) {
+        add_bad(script, "bad", 9);
+    }
+}
+
 /* Some hundred random frames, damaged ones among them. */
 static void random_mix(struct script *script, struct random *random, enum codec_scan_kind kind,
                        size_t frames)
 {
     struct generated *message = calloc(1, sizeof *message);
     struct bytes damaged = {0};
+    bool unframed = random_one_in(random, 3);
     assert_non_null(message);
     script_init(script, kind);
+    script->framing = unframed ? &framing_unframed : &framing_framed;
     while (script->frames_len < frames) {
         if (random_one_in(random, 100)) {
             script_add_tiny(script, 30000); /* proved in more than one turn */
         }
         message_generate(message, random, kind == CODEC_SCAN_REQUEST);
         enum mutation mutation = random_below(random, MUTATION_MAX);
-        if (!random_one_in(random, 4) || !message_mutate(message, mutation, random, &damaged)) {
+        if (unframed || !random_one_in(random, 4) ||
+            !message_mutate(message, mutation, random, &damaged)) {
             script_add(script, message->body.p, message->body.len);
         } else if (damaged.len > 0) {
             struct codec_scan scan;
@@ -69,11 +86,24 @@ static void random_mix(struct script *script, struct random *random, enum codec_
         }
         generated_done(message);
     }
+    if (unframed && random_one_in(random, 2)) {
+        add_bad(script, "bad", 9);
+    }
     bytes_done(&damaged);
     free(message);
 }
 
 /* ---- ways to arrive ------------------------------------------------------------------------ */
+
+static void play_in_chunks(const struct script *script)
+{
+    for (unsigned reads = 1; reads <= RIG_READS_MAX; reads++) {
+        rig_play(script, &(struct rig_plan){.reads = reads}, 1);
+        for (size_t chunk = 1; chunk < 12; chunk++) {
+            rig_play(script, &(struct rig_plan){.chunk = chunk, .reads = reads}, 1);
+        }
+    }
+}
 
 static void test_whole_and_byte_by_byte(void **state)
 {
@@ -81,13 +111,25 @@ static void test_whole_and_byte_by_byte(void **state)
     for (enum codec_scan_kind kind = CODEC_SCAN_REQUEST; kind <= CODEC_SCAN_REPLY; kind++) {
         static struct script script;
         small_mix(&script, kind);
-        for (unsigned reads = 1; reads <= RIG_READS_MAX; reads++) {
-            rig_play(&script, &(struct rig_plan){.reads = reads}, 1);
-            for (size_t chunk = 1; chunk < 12; chunk++) {
-                rig_play(&script, &(struct rig_plan){.chunk = chunk, .reads = reads}, 1);
-            }
-        }
+        play_in_chunks(&script);
         script_done(&script);
+        for (int is_bad = 0; is_bad < 2; is_bad++) {
+            small_mix_unframed(&script, kind, is_bad);
+            play_in_chunks(&script);
+            script_done(&script);
+        }
+    }
+}
+
+static void play_cut(const struct script *script)
+{
+    for (size_t cut = 1; cut < script->wire.len; cut++) {
+        rig_play(script, &(struct rig_plan){.cut = cut}, cut);
+        rig_play(script, &(struct rig_plan){.cut = cut, .reads = 2, .pause_one_in = 2}, cut);
+        rig_play(script,
+                 &(struct rig_plan){
+                     .cut = cut, .reads = 4, .pause_one_in = 1, .read_before_resume = true},
+                 cut);
     }
 }
 
@@ -96,14 +138,10 @@ static void test_at_every_cut(void **state)
     static struct script script;
     (void)state;
     small_mix(&script, CODEC_SCAN_REQUEST);
-    for (size_t cut = 1; cut < script.wire.len; cut++) {
-        rig_play(&script, &(struct rig_plan){.cut = cut}, cut);
-        rig_play(&script, &(struct rig_plan){.cut = cut, .reads = 2, .pause_one_in = 2}, cut);
-        rig_play(&script,
-                 &(struct rig_plan){
-                     .cut = cut, .reads = 4, .pause_one_in = 1, .read_before_resume = true},
-                 cut);
-    }
+    play_cut(&script);
+    script_done(&script);
+    small_mix_unframed(&script, CODEC_SCAN_REQUEST, true);
+    play_cut(&script);
     script_done(&script);
 }
 
@@ -190,6 +228,13 @@ static void test_headers_that_do_not_parse(void **state)
         assert_int_equal(script.frames[2].verdict, FRAME_BROKEN);
         play_broken(&script);
         script_done(&script);
+        if (i > 1 && i != 6) { /* without a frame those are only not whole */
+            small_mix_unframed(&script, CODEC_SCAN_REQUEST, false);
+            script_add(&script, body.p, body.len);
+            assert_int_equal(script.frames[script.frames_len - 1].verdict, FRAME_BROKEN);
+            play_broken(&script);
+            script_done(&script);
+        }
         bytes_done(&body);
     }
 }
@@ -212,6 +257,24 @@ static void test_the_longest_frame(void **state)
     rig_play(&script, &(struct rig_plan){0}, 1);
     rig_play(&script, &(struct rig_plan){.chunk = 1}, 1);
     script_done(&script);
+}
+
+/* Without a frame it is the limit that ends a message, also one that only claims to be longer. */
+static void test_the_longest_message(void **state)
+{
+    static struct script script;
+    (void)state;
+    for (size_t payload = 4000; payload <= 4001; payload++) {
+        script_init(&script, CODEC_SCAN_REQUEST);
+        script.framing = &framing_unframed;
+        script_add_call(&script, "long", 4000);
+        script.max_bytes = (uint32_t)script.wire.len;
+        script_add_call(&script, "next", payload);
+        assert_int_equal(script.frames[1].verdict, payload > 4000 ? FRAME_BAD : FRAME_READY);
+        rig_play(&script, &(struct rig_plan){0}, 1);
+        rig_play(&script, &(struct rig_plan){.chunk = 7}, 1);
+        script_done(&script);
+    }
 }
 
 /* ---- who owns what ------------------------------------------------------------------------- */
@@ -286,6 +349,31 @@ static void test_room_ends_with_the_frame(void **state)
     assert_int_equal(rig->owned, 1);
     rig_run(rig);
     assert_int_equal(rig->borrowed, 1);
+    rig_free(rig);
+    script_done(&script);
+}
+
+/* Without a frame, room reaches as far as the message is known to: to the end of a string, not beyond. */
+static void test_room_within_an_unframed_message(void **state)
+{
+    static struct script script;
+    (void)state;
+    script_init(&script, CODEC_SCAN_REQUEST);
+    script.framing = &framing_unframed;
+    script_add_call(&script, "first", 100000);
+    script_add_call(&script, "second", 100);
+    struct rig *rig = rig_of(&script, &(struct rig_plan){.blocks_are_held = true});
+    assert_int_equal(rig_read(rig, 2000), 2000);
+    assert_int_equal(rig_take(rig, SIZE_MAX), FRAME_NONE);
+    rig_end_turn(rig);
+    while (rig->fed < script.frames[0].len - 1) {
+        assert_in_range(rig_read(rig, SIZE_MAX), 1, rig->fed);
+        assert_int_equal(rig_take(rig, SIZE_MAX), FRAME_NONE);
+        rig_end_turn(rig);
+    }
+    assert_int_equal(rig->fed, script.frames[0].len - 1); /* its STOP is not known yet */
+    rig_run(rig);
+    assert_int_equal(rig->next, 2);
     rig_free(rig);
     script_done(&script);
 }
@@ -480,6 +568,8 @@ int main(void)
         cmocka_unit_test(test_lengths_that_nobody_can_follow),
         cmocka_unit_test(test_headers_that_do_not_parse),
         cmocka_unit_test(test_the_longest_frame),
+        cmocka_unit_test(test_the_longest_message),
+        cmocka_unit_test(test_room_within_an_unframed_message),
         cmocka_unit_test(test_what_comes_whole_is_borrowed),
         cmocka_unit_test(test_what_comes_in_pieces_owns_its_block),
         cmocka_unit_test(test_room_ends_with_the_frame),

@@ -18,6 +18,7 @@
 void script_init(struct script *script, enum codec_scan_kind kind)
 {
     script->kind = kind;
+    script->framing = &framing_framed;
     script->max_bytes = WIRE_FRAME_BYTES_DEFAULT;
     script->wire = (struct bytes){0};
     script->frames_len = 0;
@@ -54,11 +55,16 @@ static enum frame_broken broken_of(enum codec_error error)
 void script_add(struct script *script, const void *body, size_t len)
 {
     struct codec_scan scan;
-    codec_scan_begin(&scan, script->kind, (uint32_t)len);
+    bool framed = script->framing == &framing_framed;
+    if (framed) {
+        codec_scan_begin(&scan, script->kind, (uint32_t)len);
+    } else {
+        codec_scan_begin_unframed(&scan, script->kind, script->max_bytes);
+    }
     enum codec_scan_status status = codec_scan_run(&scan, body, len, len);
     assert_true(status == CODEC_SCAN_DONE || status == CODEC_SCAN_BAD);
 
-    struct script_frame *frame = add_frame(script, FRAME_READY, WIRE_FRAME_LEN_BYTES + len);
+    struct script_frame *frame = add_frame(script, FRAME_READY, script->framing->head_bytes + len);
     if (status == CODEC_SCAN_BAD && codec_error_is_header(scan.error)) {
         frame->verdict = FRAME_BROKEN;
         frame->broken = broken_of(scan.error);
@@ -66,7 +72,9 @@ void script_add(struct script *script, const void *body, size_t len)
         frame->verdict = FRAME_BAD;
         frame->error = scan.error;
     }
-    bytes_put32(&script->wire, (uint32_t)len);
+    if (framed) {
+        bytes_put32(&script->wire, (uint32_t)len);
+    }
     bytes_put(&script->wire, body, len);
 }
 
@@ -126,7 +134,7 @@ void rig_init(struct rig *rig, const struct script *script, const struct rig_pla
     rig->random.state = seed;
     rig->buffers = (struct buffers){
         .permits = &rig->permits, .limit = UINT64_C(1) << 40, .counters = &rig->counters};
-    rig->env = (struct frame_env){.framing = &framing_framed,
+    rig->env = (struct frame_env){.framing = script->framing,
                                   .kind = script->kind,
                                   .max_bytes = script->max_bytes,
                                   .scan = &rig->scan,
@@ -219,9 +227,9 @@ size_t rig_read(struct rig *rig, size_t max)
 }
 
 /* Where the frame begins, with its head, and how long it is. */
-static const uint8_t *frame_bytes(const struct frame *frame)
+static const uint8_t *frame_bytes(const struct rig *rig, const struct frame *frame)
 {
-    assert_int_equal(frame->message.head_room, WIRE_FRAME_LEN_BYTES);
+    assert_int_equal(frame->message.head_room, rig->script->framing->head_bytes);
     return frame->message.body - frame->message.head_room;
 }
 
@@ -233,7 +241,7 @@ static size_t frame_len(const struct frame *frame)
 static void check_ready(struct rig *rig, const struct frame *frame)
 {
     uint8_t *block = frame->message.block;
-    const uint8_t *bytes = frame_bytes(frame);
+    const uint8_t *bytes = frame_bytes(rig, frame);
     assert_int_equal(frame_len(frame), rig->script->frames[rig->next].len);
     assert_int_equal(frame->scan->error, CODEC_ERROR_NONE);
     assert_null(frame->message.lent);
@@ -260,10 +268,13 @@ static void check_bad(const struct rig *rig, const struct frame *frame)
     const uint8_t *sent = rig->script->wire.p + expected->off;
     struct wire_span name = frame->scan->message.name;
     assert_int_equal(frame->scan->error, expected->error);
-    assert_int_equal(frame_len(frame), expected->len);
+    if (rig->script->framing == &framing_framed) {
+        assert_int_equal(frame_len(frame), expected->len);
+    }
     assert_null(frame->message.block);
     assert_true(frame->scan->header_done);
-    assert_memory_equal(frame_bytes(frame), sent, WIRE_FRAME_LEN_BYTES + name.off + name.len + 4);
+    assert_memory_equal(frame_bytes(rig, frame), sent,
+                        rig->script->framing->head_bytes + name.off + name.len + 4);
 }
 
 static void check(struct rig *rig, enum frame_verdict verdict, const struct frame *frame)
@@ -275,6 +286,7 @@ static void check(struct rig *rig, enum frame_verdict verdict, const struct fram
         check_ready(rig, frame);
     } else if (verdict == FRAME_BAD) {
         check_bad(rig, frame);
+        rig->broken = rig->script->framing == &framing_unframed; /* there is no next one */
     } else {
         assert_int_equal(frame->broken, expected->broken);
         rig->broken = true;
@@ -293,7 +305,7 @@ enum frame_verdict rig_take(struct rig *rig, size_t max)
         if (verdict >= FRAME_BROKEN) {
             check(rig, verdict, &frame);
         }
-        if (verdict < FRAME_READY) {
+        if (verdict < FRAME_READY || rig->broken) {
             break;
         }
         if (rig->plan.pause_one_in && random_one_in(&rig->random, rig->plan.pause_one_in)) {

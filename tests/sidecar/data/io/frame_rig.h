@@ -29,12 +29,14 @@ struct script_frame {
 
 struct script {
     enum codec_scan_kind kind;
+    const struct framing *framing;
     uint32_t max_bytes;
     struct bytes wire;
     size_t frames_len;
     struct script_frame frames[SCRIPT_FRAMES_MAX];
 };
 
+/* Framed. Unframed, which is set before anything is added, what is bad ends the stream. */
 void script_init(struct script *script, enum codec_scan_kind kind);
 void script_done(struct script *script);
 /* One more frame with this body; what must become of it is asked of the scanner. */
