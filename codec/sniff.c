@@ -9,15 +9,13 @@
 #include "codec/sniff.h"
 
 #include "codec/frame.h"
-#include "codec/wire.h"
+#include "codec/ttheader.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #define MAGIC_STRICT   0x8001
 #define MAGIC_PROTOBUF 0x9001
 #define MAGIC_THEADER  0x0fff
-#define MAGIC_TTHEADER 0x1000
 
 /* A non-strict message: its name's length, the name, type, seqid, and the arguments' STOP. */
 #define UNVERSIONED_BYTES_BUT_NAME (4 + 1 + 4 + 1)
@@ -96,7 +94,7 @@ static enum codec_protocol sniff_body(const uint8_t *p, size_t avail, uint32_t f
         {MAGIC_STRICT, CODEC_PROTOCOL_FRAMED},
         {MAGIC_PROTOBUF, CODEC_PROTOCOL_FRAMED_PROTOBUF},
         {MAGIC_THEADER, CODEC_PROTOCOL_THEADER},
-        {MAGIC_TTHEADER, CODEC_PROTOCOL_TTHEADER},
+        {CODEC_TTHEADER_MAGIC, CODEC_PROTOCOL_TTHEADER},
     };
 
     for (size_t i = 0; i < sizeof magics / sizeof magics[0]; i++) {
@@ -152,4 +150,33 @@ const char *codec_protocol_str(enum codec_protocol protocol)
     };
 
     return (unsigned)protocol < CODEC_PROTOCOL_MAX ? names[protocol] : "unknown";
+}
+
+static bool accepts(const struct codec_sniff *sniff, enum codec_protocol protocol)
+{
+    return (protocol == CODEC_PROTOCOL_FRAMED && sniff->accepts_framed) ||
+           (protocol == CODEC_PROTOCOL_UNFRAMED && sniff->accepts_unframed) ||
+           (protocol == CODEC_PROTOCOL_TTHEADER && sniff->accepts_ttheader);
+}
+
+/* The largest length that may stand in front. */
+static uint32_t length_max(const struct codec_sniff *sniff)
+{
+    uint32_t room = sniff->accepts_ttheader ? CODEC_TTHEADER_BYTES_MAX : 0;
+
+    return sniff->max_bytes < UINT32_MAX - room ? sniff->max_bytes + room : UINT32_MAX;
+}
+
+enum codec_sniff_status codec_sniff(const struct codec_sniff *sniff, const uint8_t *p, size_t avail,
+                                    enum codec_protocol *ret_protocol)
+{
+    enum codec_protocol protocol = codec_protocol_sniff(p, avail, length_max(sniff));
+    bool is_accepted = accepts(sniff, protocol);
+
+    /* FRAMED is also what is said of too few bytes. */
+    if (avail < CODEC_SNIFF_BYTES && (is_accepted || protocol == CODEC_PROTOCOL_FRAMED)) {
+        return CODEC_SNIFF_MORE;
+    }
+    *ret_protocol = protocol;
+    return is_accepted ? CODEC_SNIFF_ACCEPTED : CODEC_SNIFF_FOREIGN;
 }

@@ -8,6 +8,7 @@
 #ifndef TSIDE_CODEC_SNIFF_H
 #define TSIDE_CODEC_SNIFF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,5 +37,31 @@ enum codec_protocol {
 enum codec_protocol codec_protocol_sniff(const uint8_t *p, size_t avail, uint32_t max_bytes);
 
 const char *codec_protocol_str(enum codec_protocol protocol);
+
+/* --- what a listener accepts --- */
+
+#define CODEC_SNIFF_BYTES 8 /* so many decide in any case; no message is shorter */
+
+enum codec_sniff_status {
+    CODEC_SNIFF_MORE = 0, /* fewer than 8, and nothing speaks against them */
+    CODEC_SNIFF_ACCEPTED,
+    CODEC_SNIFF_FOREIGN,
+    CODEC_SNIFF_STATUS_MAX
+};
+
+struct codec_sniff {
+    bool accepts_framed;
+    bool accepts_unframed;
+    bool accepts_ttheader;
+    uint32_t max_bytes; /* of a message */
+};
+
+/*
+ * Judges by the same rules for a listener that accepts these. *ret_protocol is what is accepted or foreign (also
+ * FRAMED, where that is not accepted); for MORE it is untouched. Where TTHeader is accepted, a length may be the
+ * limit and the longest header.
+ */
+enum codec_sniff_status codec_sniff(const struct codec_sniff *sniff, const uint8_t *p, size_t avail,
+                                    enum codec_protocol *ret_protocol);
 
 #endif
