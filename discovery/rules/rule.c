@@ -186,6 +186,7 @@ size_t disc_value_print(enum disc_field field, const union disc_value *value, ch
         return n;
     case RULE_TYPE_ENUM_LB:
     case RULE_TYPE_ENUM_POOL_MODE:
+    case RULE_TYPE_ENUM_POOL_FRAMING:
     case RULE_TYPE_ENUM_ACCESS:
     case RULE_TYPE_ENUM_RATE_SCOPE:
         (void)snprintf(text, sizeof text, "\"%s\"", enum_str((enum disc_enum)value->i));

@@ -222,6 +222,7 @@ static bool parse_field(struct rule_draft *draft, enum disc_field field, const j
         break;
     case RULE_TYPE_ENUM_LB:
     case RULE_TYPE_ENUM_POOL_MODE:
+    case RULE_TYPE_ENUM_POOL_FRAMING:
     case RULE_TYPE_ENUM_ACCESS:
     case RULE_TYPE_ENUM_RATE_SCOPE:
         ok = parse_word(row, row->type, "", value, &item->value.i, error);

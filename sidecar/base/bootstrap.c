@@ -189,6 +189,7 @@ static void apply_list(struct reader *reader, const struct option *option, void 
     if (node->n == 0 && option->min > 0) {
         find(reader, place_of(node), "%s must not be empty", option->path);
     }
+    option_clear(option, base);
     for (size_t i = 0; i < node->n; i++) {
         apply(reader, (struct option_value){.option = option, .base = base}, &node->values[i]);
     }

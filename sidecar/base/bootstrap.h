@@ -22,6 +22,9 @@
 #define BOOTSTRAP_ETCD_MAX      16
 #define BOOTSTRAP_HOSTS_MAX     32
 
+/* What callers may speak: bits, in the order of the option's words. */
+enum listener_accept { LISTENER_ACCEPT_FRAMED = 1, LISTENER_ACCEPT_UNFRAMED = 2 };
+
 struct bootstrap_listener {
     char *listen; /* as written */
     bool is_unix;
@@ -33,6 +36,7 @@ struct bootstrap_listener {
     char *callee_service;
     char *callee_cluster;
     bool any_order;        /* replies: any_order */
+    uint32_t accept;       /* enum listener_accept bits */
     int extra_id;          /* 0: auto */
     bool fill_log_id;      /* default true */
     bool strip_service;    /* callees get the method's name without its "Service:" */

@@ -60,6 +60,7 @@ static bool same(const struct option *option, const void *a, const void *b)
         return *(const uint64_t *)in_a == *(const uint64_t *)in_b;
     case OPTION_COUNT:
     case OPTION_MODE:
+    case OPTION_WORDS:
         return *(const uint32_t *)in_a == *(const uint32_t *)in_b;
     case OPTION_EXTRA_ID:
     case OPTION_LEVEL:
@@ -84,7 +85,6 @@ static bool same(const struct option *option, const void *a, const void *b)
     case OPTION_CLAIMS:
         return claims_equal(in_a, in_b);
     case OPTION_WORD:
-    case OPTION_WORDS:
     case OPTION_LATER:
         return true;
     case OPTION_TYPE_MAX:

@@ -218,6 +218,16 @@ static bool set_word(struct option_value *value)
     return find_word(value, &index);
 }
 
+static bool add_word(struct option_value *value)
+{
+    size_t index;
+    if (!find_word(value, &index)) {
+        return false;
+    }
+    *(uint32_t *)member(value) |= UINT32_C(1) << index;
+    return true;
+}
+
 static bool set_switch(struct option_value *value)
 {
     size_t index;
@@ -438,6 +448,13 @@ static bool add_url(struct option_value *value)
 
 /* ---- by type ------------------------------------------------------------------------------ */
 
+void option_clear(const struct option *option, void *base)
+{
+    if (option->type == OPTION_WORDS) {
+        *(uint32_t *)(void *)((char *)base + option->offset) = 0;
+    }
+}
+
 bool option_set(struct option_value *value)
 {
     static bool (*const set[OPTION_TYPE_MAX])(struct option_value *) = {
@@ -457,7 +474,7 @@ bool option_set(struct option_value *value)
         [OPTION_LEVEL] = set_level,
         [OPTION_WORD] = set_word,
         [OPTION_CLAIMS] = add_claim,
-        [OPTION_WORDS] = set_word,
+        [OPTION_WORDS] = add_word,
         [OPTION_URLS] = add_url,
         [OPTION_HOSTS] = add_host,
     };

@@ -26,7 +26,7 @@ enum option_type {
     OPTION_WORD,         /* checked only */
     OPTION_CLAIMS,       /* struct claims: a mapping of uids to lists of names, one name a value */
     OPTION_LISTS,        /* those behind are lists of scalars */
-    OPTION_WORDS = OPTION_LISTS,
+    OPTION_WORDS = OPTION_LISTS, /* uint32_t: a bit for each word */
     OPTION_URLS,
     OPTION_HOSTS,
     OPTION_LATER, /* refused whatever its value */
@@ -63,5 +63,7 @@ struct option_value {
 /* False with `why` filled: "must be 1..64, is 65". Lists: appends one item. What the member held
  * before is freed. Not for OPTION_LATER. */
 bool option_set(struct option_value *value) __attribute__((warn_unused_result));
+/* A list begins: its default goes, where it has one. */
+void option_clear(const struct option *option, void *base);
 
 #endif

@@ -186,6 +186,8 @@ static void warn(struct check *check, struct reached *reached, enum disc_field f
         other,
         field == DISC_FIELD_POOL_MODE
             ? "those of different modes share no connection, but one limit, pool.max_connections"
+        : field == DISC_FIELD_POOL_FRAMING
+            ? "an endpoint speaks one of them alone, unless it looks at each connection"
             : "each applies its own to the connections that they share");
     check->fn(check->arg, cluster, text);
     reached->warned = true;

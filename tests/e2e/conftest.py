@@ -39,9 +39,9 @@ class World:
         self.callees.append(made)
         return made
 
-    def thrift_callee(self, name: str = "alpha", multiplexed: str = "") -> Callee:
+    def thrift_callee(self, name: str = "alpha", multiplexed: str = "", transport: str = "framed") -> Callee:
         """A callee on the official library, its record empty."""
-        return self.stock.take(name, multiplexed)
+        return self.stock.take(name, multiplexed, transport)
 
     def relay(self, name: str, onward: Tside, to: str, copies: bool = False) -> Relay:
         """A callee on the official library that calls `to` in turn, through its own host's tside."""
@@ -60,9 +60,9 @@ class World:
             made.start(ready)
         return made
 
-    def link(self, tside: Tside, listener: int = 0, timeout: float = 5.0) -> Link:
+    def link(self, tside: Tside, listener: int = 0, timeout: float = 5.0, framing: str = "framed") -> Link:
         """A caller's raw connection."""
-        made = tside.link(listener, timeout)
+        made = tside.link(listener, timeout, framing)
         self.links.append(made)
         return made
 
@@ -109,12 +109,12 @@ class CalleeStock:
     """Thrift callees cost a Python start each: kept for the session, their records emptied."""
 
     def __init__(self) -> None:
-        self.callees: dict[tuple[str, str], Callee] = {}
+        self.callees: dict[tuple[str, ...], Callee] = {}
 
-    def take(self, name: str, multiplexed: str) -> Callee:
-        found = self.callees.get((name, multiplexed))
+    def take(self, *kind: str) -> Callee:
+        found = self.callees.get(kind)
         if found is None or found.child.poll() is not None:
-            found = self.callees[name, multiplexed] = Callee(name, multiplexed)
+            found = self.callees[kind] = Callee(*kind)
         found.forget()
         return found
 

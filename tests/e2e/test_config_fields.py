@@ -12,7 +12,7 @@ import pytest
 
 from support import deftable, wire
 from support.etcd import free_port
-from support.raw import StuckListener, answer_with, silent
+from support.raw import StuckListener, answer, answer_with, silent
 from support.tside import SERVICE, Tside
 from support.wait import PATIENCE, stays, wait_until
 
@@ -376,6 +376,20 @@ def test_pool_mode(world):
         callee.gate.set()
         assert [link.message().server for _ in range(2)] == ["a", "a"]
         assert len(callee.links) == links + 1  # both on one
+
+
+def test_pool_framing(world):
+    """A callee that speaks unframed: the rule that says so is the one that works."""
+    def script(link) -> None:
+        try:
+            answer(link)
+        except AssertionError:
+            pass  # a frame is no message: it hangs up
+
+    callee = world.callee("a", script, framing="unframed")
+    told = fates(world, "pool.framing", ["unframed", "framed", "unframed"], {"default": [callee]},
+                 lambda tside: world.link(tside).call("Visit").server, timeout_ms=300)
+    assert told == ["a", None, "a"]
 
 
 def test_pool_max_calls(world):

@@ -59,6 +59,17 @@ static bool is_in_order(const struct sim_callee *callee)
     return is_shared(callee) && callee->sim->world.in_order;
 }
 
+static bool is_unframed(const struct sim_callee *callee)
+{
+    return callee->sim->world.service[callee->number % SIM_SERVICES].unframed;
+}
+
+/* In front of a message. */
+static uint32_t head_bytes(const struct sim_callee *callee)
+{
+    return is_unframed(callee) ? 0 : WIRE_FRAME_LEN_BYTES;
+}
+
 static struct sim_happened *happened(struct sim_callee *callee)
 {
     return &callee->sim->oracle.happened;
@@ -92,9 +103,9 @@ static void check_rest(const struct conn *conn)
     const struct sim_oracle *oracle = &conn->callee->sim->oracle;
     struct sim_message message;
     uint32_t id = SIM_NO_ID;
-    if (conn->in.len > WIRE_FRAME_LEN_BYTES &&
-        sim_message_read(sim_pipe_bytes(&conn->in) + WIRE_FRAME_LEN_BYTES,
-                         (uint32_t)conn->in.len - WIRE_FRAME_LEN_BYTES, &message)) {
+    uint32_t head = head_bytes(conn->callee);
+    if (conn->in.len > head && sim_message_read(sim_pipe_bytes(&conn->in) + head,
+                                                (uint32_t)conn->in.len - head, &message)) {
         id = sim_message_id_begun(&message);
     }
     SIM_CHECK(id == SIM_NO_ID ||
@@ -205,13 +216,24 @@ static struct sim_reply reply_to(struct sim_callee *callee, const struct sim_cal
     };
 }
 
+/* What was put from there on goes out as the callee speaks. */
+static void speak(struct conn *conn, size_t from)
+{
+    if (is_unframed(conn->callee)) {
+        sim_wire_unframe(&conn->out, from);
+        sim_count(SIM_EVENT_UNFRAMED_ANSWERED);
+    }
+}
+
 static void put_reply(struct conn *conn, struct sim_call *call, const struct sim_message *message)
 {
     struct sim_callee *callee = conn->callee;
+    size_t from = conn->out.len;
     struct sim_reply reply = reply_to(callee, call, message);
     if (one_in(callee, 12)) {
         reply.type = WIRE_EXCEPTION;
         sim_wire_exception(&conn->out, &reply);
+        speak(conn, from);
         call->deeds |= SIM_DEED_EXCEPTION;
         sim_count(SIM_EVENT_CALLEE_EXCEPTION);
         return;
@@ -223,6 +245,7 @@ static void put_reply(struct conn *conn, struct sim_call *call, const struct sim
     }
     reply.code = fails ? 503 : 0;
     sim_wire_reply(&conn->out, &reply);
+    speak(conn, from);
     call->deeds |= fails ? SIM_DEED_FAILED : SIM_DEED_REPLIED;
     call->reply_filling = reply.filling;
     sim_count(fails ? SIM_EVENT_CALLEE_FAILURE : SIM_EVENT_CALLEE_REPLIED);
@@ -234,7 +257,7 @@ static void lie(struct conn *conn, struct sim_call *call, const struct sim_messa
     struct sim_callee *callee = conn->callee;
     struct sim_reply reply = reply_to(callee, call, message);
     size_t from = conn->out.len;
-    uint32_t way = random_below(&callee->random, 7);
+    uint32_t way = random_below(&callee->random, is_unframed(callee) ? 6 : 8);
     reply.filling %= 100; /* else two of them are above the limit */
     happened(callee)->callee_lied = true;
     conn->busy = false; /* a good reply may be among them */
@@ -256,6 +279,7 @@ static void lie(struct conn *conn, struct sim_call *call, const struct sim_messa
     if (way >= 4) {
         sim_wire_damage(&conn->out, from, (enum sim_damage)(way - 4));
     }
+    speak(conn, from);
 }
 
 static void put_huge(struct conn *conn, const struct sim_call *call,
@@ -263,7 +287,9 @@ static void put_huge(struct conn *conn, const struct sim_call *call,
 {
     struct sim_reply reply = reply_to(conn->callee, call, message);
     reply.filling = SIM_FRAME_BYTES_MAX;
+    size_t from = conn->out.len;
     sim_wire_reply(&conn->out, &reply);
+    speak(conn, from);
     happened(conn->callee)->callee_huge = true;
     happened(conn->callee)->shared_lied |= is_shared(conn->callee);
     sim_count(SIM_EVENT_CALLEE_HUGE);
@@ -473,9 +499,10 @@ static void take_requests(struct conn *conn)
 {
     const uint8_t *body;
     uint32_t len;
-    while ((body = sim_pipe_frame(&conn->in, &len))) {
+    bool unframed = is_unframed(conn->callee);
+    while ((body = sim_pipe_message(&conn->in, unframed, &len))) {
         take_request(conn, body, len);
-        sim_pipe_skip(&conn->in, WIRE_FRAME_LEN_BYTES + len);
+        sim_pipe_skip_message(&conn->in, unframed, len);
     }
 }
 
@@ -485,11 +512,10 @@ static void answer_early(struct conn *conn)
     struct sim_callee *callee = conn->callee;
     const uint8_t *p = sim_pipe_bytes(&conn->in);
     struct sim_message message;
+    uint32_t head = head_bytes(callee);
     bool can = callee->kind == SIM_CALLEE_LYING && conn->in.len > 100 && !conn->answered_early &&
                !conn->busy && one_in(callee, 2);
-    if (!can ||
-        !sim_message_read(p + WIRE_FRAME_LEN_BYTES, (uint32_t)conn->in.len - WIRE_FRAME_LEN_BYTES,
-                          &message) ||
+    if (!can || !sim_message_read(p + head, (uint32_t)conn->in.len - head, &message) ||
         message.type != WIRE_CALL) {
         return;
     }

@@ -128,9 +128,9 @@ static void on_sent(void *owner, const uint8_t *bytes, size_t n)
     const uint8_t *body;
     uint32_t len;
     sim_pipe_put(&caller->told, bytes, n);
-    while ((body = sim_pipe_frame(&caller->told, &len))) {
+    while ((body = sim_pipe_message(&caller->told, caller->unframed, &len))) {
         take_answer(caller, body, len);
-        sim_pipe_skip(&caller->told, WIRE_FRAME_LEN_BYTES + len);
+        sim_pipe_skip_message(&caller->told, caller->unframed, len);
     }
 }
 
@@ -189,6 +189,7 @@ static void connect_link(struct sim_caller *caller)
     caller->link->peer_owner = caller;
     caller->any_order = one_in(caller, 4);
     caller->link->in_any_order = caller->any_order;
+    caller->unframed = one_in(caller, 3);
     caller->zero_seqids = !caller->any_order && one_in(caller, 3);
     caller->conn_calls_left = 1 + random_below(&caller->random, most);
     SIM_TRACE("caller %u connects", caller->number);
@@ -290,13 +291,23 @@ static void write_call(struct sim_caller *caller, struct sim_call *call)
     };
     sim_wire_request(&caller->out, &request);
     if (call->kind == SIM_CALL_BAD) {
-        sim_wire_damage(&caller->out, begin,
-                        (enum sim_damage)random_below(&caller->random, SIM_DAMAGE_MAX));
+        uint32_t ways = caller->unframed ? SIM_DAMAGE_UNFRAMED : SIM_DAMAGE_MAX;
+        sim_wire_damage(&caller->out, begin, (enum sim_damage)random_below(&caller->random, ways));
+    }
+    if (caller->unframed) {
+        sim_wire_unframe(&caller->out, begin);
+        sim_count(SIM_EVENT_UNFRAMED_SENT);
     }
     SIM_TRACE("caller %u makes call %u, kind %d, %zu bytes", caller->number, request.id, call->kind,
               caller->out.len - begin);
     caller->written += caller->out.len - begin;
     call->end = caller->written;
+    if (caller->unframed && call->kind == SIM_CALL_BAD) {
+        /* Nothing says where it ends: it is answered as soon as it is seen, and is the last. */
+        call->end -= caller->out.len - begin - 1;
+        caller->broken = true;
+        caller->conn_calls_left = 0;
+    }
 }
 
 static void count_call(const struct sim_call *call)
@@ -364,7 +375,7 @@ static void build(struct sim_caller *caller)
 {
     while (may_call(caller)) {
         add_call(caller);
-        if (one_in(caller, caller->traits->hostile_one_in * 10)) {
+        if (!caller->broken && one_in(caller, caller->traits->hostile_one_in * 10)) {
             break_stream(caller);
         }
         if (caller->traits->think_ms > 0) {

@@ -32,6 +32,7 @@ struct sim_caller {
     uint32_t conn_calls_left;
     bool any_order;
     bool zero_seqids;
+    bool unframed;
     bool broken; /* it has sent what cannot be followed: nothing more is to come */
     bool shut;
     struct bytes out; /* built, not written from out_at on */

@@ -5,6 +5,7 @@
 #ifndef TSIDE_TESTS_SIM_PIPE_H
 #define TSIDE_TESTS_SIM_PIPE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,8 +28,10 @@ static inline const uint8_t *sim_pipe_bytes(const struct sim_pipe *pipe)
     return pipe->len > 0 ? pipe->bytes + pipe->head : NULL;
 }
 
-/* The first frame (4 bytes of length, then the body) where it is whole: its body; NULL: not yet.
- * *ret_len is the body's length. */
-const uint8_t *sim_pipe_frame(const struct sim_pipe *pipe, uint32_t *ret_len);
+/* The first message where it is whole, behind 4 bytes of length, or unframed; NULL: not yet. *ret_len is its
+ * length. */
+const uint8_t *sim_pipe_message(const struct sim_pipe *pipe, bool unframed, uint32_t *ret_len);
+/* Drops it. */
+void sim_pipe_skip_message(struct sim_pipe *pipe, bool unframed, uint32_t len);
 
 #endif

@@ -148,15 +148,66 @@ void sim_wire_damage(struct bytes *frame, size_t from, enum sim_damage damage)
             bytes_put8(frame, frame->p[i]);
         }
         break;
-    case SIM_DAMAGE_TYPE:
-    case SIM_DAMAGE_MAX:
+    default:
         frame->p[args] = 99;
         break;
     }
     end_frame(frame, from);
 }
 
+void sim_wire_unframe(struct bytes *frame, size_t from)
+{
+    uint8_t *p = frame->p + from;
+    frame->len -= WIRE_FRAME_LEN_BYTES;
+    memmove(p, p + WIRE_FRAME_LEN_BYTES, frame->len - from);
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
+
+/* Behind the string at off; n + 1: it is cut. */
+static size_t skip_string(const uint8_t *p, size_t off, size_t n)
+{
+    size_t len = off + 4 <= n ? wire_get32(p + off) : n;
+    return off + 4 <= n && len <= n - off - 4 ? off + 4 + len : n + 1;
+}
+
+static size_t skip_struct(const uint8_t *p, size_t off, size_t n);
+
+/* Of the types that simulated messages are made of. */
+static size_t skip_value(const uint8_t *p, size_t off, size_t n, uint8_t type)
+{
+    switch (type) {
+    case WIRE_STRUCT:
+        return skip_struct(p, off, n);
+    case WIRE_STRING:
+        return skip_string(p, off, n);
+    case WIRE_I32:
+        return off + 4;
+    default: { /* a map of strings */
+        uint32_t strings = off + 6 <= n ? 2 * wire_get32(p + off + 2) : 0;
+        off = off + 6 <= n ? off + 6 : n + 1;
+        while (strings-- > 0 && off <= n) {
+            off = skip_string(p, off, n);
+        }
+        return off;
+    }
+    }
+}
+
+static size_t skip_struct(const uint8_t *p, size_t off, size_t n)
+{
+    while (off < n && p[off] != WIRE_STOP) {
+        off = off + 3 <= n ? skip_value(p, off + 3, n, p[off]) : n + 1;
+    }
+    return off < n ? off + 1 : n + 1;
+}
+
+size_t sim_message_len(const uint8_t *p, size_t n)
+{
+    size_t off = n > 4 ? skip_string(p, 4, n) : n + 1;
+    off = off + WIRE_SEQID_BYTES <= n ? skip_struct(p, off + WIRE_SEQID_BYTES, n) : n + 1;
+    return off <= n ? off : 0;
+}
 
 bool sim_message_read(const uint8_t *body, uint32_t len, struct sim_message *ret)
 {

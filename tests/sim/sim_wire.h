@@ -49,14 +49,17 @@ void sim_wire_exception(struct bytes *out, const struct sim_reply *reply);
 
 enum sim_damage {
     SIM_DAMAGE_LENGTH = 0, /* a string longer than the frame */
-    SIM_DAMAGE_TRAILING,
+    SIM_DAMAGE_TYPE,       /* a field of no type */
+    SIM_DAMAGE_UNFRAMED,   /* those behind are none without a frame */
+    SIM_DAMAGE_TRAILING = SIM_DAMAGE_UNFRAMED,
     SIM_DAMAGE_SECOND, /* another message in the same frame */
-    SIM_DAMAGE_TYPE,   /* a field of no type */
     SIM_DAMAGE_MAX
 };
 
 /* Damages the frame that begins at from; its header stays good. */
 void sim_wire_damage(struct bytes *frame, size_t from, enum sim_damage damage);
+/* Takes the length off the frame that begins at from. */
+void sim_wire_unframe(struct bytes *frame, size_t from);
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
@@ -69,6 +72,8 @@ struct sim_message {
     uint32_t args_len;
 };
 
+/* How long the message is that begins at p, by its own grammar; 0: it is not whole within n bytes. */
+size_t sim_message_len(const uint8_t *p, size_t n);
 /* False: not a strict message. */
 bool sim_message_read(const uint8_t *body, uint32_t len, struct sim_message *ret);
 

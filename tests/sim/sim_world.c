@@ -221,14 +221,14 @@ static void put_config(struct sim_world *world, uint32_t service)
     put(world, DISC_SPACE_RULES, key,
         "{\"timeout_ms\": %u, \"connect_timeout_ms\": %u, \"send_timeout_ms\": %u,"
         " \"receive_timeout_ms\": %u, \"lb\": \"%s\", \"subset\": %u, \"pool\": "
-        "{\"mode\": \"%s\", \"max_connections\": %u,"
+        "{\"mode\": \"%s\", \"framing\": \"%s\", \"max_connections\": %u,"
         " \"max_idle\": %u, \"wait_ms\": %u, \"max_waiting\": %u, \"idle_ms\": %u},"
         " \"breaker\": %s, \"eject\": %s, %s, %s, \"slow_start_ms\": %u}",
         timeout, 1 + random_below(&world->random, 30), 5 + random_below(&world->random, 60),
         one_of(world, receives, 4), random_one_in(&world->random, 2) ? "p2c" : "round_robin",
-        subset, mode_text(world, service), max_connections, max_idle, one_of(world, waits, 4),
-        max_waiting, one_of(world, idle_ms, 3), breaker, eject, limits, retry,
-        200 * random_below(&world->random, 3));
+        subset, mode_text(world, service), world->service[service].unframed ? "unframed" : "framed",
+        max_connections, max_idle, one_of(world, waits, 4), max_waiting, one_of(world, idle_ms, 3),
+        breaker, eject, limits, retry, 200 * random_below(&world->random, 3));
     /* What may be ejected is a share of the set that calls go to. */
     world->clusters_changed = world->clusters_changed || subset > 0;
     note_max(&world->timeout_max_ms, timeout);
@@ -369,6 +369,9 @@ void sim_world_open(struct sim *sim, const struct codec_templates *templates, ui
     world->revision = 100;
     world->mode_taste = random_below(&world->random, 3);
     world->in_order = random_one_in(&world->random, 2);
+    for (uint32_t i = 0; i < SIM_SERVICES; i++) {
+        world->service[i].unframed = random_one_in(&world->random, 3);
+    }
     world->store = disc_store_new(&(struct disc_store_options){
         .prefix = {"/tside/rules", "/tside/services"},
         .templates = templates,

@@ -43,6 +43,7 @@ struct sim_world {
     struct {
         bool idempotent;
         bool mux;           /* calls may share connections */
+        bool unframed;      /* its callees speak without frames */
         uint32_t sent_max;  /* times that a call may be sent: first, retries and hedge */
         uint32_t calls_max; /* max_concurrency; UINT32_MAX: there was none for a while */
     } service[SIM_SERVICES];

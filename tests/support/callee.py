@@ -1,4 +1,4 @@
-"""A callee as applications write them: python3-thrift, framed Binary, a thread a connection.
+"""A callee as applications write them: python3-thrift, Binary, framed or buffered, a thread a connection.
 
 Run as a program it serves until its standard input ends; it prints its address, and appends one
 JSON line per call to a file before it answers, so that the record is there when the reply is.
@@ -129,7 +129,7 @@ class Handler:
         self.taken("Tell", req)
 
 
-def serve(handler: Handler, multiplexed: str = "") -> None:
+def serve(handler: Handler, multiplexed: str = "", transport: str = "framed") -> None:
     """Prints the address; returns when standard input has ended."""
     from thrift.protocol.TBinaryProtocol import TBinaryProtocolFactory
     from thrift.server.TServer import TThreadedServer
@@ -145,15 +145,15 @@ def serve(handler: Handler, multiplexed: str = "") -> None:
     listener.listen()
     print("%s:%d" % listener.handle.getsockname()[:2], flush=True)
     listener.listen = lambda: None  # serve() would listen again, on another port
-    server = TThreadedServer(processor, listener, TTransport.TFramedTransportFactory(),
-                             TBinaryProtocolFactory(), daemon=True)
+    transports = {"framed": TTransport.TFramedTransportFactory, "buffered": TTransport.TBufferedTransportFactory}
+    server = TThreadedServer(processor, listener, transports[transport](), TBinaryProtocolFactory(), daemon=True)
     threading.Thread(target=server.serve, daemon=True).start()
     sys.stdin.read()
 
 
 def main() -> None:
-    name, path, *multiplexed = sys.argv[1:]
-    serve(Handler(name, path), *multiplexed)
+    name, path, *options = sys.argv[1:]
+    serve(Handler(name, path), *options)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A caller as applications write them: the generated python3-thrift client on a framed socket."""
+"""A caller as applications write them: the generated python3-thrift client, on a framed or a buffered socket."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class Caller:
     """
 
     def __init__(self, address: str, caller: str = "app.feed", to: Optional[str] = wire.TO,
-                 extra: Optional[dict] = None, timeout: float = 5.0, multiplexed: str = ""):
+                 extra: Optional[dict] = None, timeout: float = 5.0, multiplexed: str = "",
+                 buffered: bool = False):
         from thrift.protocol.TBinaryProtocol import TBinaryProtocol
         from thrift.protocol.TMultiplexedProtocol import TMultiplexedProtocol
         from thrift.transport import TSocket, TTransport
@@ -29,7 +30,8 @@ class Caller:
             host, port = address.rsplit(":", 1)
             socket = TSocket.TSocket(host, int(port))
         socket.setTimeout(timeout * 1000 * PATIENCE)
-        self.transport = TTransport.TFramedTransport(socket)
+        transport = TTransport.TBufferedTransport if buffered else TTransport.TFramedTransport
+        self.transport = transport(socket)
         protocol = TBinaryProtocol(self.transport)
         if multiplexed:
             protocol = TMultiplexedProtocol(protocol, multiplexed)

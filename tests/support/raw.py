@@ -17,26 +17,33 @@ class Closed(Exception):
 
 
 class Link:
-    """One framed connection, from either side. Every wait has a deadline."""
+    """One connection, from either side; framed, unless it is told otherwise. Every wait has a deadline.
 
-    def __init__(self, sock: socket.socket, timeout: float = 5.0):
+    What is sent is written as frames, whatever the connection speaks: tests say the same to both.
+    """
+
+    def __init__(self, sock: socket.socket, timeout: float = 5.0, framing: str = "framed"):
         self.sock = sock
         self.timeout = timeout
+        self.framing = framing
         self.pending = b""
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @classmethod
-    def to(cls, address: str, timeout: float = 5.0) -> "Link":
+    def to(cls, address: str, timeout: float = 5.0, framing: str = "framed") -> "Link":
         if address.startswith("unix:") or address.startswith("/"):
             sock = socket.socket(socket.AF_UNIX)
             sock.connect(address.removeprefix("unix:"))
         else:
             host, port = address.rsplit(":", 1)
             sock = socket.create_connection((host.strip("[]"), int(port)), timeout)
-        return cls(sock, timeout)
+        return cls(sock, timeout, framing)
 
     def send(self, data: bytes) -> None:
+        self.send_raw(b"".join(wire.bodies(data)) if self.framing == "unframed" else data)
+
+    def send_raw(self, data: bytes) -> None:
         self.sock.settimeout(self.timeout * PATIENCE)
         self.sock.sendall(data)
 
@@ -57,8 +64,10 @@ class Link:
         return True
 
     def frame(self, timeout: Optional[float] = None) -> Optional[bytes]:
-        """The next frame's body; None at a clean end; Closed in the middle of a frame."""
+        """The next frame's body, or message; None at a clean end; Closed in the middle of one."""
         deadline = time.monotonic() + (timeout or self.timeout) * PATIENCE
+        if self.framing == "unframed":
+            return self._unframed(deadline)
         if not self._fill(4, deadline):
             if self.pending:
                 raise Closed(f"ended within a frame's length: {self.pending!r}")
@@ -68,6 +77,23 @@ class Link:
             raise Closed(f"ended within a frame of {length}: {len(self.pending) - 4} came")
         body, self.pending = self.pending[4:4 + length], self.pending[4 + length:]
         return body
+
+    def _unframed(self, deadline: float) -> Optional[bytes]:
+        while True:
+            length = wire.message_length(self.pending)
+            if length is not None:
+                body, self.pending = self.pending[:length], self.pending[length:]
+                return body
+            if not self._fill(len(self.pending) + 1, deadline):
+                if self.pending:
+                    raise Closed(f"ended within a message: {len(self.pending)} bytes came")
+                return None
+
+    def first_byte(self) -> int:
+        """Of what comes next."""
+        if not self._fill(1, time.monotonic() + self.timeout * PATIENCE):
+            raise Closed("ended instead of a message")
+        return self.pending[0]
 
     def message(self, timeout: Optional[float] = None) -> wire.Message:
         body = self.frame(timeout)
@@ -102,7 +128,7 @@ class CalleeLink(Link):
     """A connection that a RawCallee accepted; frames read from it are recorded there."""
 
     def __init__(self, sock: socket.socket, callee: "RawCallee", number: int):
-        super().__init__(sock, timeout=600)
+        super().__init__(sock, timeout=600, framing=callee.framing)
         self.callee = callee
         self.number = number  # 0, 1, ...: in the order of acceptance
         self.gone = threading.Event()
@@ -156,8 +182,9 @@ class RawCallee:
     """A server in this process: one thread a connection, each running the script."""
 
     def __init__(self, name: str = "raw", script: Script = answer, backlog: int = 1024,
-                 address: str = "127.0.0.1:0"):
+                 address: str = "127.0.0.1:0", framing: str = "framed"):
         self.name = name
+        self.framing = framing
         self.script = script
         self.lock = threading.Lock()
         self.bodies: list[bytes] = []  # every frame's body, in order of arrival

@@ -181,9 +181,9 @@ class Tside(Process):
     def errors(self) -> list[dict]:
         return self.json("/api/v1/config/errors")["items"]
 
-    def link(self, listener: int = 0, timeout: float = 5.0) -> Link:
+    def link(self, listener: int = 0, timeout: float = 5.0, framing: str = "framed") -> Link:
         """A caller's raw connection."""
-        return Link.to(self.addresses[listener], timeout)
+        return Link.to(self.addresses[listener], timeout, framing)
 
     # ---- metrics -----------------------------------------------------------------------------
 

@@ -147,12 +147,18 @@ class Fields(list):
         return here
 
 
+class Cut(AssertionError):
+    """The bytes end before the value does."""
+
+
 class Reader:
     def __init__(self, data: bytes):
         self.data, self.pos = data, 0
 
     def take(self, n: int) -> bytes:
-        assert 0 <= n <= len(self.data) - self.pos, f"cut at {self.pos}: {n} bytes wanted"
+        assert n >= 0, f"{n} bytes wanted at {self.pos}"
+        if n > len(self.data) - self.pos:
+            raise Cut(f"cut at {self.pos}: {n} bytes wanted")
         self.pos += n
         return self.data[self.pos - n:self.pos]
 
@@ -227,6 +233,29 @@ class Message:
         """Which callee served: its own name in Response field 1."""
         name = self.args.get(0, 1) if self.type == REPLY else None
         return name.decode() if name is not None else None
+
+
+def bodies(frames: bytes) -> list[bytes]:
+    """What stands in these frames, without their lengths."""
+    found = []
+    while frames:
+        (length,) = struct.unpack(">I", frames[:4])
+        found.append(frames[4:4 + length])
+        frames = frames[4 + length:]
+    return found
+
+
+def message_length(data: bytes) -> Optional[int]:
+    """How long the message is that data begins with; None where it is cut."""
+    reader = Reader(data)
+    try:
+        reader.take(4)
+        reader.take(reader.unpack(">i"))
+        reader.take(4)
+        reader.value(STRUCT)
+    except Cut:
+        return None
+    return reader.pos
 
 
 def read_message(body: bytes) -> Message:

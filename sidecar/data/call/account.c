@@ -60,7 +60,8 @@ static uint64_t bytes_out(const struct call *call, const struct disc_tuple *tupl
     if (call->request.wire.oneway || call->outcome.reason == REASON_DOWNSTREAM_GONE) {
         return 0;
     }
-    return framing_framed.head_bytes + (reply->body ? reply->len : answer_size(call, tuple));
+    size_t head = call->caller ? call->caller->framing->head_bytes : 0;
+    return head + (reply->body ? reply->len : answer_size(call, tuple));
 }
 
 static void write_record(struct call *call, const struct disc_tuple *tuple, uint64_t total_us)

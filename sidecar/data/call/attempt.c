@@ -99,7 +99,7 @@ static void send_message(struct attempt *attempt)
         .seqid = attempt->lease.seqid,
         .max_bytes = (uint32_t)worker->env->bootstrap->limits.frame_bytes,
         .name_skip = name_skip(call),
-        .head_bytes = framing_framed.head_bytes,
+        .head_bytes = lease_framing(&attempt->lease)->head_bytes,
     };
     struct iovec iov[CODEC_REWRITE_IOVS_MAX];
     uint32_t len;

@@ -203,6 +203,12 @@ void call_fail(struct call *call, enum reason reason, const char *detail, int64_
     settle(call);
 }
 
+/* In front of what tside answers itself. */
+static uint8_t answer_head_bytes(const struct call *call)
+{
+    return call->caller ? call->caller->framing->head_bytes : 0;
+}
+
 /* Counts a call that has no route and encodes its answer, while its names are at hand. Where memory is
  * short there is no answer, and the session ends when it would be due (call_take_reply). */
 static void settle_unrouted(struct call *call, const struct disc_tuple *tuple)
@@ -212,7 +218,7 @@ static void settle_unrouted(struct call *call, const struct disc_tuple *tuple)
     if (call->request.wire.oneway) {
         return;
     }
-    size_t head = framing_framed.head_bytes;
+    size_t head = answer_head_bytes(call);
     size_t len = answer_size(call, tuple);
     uint8_t *block = buffers_alloc(buffers, head + len);
     if (block) {
@@ -554,7 +560,7 @@ bool call_keep_reply(struct call *call)
 static bool make_answer(struct call *call, struct message *ret)
 {
     struct worker *worker = call->worker;
-    uint8_t head = framing_framed.head_bytes;
+    uint8_t head = answer_head_bytes(call);
     size_t len = answer_size(call, NULL);
     uint8_t *block = NULL;
     uint8_t *room = arena_take(&worker->arena, head + len);

@@ -8,6 +8,7 @@
 #ifndef TSIDE_SIDECAR_DATA_CALL_CALLER_H
 #define TSIDE_SIDECAR_DATA_CALL_CALLER_H
 
+#include "sidecar/data/io/framing.h"
 #include "sidecar/data/loop/worker.h"
 #include "sidecar/data/route/route.h"
 
@@ -21,12 +22,13 @@ enum caller_flow {
 struct caller {
     struct worker *worker;
     const struct bootstrap_listener *listener;
-    int64_t uid;            /* the peer's, where the listener asks for it; -1: not known */
-    struct event event;     /* run is the session's */
-    struct list calls;      /* answers due, oldest first */
-    struct list oneways;    /* under way, no answer due */
-    uint32_t calls_len;     /* of both */
-    uint32_t refused_calls; /* of them: without a permit of limits.calls */
+    const struct framing *framing; /* that its answers have */
+    int64_t uid;                   /* the peer's, where the listener asks for it; -1: not known */
+    struct event event;            /* run is the session's */
+    struct list calls;             /* answers due, oldest first */
+    struct list oneways;           /* under way, no answer due */
+    uint32_t calls_len;            /* of both */
+    uint32_t refused_calls;        /* of them: without a permit of limits.calls */
     struct list
         finished; /* struct call.waits: calls with an outcome, not answered yet, first come first */
     enum caller_flow flow;
@@ -36,7 +38,8 @@ struct caller {
 static inline void caller_init(struct caller *caller, struct worker *worker,
                                const struct bootstrap_listener *listener, event_fn run)
 {
-    *caller = (struct caller){.worker = worker, .listener = listener, .uid = -1};
+    *caller = (struct caller){
+        .worker = worker, .listener = listener, .framing = &framing_framed, .uid = -1};
     event_init(&caller->event, run);
     list_init(&caller->calls);
     list_init(&caller->oneways);

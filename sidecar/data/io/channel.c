@@ -32,7 +32,8 @@ static void mark_dirty(struct channel *channel)
 
 bool channel_push_iov(struct channel *channel, const struct iovec iov[], size_t n, uint32_t len)
 {
-    channel->intake.framing->head_write(iov[0].iov_base, len);
+    const struct framing *framing = channel->intake.framing;
+    framing->head_write(iov[0].iov_base, len);
     if (outq_push_iov(&channel->out, iov, n)) {
         return false;
     }
@@ -40,16 +41,42 @@ bool channel_push_iov(struct channel *channel, const struct iovec iov[], size_t 
     return true;
 }
 
+/* The head of a message that has no room for it in front: in the turn's memory where that has room. */
+static bool push_head(struct channel *channel, uint32_t len)
+{
+    const struct framing *framing = channel->intake.framing;
+    uint8_t *head = arena_take(&channel->worker->arena, framing->head_bytes);
+    if (head) {
+        framing->head_write(head, len);
+        return outq_push_borrowed(&channel->out, head, framing->head_bytes) == 0;
+    }
+    head = buffers_alloc(&channel->worker->buffers, framing->head_bytes);
+    if (!head) {
+        return false;
+    }
+    framing->head_write(head, len);
+    if (outq_push_owned(&channel->out, head, 0, framing->head_bytes)) {
+        buffers_free(&channel->worker->buffers, head);
+        return false;
+    }
+    return true;
+}
+
 bool channel_push_message(struct channel *channel, struct message *message)
 {
     const struct framing *framing = channel->intake.framing;
-    uint8_t *head = message->body - framing->head_bytes;
-    size_t len = (size_t)framing->head_bytes + message->len;
-    assert(framing->head_bytes <= message->head_room);
-    framing->head_write(head, message->len);
+    bool apart = framing->head_bytes > message->head_room;
+    uint8_t *from = message->body - (apart ? 0 : framing->head_bytes);
+    size_t len = (size_t)(message->body - from) + message->len;
+    if (apart && !push_head(channel, message->len)) {
+        return false;
+    }
+    if (!apart) {
+        framing->head_write(from, message->len);
+    }
     int r = message->block ? outq_push_owned(&channel->out, message->block,
-                                             (size_t)(head - message->block), len)
-                           : outq_push_borrowed(&channel->out, head, len);
+                                             (size_t)(from - message->block), len)
+                           : outq_push_borrowed(&channel->out, from, len);
     if (r) {
         return false;
     }

@@ -63,6 +63,11 @@ struct channel {
 void channel_init(struct channel *channel, struct worker *worker, const struct channel_ops *ops,
                   const struct transport_ops *transport, const struct framing *framing,
                   enum codec_scan_kind kind);
+/* Another framing, in both directions, before anything was taken up or pushed. */
+static inline void channel_speak(struct channel *channel, const struct framing *framing)
+{
+    channel->intake.framing = framing;
+}
 /* 0 or an error: then ops->closed() comes, and nothing else. */
 int channel_open(struct channel *channel, void *source) __attribute__((warn_unused_result));
 int channel_connect(struct channel *channel, const struct sockaddr *address)
@@ -126,7 +131,8 @@ static inline void channel_input_done(struct channel *channel)
  * which len bytes of a message follow. False where memory is short: then the connection must go. */
 bool channel_push_iov(struct channel *channel, const struct iovec iov[], size_t n, uint32_t len)
     __attribute__((warn_unused_result));
-/* A message with room for the head in front. Its block, where it has one, is taken. */
+/* A message; where it has no room for the head in front, that has a place of its own. Its block, where it has one,
+ * is taken. */
 bool channel_push_message(struct channel *channel, struct message *message)
     __attribute__((warn_unused_result));
 

@@ -109,6 +109,13 @@ size_t frame_reader_kept_bytes(const struct frame_reader *reader)
     return reader->input ? reader->input->cap : 0;
 }
 
+const uint8_t *frame_reader_rest(const struct frame_reader *reader, size_t *ret_len)
+{
+    const struct frame_input *in = reader->input;
+    *ret_len = in ? in->len - in->pos : reader->window_len;
+    return in ? in->buf + in->pos : reader->window;
+}
+
 bool frame_reader_in_frame(const struct frame_reader *reader)
 {
     const struct frame_input *in = reader->input;

@@ -99,6 +99,9 @@ enum frame_verdict frame_reader_next(struct frame_reader *reader, const struct f
  * no read begins without room). False where memory is short. */
 bool frame_reader_keep(struct frame_reader *reader, const struct frame_env *env);
 
+/* The bytes that were not taken up: behind BROKEN, what broke the stream. */
+const uint8_t *frame_reader_rest(const struct frame_reader *reader, size_t *ret_len);
+
 /* Lets go of what is kept; at the turn's end, for frames may be borrowed from it. */
 void frame_reader_done(struct frame_reader *reader, const struct frame_env *env);
 

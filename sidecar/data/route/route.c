@@ -146,6 +146,7 @@ static struct route_pool pool_from(const union disc_value *v)
 {
     return (struct route_pool){
         .mode = (enum disc_enum)v[DISC_FIELD_POOL_MODE].i,
+        .framing = (enum disc_enum)v[DISC_FIELD_POOL_FRAMING].i,
         .max_idle = (uint32_t)v[DISC_FIELD_POOL_MAX_IDLE].i,
         .idle_ms = (uint32_t)v[DISC_FIELD_POOL_IDLE_MS].i,
         .max_connections = (uint32_t)v[DISC_FIELD_POOL_MAX_CONNECTIONS].i,

@@ -19,6 +19,7 @@
 /* `pool` of `config`: how calls share connections. */
 struct route_pool {
     enum disc_enum mode;
+    enum disc_enum framing;
     uint32_t max_idle;
     uint32_t idle_ms;
     uint32_t max_connections;

@@ -14,13 +14,19 @@
 /* One line a second names a client that has to be mended; the counters have the others. */
 static void log_rejected(struct session *session, const char *what)
 {
+    static const char *const accepted[] = {
+        [LISTENER_ACCEPT_FRAMED] = "framed",
+        [LISTENER_ACCEPT_UNFRAMED] = "unframed",
+        [LISTENER_ACCEPT_FRAMED | LISTENER_ACCEPT_UNFRAMED] = "framed or unframed",
+    };
+    const struct bootstrap_listener *listener = session->caller.listener;
     struct worker *worker = session->caller.worker;
     uint64_t now_ms = worker_now_ms(worker);
     if (now_ms >= worker->next_rejected_log_ms) {
         worker->next_rejected_log_ms = now_ms + REJECTED_LOG_EVERY_MS;
         worker_log(worker, LOG_WARN, "session", "caller_rejected",
-                   "connection on %s closed: it sent %s, no framed Thrift Binary call",
-                   session->caller.listener->listen, what);
+                   "connection on %s closed: it sent %s, no %s Thrift Binary call",
+                   listener->listen, what, accepted[listener->accept & 3]);
     }
 }
 
@@ -40,28 +46,49 @@ static void reject(struct session *session, enum frame_broken broken)
     session_event(session, SESSION_EVENT_BROKEN);
 }
 
-/* Looks at a connection's first bytes. False: a stranger, sent away. */
+static void reject_stranger(struct session *session, enum codec_protocol protocol)
+{
+    _Static_assert(METRIC_FOREIGN_UNKNOWN - METRIC_FOREIGN_FRAMED ==
+                       CODEC_PROTOCOL_UNKNOWN - CODEC_PROTOCOL_FRAMED,
+                   "a metric each, in the same order");
+    counter_add(&session->caller.worker->counters,
+                METRIC_FOREIGN_FRAMED + (enum metric)(protocol - CODEC_PROTOCOL_FRAMED), 1);
+    log_rejected(session, codec_protocol_str(protocol));
+    session_event(session, SESSION_EVENT_BROKEN);
+}
+
+static void speak(struct session *session, enum codec_protocol protocol)
+{
+    session->judged = true;
+    session->caller.framing =
+        protocol == CODEC_PROTOCOL_UNFRAMED ? &framing_unframed : &framing_framed;
+    channel_speak(&session->channel, session->caller.framing);
+}
+
+/* Looks at a connection's first bytes: what it speaks. False: a stranger, sent away. */
 static bool judge(struct session *session, const uint8_t *bytes, size_t n)
 {
+    const uint32_t accept = session->caller.listener->accept;
+    const struct codec_sniff sniff = {
+        .accepts_framed = accept & LISTENER_ACCEPT_FRAMED,
+        .accepts_unframed = accept & LISTENER_ACCEPT_UNFRAMED,
+        .max_bytes = (uint32_t)session_bootstrap(session)->limits.frame_bytes,
+    };
+    enum codec_protocol protocol;
     size_t room = sizeof session->first - session->first_len;
     size_t take = n < room ? n : room;
     memcpy(session->first + session->first_len, bytes, take);
     session->first_len += (uint8_t)take;
-    enum codec_protocol protocol =
-        codec_protocol_sniff(session->first, session->first_len,
-                             (uint32_t)session_bootstrap(session)->limits.frame_bytes);
-    session->judged = session->first_len == sizeof session->first;
-    if (protocol == CODEC_PROTOCOL_FRAMED) {
+    switch (codec_sniff(&sniff, session->first, session->first_len, &protocol)) {
+    case CODEC_SNIFF_ACCEPTED:
+        speak(session, protocol);
+        return true;
+    case CODEC_SNIFF_FOREIGN:
+        reject_stranger(session, protocol);
+        return false;
+    default:
         return true;
     }
-    _Static_assert(METRIC_FOREIGN_UNKNOWN - METRIC_FOREIGN_UNFRAMED ==
-                       CODEC_PROTOCOL_UNKNOWN - CODEC_PROTOCOL_UNFRAMED,
-                   "a metric each, in the same order");
-    counter_add(&session->caller.worker->counters,
-                METRIC_FOREIGN_UNFRAMED + (enum metric)(protocol - CODEC_PROTOCOL_UNFRAMED), 1);
-    log_rejected(session, codec_protocol_str(protocol));
-    session_event(session, SESSION_EVENT_BROKEN);
-    return false;
 }
 
 static void note_frame_clock(struct session *session)
@@ -78,16 +105,26 @@ static void begin_call(struct session *session, struct frame *frame, bool is_bad
     session->frame_begun_ms = 0;
     if (!call_begin(&session->caller, frame, is_bad)) {
         session_event(session, SESSION_EVENT_ERROR);
-    } else {
-        session_weigh(session);
+        return;
     }
+    if (is_bad && session->caller.framing == &framing_unframed) {
+        session_event(session, SESSION_EVENT_BROKEN); /* nothing says where it ends */
+    }
+    session_weigh(session);
+}
+
+/* Whether what has come may be taken for frames, or for messages without one. Where all callers send frames,
+ * fewer bytes are enough to see what is none. */
+static bool is_known(const struct session *session)
+{
+    return session->judged || session->caller.listener->accept == LISTENER_ACCEPT_FRAMED;
 }
 
 void session_take_frames(struct session *session)
 {
     struct frame frame;
     enum frame_verdict verdict = FRAME_READY;
-    while (session_may_parse(session) && verdict >= FRAME_READY &&
+    while (session_may_parse(session) && is_known(session) && verdict >= FRAME_READY &&
            channel_has_input(&session->channel)) {
         verdict = channel_next(&session->channel, &frame);
         if (verdict == FRAME_READY || verdict == FRAME_BAD) {

@@ -17,6 +17,11 @@ void lease_init(struct lease *lease, struct upstream_request *request, event_fn 
     list_init(&lease->node);
 }
 
+const struct framing *lease_framing(const struct lease *lease)
+{
+    return lease->conn->channel.intake.framing;
+}
+
 /* ---- the end --------------------------------------------------------------------------------- */
 
 static void leave_queue(struct lease *lease)

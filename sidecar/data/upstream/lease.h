@@ -74,7 +74,7 @@ struct lease_reply {
     uint8_t *block; /* the taker's from now on; NULL: borrowed */
     uint32_t len;
     uint32_t seqid_off;
-    int32_t code;      /* BaseResp's */
+    int32_t code;            /* BaseResp's */
     uint32_t head_room : 24; /* bytes in front of body that are the reply's, too */
     uint32_t type : 7;       /* enum wire_message_type */
     uint32_t has_code : 1;
@@ -112,6 +112,8 @@ void lease_init(struct lease *lease, struct upstream_request *request, event_fn 
 enum lease_state lease_get(struct lease *lease, struct worker *worker,
                            struct endpoint_state *endpoint, bool fresh);
 
+/* READY: what its connection speaks. */
+const struct framing *lease_framing(const struct lease *lease);
 /* READY: queues the message, laid out in iov with the lease's seqid, len bytes without the head. Where memory is
  * short the failure is news. */
 void lease_send(struct lease *lease, const struct iovec iov[], size_t n, uint32_t len);

@@ -128,8 +128,7 @@ static enum upstream_kind kind_of(const struct lease *lease)
 
 static int open_for(struct pool *pool, const struct lease *lease, struct upstream_conn **ret)
 {
-    int r = upstream_conn_new(pool, kind_of(lease),
-                              lease->request->route->config.connect_timeout_ms, ret);
+    int r = upstream_conn_new(pool, kind_of(lease), &lease->request->route->config, ret);
     if (r) {
         permit_give(&pool->worker->env->upstreams, 1);
     }
@@ -202,7 +201,7 @@ static struct upstream_conn *share_conn(struct pool *pool, const struct lease *l
         return pool_mux_any(pool, lease);
     }
     bool shares = lease->request->oneway && rules_of(lease)->mode != DISC_POOL_MODE_SHORT;
-    return shares ? pool_shared_any(pool) : NULL;
+    return shares ? pool_shared_any(pool, lease) : NULL;
 }
 
 /* A connection that is always busy keeps its permit from the leases that wait on other workers: after some turns
@@ -358,6 +357,7 @@ void pool_serve_all(struct worker *worker)
 static bool suits(const struct upstream_conn *conn, const struct lease *lease)
 {
     return conn->kind != UPSTREAM_KIND_ONEWAY && kind_of(lease) == conn->kind && !conn->tainted &&
+           upstream_conn_speaks(conn, rules_of(lease)) &&
            !upstream_conn_is_over(conn, rules_of(lease));
 }
 

@@ -136,7 +136,7 @@ void pool_want_idle(const struct pool *pool);
 struct upstream_conn *pool_exclusive_find(struct pool *pool, const struct lease *lease);
 struct upstream_conn *pool_shared_find(struct pool *pool, const struct lease *lease);
 /* The same where no permit is left for one of its own: one that others use, and may be busy with. */
-struct upstream_conn *pool_shared_any(struct pool *pool);
+struct upstream_conn *pool_shared_any(struct pool *pool, const struct lease *lease);
 /* Whether the lease is a call that may share its connection. */
 bool pool_mux_wants(const struct lease *lease);
 /* Of the connections for such calls one that is not full. */

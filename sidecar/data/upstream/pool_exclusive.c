@@ -5,11 +5,23 @@
 #include "sidecar/data/upstream/pool.h"
 #include "sidecar/data/upstream/upstream_conn.h"
 
+/* The first, where all the callee's callers say alike what it speaks. */
+static struct upstream_conn *first_that_speaks(const struct pool *pool,
+                                               const struct route_pool *rules)
+{
+    for (struct list *n = pool->idle.next; n != &pool->idle; n = n->next) {
+        struct upstream_conn *conn = container_of(n, struct upstream_conn, in_pool);
+        if (upstream_conn_speaks(conn, rules)) {
+            return conn;
+        }
+    }
+    return NULL;
+}
+
 struct upstream_conn *pool_exclusive_find(struct pool *pool, const struct lease *lease)
 {
-    struct list *node = list_first(&pool->idle);
-    return node && pool_may_use(pool, lease) ? container_of(node, struct upstream_conn, in_pool)
-                                             : NULL;
+    struct upstream_conn *conn = first_that_speaks(pool, &lease->request->route->config.pool);
+    return conn && pool_may_use(pool, lease) ? conn : NULL;
 }
 
 static bool may_keep(const struct pool *pool, const struct upstream_conn *conn)

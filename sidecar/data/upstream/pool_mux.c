@@ -31,9 +31,10 @@ bool pool_mux_wants(const struct lease *lease)
 
 static bool serves(const struct upstream_conn *conn, const struct lease *lease)
 {
+    const struct route_pool *rules = &lease->request->route->config.pool;
     return !conn->retiring && conn->mux->ordered == is_ordered(lease) &&
-           upstream_mux_has_room(conn->mux) &&
-           !upstream_conn_is_over(conn, &lease->request->route->config.pool);
+           upstream_mux_has_room(conn->mux) && upstream_conn_speaks(conn, rules) &&
+           !upstream_conn_is_over(conn, rules);
 }
 
 static bool is_full(const struct upstream_mux *mux)

@@ -16,21 +16,27 @@ static struct upstream_conn *conn_of(struct list *node)
     return container_of(node, struct upstream_conn, in_pool);
 }
 
+static bool speaks(const struct upstream_conn *conn, const struct lease *lease)
+{
+    return upstream_conn_speaks(conn, &lease->request->route->config.pool);
+}
+
 struct upstream_conn *pool_shared_find(struct pool *pool, const struct lease *lease)
 {
     for (struct list *n = pool->shared.next; n != &pool->shared; n = n->next) {
-        if (conn_of(n)->last_caller == lease->request->caller) {
+        if (conn_of(n)->last_caller == lease->request->caller && speaks(conn_of(n), lease)) {
             return conn_of(n);
         }
     }
     return NULL;
 }
 
-struct upstream_conn *pool_shared_any(struct pool *pool)
+struct upstream_conn *pool_shared_any(struct pool *pool, const struct lease *lease)
 {
     struct upstream_conn *any = NULL;
     for (struct list *n = pool->shared.next; n != &pool->shared; n = n->next) {
-        if (!any || conn_of(n)->last_used_ms < any->last_used_ms) {
+        bool older = !any || conn_of(n)->last_used_ms < any->last_used_ms;
+        if (older && speaks(conn_of(n), lease)) {
             any = conn_of(n);
         }
     }

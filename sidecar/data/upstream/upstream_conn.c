@@ -7,6 +7,7 @@
 #include "codec/base.h"
 #include "sidecar/data/route/route.h"
 #include "sidecar/data/upstream/pool.h"
+#include "sidecar/data/upstream/upstream_cure.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -340,14 +341,34 @@ void upstream_conn_left(struct upstream_conn *conn)
     }
 }
 
+static void too_large(struct upstream_conn *conn)
+{
+    bad(conn, REASON_FRAME_TOO_LARGE, "the reply is above limits.frame_bytes %lld",
+        (int64_t)conn->worker->env->bootstrap->limits.frame_bytes);
+}
+
 static void broken(struct upstream_conn *conn, enum frame_broken why)
 {
-    if (why == FRAME_BROKEN_TOO_LARGE) {
-        bad(conn, REASON_FRAME_TOO_LARGE, "the reply is above limits.frame_bytes %lld",
-            (int64_t)conn->worker->env->bootstrap->limits.frame_bytes);
+    size_t n;
+    const uint8_t *p = frame_reader_rest(&conn->channel.intake.reader, &n);
+    const char *cure = upstream_cure(conn->channel.intake.framing, p, n,
+                                     (uint32_t)conn->worker->env->bootstrap->limits.frame_bytes);
+    if (cure) {
+        bad(conn, REASON_UPSTREAM_PROTOCOL, cure, 0);
+    } else if (why == FRAME_BROKEN_TOO_LARGE) {
+        too_large(conn);
     } else {
         conn->failure.cause = frame_broken_str(why);
         bad(conn, REASON_UPSTREAM_PROTOCOL, "what came is no reply", 0);
+    }
+}
+
+static void no_message(struct upstream_conn *conn, enum codec_error error)
+{
+    if (error == CODEC_ERROR_TOO_LARGE) {
+        too_large(conn);
+    } else {
+        bad(conn, REASON_UPSTREAM_PROTOCOL, codec_error_str(error), 0);
     }
 }
 
@@ -364,7 +385,7 @@ static bool take_frame(struct upstream_conn *conn)
         take_numbered(conn, &frame);
         return conn->state == UPSTREAM_STATE_MUX;
     case FRAME_BAD:
-        bad(conn, REASON_UPSTREAM_PROTOCOL, codec_error_str(frame.scan->error), 0);
+        no_message(conn, frame.scan->error);
         break;
     case FRAME_BROKEN:
         broken(conn, frame.broken);
@@ -508,7 +529,8 @@ void upstream_conn_refused(struct lease *lease, int status)
 }
 
 /* A connection that is not opened yet. NULL without memory. */
-static struct upstream_conn *alloc(struct pool *pool, enum upstream_kind kind)
+static struct upstream_conn *alloc(struct pool *pool, enum upstream_kind kind,
+                                   const struct framing *framing)
 {
     struct worker *worker = pool->worker;
     struct upstream_conn *conn = calloc(1, sizeof *conn);
@@ -538,16 +560,20 @@ static struct upstream_conn *alloc(struct pool *pool, enum upstream_kind kind)
     list_init(&conn->in_idle);
     list_init(&conn->leases);
     event_init(&conn->broken, on_broken);
-    channel_init(&conn->channel, worker, &channel_ops, worker->dial, &framing_framed,
-                 CODEC_SCAN_REPLY);
+    channel_init(&conn->channel, worker, &channel_ops, worker->dial, framing, CODEC_SCAN_REPLY);
     return conn;
 }
 
-int upstream_conn_new(struct pool *pool, enum upstream_kind kind, uint32_t connect_timeout_ms,
+const struct framing *upstream_framing(const struct route_pool *rules)
+{
+    return rules->framing == DISC_POOL_FRAMING_UNFRAMED ? &framing_unframed : &framing_framed;
+}
+
+int upstream_conn_new(struct pool *pool, enum upstream_kind kind, const struct route_config *config,
                       struct upstream_conn **ret)
 {
     struct worker *worker = pool->worker;
-    struct upstream_conn *conn = alloc(pool, kind);
+    struct upstream_conn *conn = alloc(pool, kind, upstream_framing(&config->pool));
     int r = conn ? channel_connect(&conn->channel, &pool->endpoint->addr.any) : -ENOMEM;
     if (r) {
         return r;
@@ -559,7 +585,7 @@ int upstream_conn_new(struct pool *pool, enum upstream_kind kind, uint32_t conne
     }
     counter_add(&worker->counters, METRIC_UPSTREAM_CONNECTIONS, 1);
     counter_add(&worker->counters, METRIC_UPSTREAM_CREATED, 1);
-    worker_timer_set(worker, &conn->timer, worker_now_ms(worker) + connect_timeout_ms);
+    worker_timer_set(worker, &conn->timer, worker_now_ms(worker) + config->connect_timeout_ms);
     *ret = conn;
     return 0;
 }

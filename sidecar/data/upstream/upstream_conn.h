@@ -54,12 +54,22 @@ struct upstream_conn {
     struct timer_node timer;      /* connecting, then idle: no later than it is to be closed */
 };
 
-/* Begins connecting; the permits, of the endpoint's connections and of the process's descriptors, are the
- * connection's from now on. 0, or an error where that fails at once: then they are still the caller's. */
-int upstream_conn_new(struct pool *pool, enum upstream_kind kind, uint32_t connect_timeout_ms,
+/* Begins connecting, for a call of this configuration; the permits, of the endpoint's connections and of the
+ * process's descriptors, are the connection's from now on. 0, or an error where that fails at once: then they are
+ * still the caller's. */
+int upstream_conn_new(struct pool *pool, enum upstream_kind kind, const struct route_config *config,
                       struct upstream_conn **ret) __attribute__((warn_unused_result));
 /* The failure of a lease for which that failed. */
 void upstream_conn_refused(struct lease *lease, int status);
+
+/* What the callee speaks, by these rules. */
+const struct framing *upstream_framing(const struct route_pool *rules);
+/* Whether it speaks what these rules say. */
+static inline bool upstream_conn_speaks(const struct upstream_conn *conn,
+                                        const struct route_pool *rules)
+{
+    return conn->channel.intake.framing == upstream_framing(rules);
+}
 
 /* A lease takes it; its configuration holds from now on. */
 void upstream_conn_bind(struct upstream_conn *conn, struct lease *lease);

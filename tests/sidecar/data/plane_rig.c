@@ -32,6 +32,7 @@ static void set_bootstrap(struct bootstrap *bootstrap, uint32_t workers)
         .caller_cluster = nothing,
         .callee_service = service,
         .callee_cluster = nothing,
+        .accept = LISTENER_ACCEPT_FRAMED,
         .deadline_entry = deadline_entry,
         .deadline_rewrite = true,
         .deadline_chain_stop = true,

@@ -17,11 +17,12 @@
 
 #include <thrift/c_glib/protocol/thrift_binary_protocol.h>
 #include <thrift/c_glib/thrift_application_exception.h>
+#include <thrift/c_glib/transport/thrift_buffered_transport.h>
 #include <thrift/c_glib/transport/thrift_framed_transport.h>
 #include <thrift/c_glib/transport/thrift_socket.h>
 
 struct options {
-    const char *method, *caller, *to, *cluster, *text;
+    const char *method, *caller, *to, *cluster, *text, *transport;
     int number, count;
 };
 
@@ -40,7 +41,7 @@ static int option_read(struct options *options, const char *arg)
         {"method", &options->method, NULL}, {"caller", &options->caller, NULL},
         {"to", &options->to, NULL},         {"cluster", &options->cluster, NULL},
         {"text", &options->text, NULL},     {"number", NULL, &options->number},
-        {"count", NULL, &options->count},
+        {"count", NULL, &options->count},   {"transport", &options->transport, NULL},
     };
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (strlen(known[i].name) != len || memcmp(known[i].name, arg, len) != 0) {
@@ -124,7 +125,8 @@ static gboolean call(DemoDemoIf *client, const struct options *options, const De
 
 int main(int argc, char **argv)
 {
-    struct options options = {"Visit", "app.feed", "example.service", NULL, "hello", 0, 1};
+    struct options options = {"Visit", "app.feed", "example.service", NULL, "hello", "framed",
+                              0,       1};
     char *colon = argc > 1 ? strrchr(argv[1], ':') : NULL;
     for (int i = 2; i < argc; i++) {
         if (option_read(&options, argv[i]) != 0) {
@@ -133,7 +135,7 @@ int main(int argc, char **argv)
     }
     if (colon == NULL) {
         fprintf(stderr, "usage: demo_client HOST:PORT [method=] [caller=] [to=] [cluster=] [text=] "
-                        "[number=] [count=]\n");
+                        "[number=] [count=] [transport=framed|buffered]\n");
         return 64;
     }
     *colon = '\0';
@@ -141,8 +143,9 @@ int main(int argc, char **argv)
     GError *error = NULL;
     ThriftSocket *socket =
         g_object_new(THRIFT_TYPE_SOCKET, "hostname", argv[1], "port", atoi(colon + 1), NULL);
-    ThriftTransport *transport =
-        g_object_new(THRIFT_TYPE_FRAMED_TRANSPORT, "transport", socket, NULL);
+    GType type = strcmp(options.transport, "buffered") == 0 ? THRIFT_TYPE_BUFFERED_TRANSPORT
+                                                            : THRIFT_TYPE_FRAMED_TRANSPORT;
+    ThriftTransport *transport = g_object_new(type, "transport", socket, NULL);
     ThriftProtocol *protocol =
         g_object_new(THRIFT_TYPE_BINARY_PROTOCOL, "transport", transport, NULL);
     if (!thrift_transport_open(transport, &error)) {

@@ -13,15 +13,18 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <thrift/c_glib/processor/thrift_dispatch_processor.h>
 #include <thrift/c_glib/protocol/thrift_binary_protocol.h>
+#include <thrift/c_glib/transport/thrift_buffered_transport.h>
 #include <thrift/c_glib/transport/thrift_framed_transport.h>
 #include <thrift/c_glib/transport/thrift_server_socket.h>
 #include <thrift/c_glib/transport/thrift_server_transport.h>
 
 static const char *server_name;
+static gboolean is_buffered;
 
 /* ---- the service ----------------------------------------------------------------------------- */
 
@@ -93,8 +96,8 @@ static void visit_handler_init(VisitHandler *self)
 static gpointer serve(gpointer data)
 {
     ThriftTransport *accepted = data;
-    ThriftTransport *transport =
-        g_object_new(THRIFT_TYPE_FRAMED_TRANSPORT, "transport", accepted, NULL);
+    GType type = is_buffered ? THRIFT_TYPE_BUFFERED_TRANSPORT : THRIFT_TYPE_FRAMED_TRANSPORT;
+    ThriftTransport *transport = g_object_new(type, "transport", accepted, NULL);
     ThriftProtocol *protocol =
         g_object_new(THRIFT_TYPE_BINARY_PROTOCOL, "transport", transport, NULL);
     VisitHandler *handler = g_object_new(visit_handler_get_type(), NULL);
@@ -125,11 +128,12 @@ static gpointer wait_for_end(gpointer data)
 
 int main(int argc, char **argv)
 {
-    if (argc != 2) {
-        fprintf(stderr, "usage: demo_server NAME\n");
+    if (argc != 2 && (argc != 3 || strcmp(argv[2], "buffered") != 0)) {
+        fprintf(stderr, "usage: demo_server NAME [buffered]\n");
         return 64;
     }
     server_name = argv[1];
+    is_buffered = argc == 3;
 
     GError *error = NULL;
     ThriftServerTransport *listener = g_object_new(THRIFT_TYPE_SERVER_SOCKET, "port", 0, NULL);
