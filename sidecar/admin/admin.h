@@ -18,7 +18,8 @@
 
 #include <uv.h>
 
-struct etcd_io; /* discovery/etcd/etcd_io.h */
+struct etcd_io;     /* discovery/etcd/etcd_io.h */
+struct fleet_stats; /* sidecar/shared/fleet_stats.h */
 
 struct admin_listener_info {
     const char *configured; /* as in the bootstrap file */
@@ -32,6 +33,7 @@ struct admin_context {
     struct disc_store *store;
     struct etcd_io *etcd; /* NULL: none configured */
     struct tuple_table *tuples;
+    const struct fleet_stats *fleet; /* NULL: nothing is shared */
     uint32_t workers;
     const struct counters *const *worker_counters;      /* [workers] */
     const _Atomic uint64_t *const *worker_heartbeat_ms; /* [workers], on uv_now's clock */

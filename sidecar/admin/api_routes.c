@@ -154,6 +154,19 @@ static json_t *keys_json(const struct admin *admin, const struct disc_tuple *tup
     return keys;
 }
 
+/* This host's part of a rate that hosts share. */
+static void set_rate_share(json_t *route, const struct admin *admin, const struct disc_tuple *tuple)
+{
+    struct tuple_state *state = tuple_table_peek(admin->context.tuples, tuple);
+    if (!state || tuple_state_is_other(state)) {
+        return;
+    }
+    const struct fleet_part *part = &tuple_table_limits(admin->context.tuples, state, tuple)->part;
+    if (fleet_part_per_s(part) > 0) {
+        api_set(route, "rate_share_per_s", json_real(fleet_part_share(part)));
+    }
+}
+
 static json_t *route_json(const struct admin *admin, const struct item *item)
 {
     const struct tuple_state *state = item->state;
@@ -167,6 +180,7 @@ static json_t *route_json(const struct admin *admin, const struct item *item)
     api_set(route, "p99_ms", json_real(quantile_ms(&sums, 0.99)));
     api_set(route, "max_ms", json_real((double)sums.max_us / 1000));
     api_set(route, "inflight", api_number(sums.inflight));
+    set_rate_share(route, admin, tuple);
     api_set(route, "reasons", reasons_json(&sums));
     api_set(route, "keys", keys_json(admin, tuple));
     return route;

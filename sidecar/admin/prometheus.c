@@ -7,6 +7,7 @@
  */
 #include "discovery/etcd/etcd_io.h"
 #include "sidecar/admin/api.h"
+#include "sidecar/shared/fleet_stats.h"
 
 #include <dirent.h>
 #include <inttypes.h>
@@ -267,6 +268,19 @@ static void write_rules(struct text *out, const struct admin *admin)
     }
 }
 
+static void write_fleet(struct text *out, const struct admin *admin)
+{
+    const struct fleet_stats *fleet = admin->context.fleet;
+    if (fleet) {
+        single(out, FAMILY_FLEET_TUPLES, (double)fleet->tuples);
+        single(out, FAMILY_FLEET_EXCHANGES, (double)fleet->exchanges);
+        single(out, FAMILY_FLEET_FAILURES, (double)fleet->failures);
+        single(out, FAMILY_FLEET_TOLD, (double)fleet->told);
+        single(out, FAMILY_FLEET_CROWDED, (double)fleet->crowded);
+        single(out, FAMILY_FLEET_OVERFLOW, (double)fleet->overflow);
+    }
+}
+
 static void write_etcd(struct text *out, const struct admin *admin)
 {
     if (!admin->context.etcd) {
@@ -372,6 +386,7 @@ void api_metrics(struct admin *admin, const struct http_request *request, struct
     write_counters(&out, admin);
     write_rules(&out, admin);
     write_etcd(&out, admin);
+    write_fleet(&out, admin);
     single(&out, FAMILY_TUPLES, (double)tuple_table_count(admin->context.tuples));
     single(&out, FAMILY_TUPLES_OVERFLOW, (double)tuple_table_overflow_total(admin->context.tuples));
     write_calls(&out, &rows);

@@ -536,6 +536,7 @@ struct bootstrap *bootstrap_free(struct bootstrap *bootstrap)
     free(bootstrap->rules_file);
     free(bootstrap->etcd.rules_prefix);
     free(bootstrap->etcd.services_prefix);
+    free(bootstrap->etcd.fleet_prefix);
     free(bootstrap->state_dir);
     free(bootstrap->admin.listen);
     free(bootstrap->admin.host);

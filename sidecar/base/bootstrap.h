@@ -60,6 +60,7 @@ struct bootstrap {
         char *endpoints[BOOTSTRAP_ETCD_MAX];
         char *rules_prefix;
         char *services_prefix;
+        char *fleet_prefix;
     } etcd;
     char *state_dir;
     struct {

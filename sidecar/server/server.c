@@ -10,6 +10,7 @@
 #include "discovery/base/unix_clock.h"
 #include "discovery/state/state_dir_lock.h"
 #include "sidecar/admin/admin.h"
+#include "sidecar/server/fleet_rates.h"
 #include "sidecar/server/reload.h"
 #include "sidecar/server/rules.h"
 #include "sidecar/server/service_manager.h"
@@ -32,6 +33,7 @@ struct server {
     struct codec_templates *templates;
     int state_lock; /* a descriptor; -1: none */
     struct rules rules;
+    struct fleet_rates fleet;
     struct worker_group workers;
     struct admin *admin;
     struct admin_listener_info listener_info[BOOTSTRAP_LISTENERS_MAX];
@@ -189,6 +191,7 @@ static void stop_control(struct server *server)
     }
     server->ending = true;
     rules_close(&server->rules);
+    fleet_rates_close(&server->fleet);
     if (server->admin) {
         admin_close(server->admin, NULL, NULL); /* the loop ends with the last handle */
     }
@@ -231,6 +234,7 @@ static bool start_admin(struct server *server)
         .store = server->rules.store,
         .etcd = server->rules.etcd,
         .tuples = server->workers.env.tuples,
+        .fleet = &server->fleet.stats,
         .workers = server->workers.env.workers_len,
         .worker_counters = server->workers.counters,
         .worker_heartbeat_ms = server->workers.heartbeats,
@@ -343,7 +347,9 @@ static bool start(struct server *server)
     if (!lock_state(server) || !start_workers(server)) {
         return false;
     }
-    if (!rules_start(&server->rules)) {
+    if (!rules_start(&server->rules) ||
+        !fleet_rates_start(&server->fleet, &server->loop, server->bootstrap, server->log,
+                           server->workers.env.tuples)) {
         fatal(server, "cannot_start", 0, "out of memory or descriptors for the sources of rules");
         return false;
     }

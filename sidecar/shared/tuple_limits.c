@@ -55,3 +55,40 @@ bool token_bucket_take(struct token_bucket *bucket, const struct lb_rate *rate, 
     } while (!swap(&bucket->full_at, &full_at, next));
     return true;
 }
+
+struct lb_rate fleet_part_rate(const struct fleet_part *part, const struct lb_rate *whole)
+{
+    uint64_t token = load(&part->token);
+    return token > 0 ? lb_fleet_rate(whole, token) : *whole;
+}
+
+void fleet_part_adopt(struct fleet_part *part, uint32_t per_s)
+{
+    atomic_store_explicit(&part->per_s, per_s, memory_order_relaxed);
+}
+
+void fleet_part_count(struct fleet_part *part)
+{
+    atomic_fetch_add_explicit(&part->taken, 1, memory_order_relaxed);
+}
+
+uint32_t fleet_part_per_s(const struct fleet_part *part)
+{
+    return atomic_load_explicit(&part->per_s, memory_order_relaxed);
+}
+
+uint64_t fleet_part_taken(const struct fleet_part *part)
+{
+    return load(&part->taken);
+}
+
+void fleet_part_set(struct fleet_part *part, uint64_t token)
+{
+    atomic_store_explicit(&part->token, token, memory_order_relaxed);
+}
+
+double fleet_part_share(const struct fleet_part *part)
+{
+    uint64_t token = load(&part->token);
+    return token > 0 ? 1e6 * LB_LIMITER_PER_US / (double)token : fleet_part_per_s(part);
+}

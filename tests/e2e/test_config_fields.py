@@ -11,9 +11,9 @@ import time
 import pytest
 
 from support import deftable, wire
-from support.etcd import free_port
+from support.etcd import RULES, SERVICES, free_port
 from support.raw import StuckListener, answer, answer_with, silent
-from support.tside import SERVICE, Tside
+from support.tside import SERVICE, Tside, endpoints
 from support.wait import PATIENCE, stays, wait_until
 
 KEY = f"*/*/{SERVICE}/*/*/config"
@@ -548,17 +548,26 @@ def test_burst(world):
     assert told[0][0] <= 3 and told[1][0] <= 3 and 40 <= told[2][0] <= 42
 
 
-def test_rate_scope(world):
-    """A bucket of the fleet is not there yet: refused, and what was in force stays."""
-    tside = world.tside(rules={KEY: {"access": "deny"}}, default=[world.callee("a")])
-    link = world.link(tside)
-    tside.change({KEY: {"rate_scope": "fleet", "rate_per_s": 1}})
-    [error] = tside.errors()
-    assert error["field"] == "rate_scope" and "not yet" in error["reason"]
-    assert link.call("Visit").reason == "denied"
-    tside.change({KEY: {"rate_scope": "host", "rate_per_s": 1, "burst": 8}})
-    assert tside.errors() == []
-    assert 8 <= let_through(world, 80)(tside) <= 10
+def test_rate_scope(world, etcd):
+    """Of two hosts on one etcd: each has the whole rate, or half of it (test_fleet_rate.py has more)."""
+    callee = world.callee("a")
+    for key, value in endpoints(SERVICE, default=[callee]).items():
+        etcd.put(f"{SERVICES}/{key}", value)
+    hosts = [world.tside(etcd={"endpoints": [etcd.url]}, rules_file=None) for _ in range(2)]
+    links = [world.link(tside) for tside in hosts]
+
+    def shares() -> list:
+        for link in links:
+            link.call("Visit")
+        return [next((route.get("rate_share_per_s") for route in tside.json("/api/v1/routes")["items"]
+                      if route["method"] == "Visit"), None) for tside in hosts]
+
+    for scope in ("host", "fleet", "host"):
+        etcd.put(f"{RULES}/{KEY}", {"rate_per_s": 80, "rate_scope": scope})
+        if scope == "host":
+            wait_until(lambda: shares() == [None, None], 10)
+        else:
+            wait_until(lambda: all(share and abs(share - 40) < 5 for share in shares()), 30, "half for each")
 
 
 def share_of_bad(world, *good: str):

@@ -62,7 +62,7 @@ deny 'discovery/store/(store_internal|view_build|view_probe|snapshot_build|endpo
 deny 'codec/|lb/' 'discovery/base knows libc and jansson' $(sources discovery/base)
 
 deny 'uv\.h' 'in discovery libuv belongs to the I/O files' \
-    $(except "$discovery" etcd_io.c etcd_io.h http_client.c http_client.h resolver.c resolver.h file_source.c \
+    $(except "$discovery" etcd_io.c etcd_io.h etcd_fleet.c etcd_fleet.h http_client.c http_client.h resolver.c resolver.h file_source.c \
       file_source.h state_file.c state_file.h state_saver.c state_saver.h)
 deny 'sidecar/(data|admin|server|cli)/' 'shared is below data, admin, server and cli' $shared
 deny 'sidecar/(admin|server|cli)/' 'data is below admin, server and cli' $data

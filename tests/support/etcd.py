@@ -135,6 +135,10 @@ class Etcd:
     def map(self, prefix: str) -> dict[str, str]:
         return {key: value for key, (value, _) in self.held(prefix).items()}
 
+    def lease_of(self, key: str) -> int:
+        [kv] = json.loads(self.ctl("get", key, "-w", "json"))["kvs"]
+        return kv["lease"]
+
     def revision(self) -> int:
         return json.loads(self.ctl("get", "/", "-w", "json"))["header"]["revision"]
 

@@ -234,6 +234,7 @@ static void config_from(struct route_config *config, const struct disc_resolutio
     config->max_concurrency = (uint32_t)v[DISC_FIELD_MAX_CONCURRENCY].i;
     config->rate_per_s = (uint32_t)v[DISC_FIELD_RATE_PER_S].i;
     config->burst = (uint32_t)v[DISC_FIELD_BURST].i;
+    config->rate_is_shared = v[DISC_FIELD_RATE_SCOPE].i == DISC_RATE_SCOPE_FLEET;
     if (config->rate_per_s > 0) {
         config->rate = lb_rate_of(config->rate_per_s, config->burst);
     }
@@ -424,6 +425,9 @@ static void replace(struct route_cache *cache, struct route *old, struct route *
 static void adopt_rate(struct route *route, uint64_t now_ms)
 {
     const struct route_config *config = &route->config;
+    if (route->limits) {
+        fleet_part_adopt(&route->limits->part, config->rate_is_shared ? config->rate_per_s : 0);
+    }
     if (route->limits && config->rate_per_s > 0) {
         token_bucket_adopt(&route->limits->bucket, config->rate_per_s, config->burst,
                            now_ms * 1000);

@@ -75,6 +75,7 @@ struct route_config {
     uint32_t rate_per_s;      /* 0: none */
     uint32_t burst;           /* as written */
     struct lb_rate rate;      /* of the two */
+    bool rate_is_shared;      /* rate_scope: fleet */
     struct lb_eject_rule eject;
     bool has_breaker;
     struct lb_breaker_rule breaker;

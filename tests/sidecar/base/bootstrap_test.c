@@ -107,6 +107,7 @@ static void test_defaults(void **state)
     assert_int_equal(b->etcd.endpoints_len, 0);
     assert_string_equal(b->etcd.rules_prefix, "/tside/rules");
     assert_string_equal(b->etcd.services_prefix, "/tside/services");
+    assert_string_equal(b->etcd.fleet_prefix, "/tside/fleet");
     assert_string_equal(b->state_dir, "/var/lib/tside");
     assert_string_equal(b->admin.listen, "127.0.0.1:9901");
     assert_string_equal(b->admin.host, "127.0.0.1");
@@ -498,8 +499,9 @@ static const struct {
     {"listeners: [{listen: \"127.0.0.1:0\"}, {listen: \"127.0.0.1:0\"}]\n" RULES, "listeners "},
     {LISTENERS "rules_file: other.yaml\n", "rules_file "},
     {LEAST "etcd: {endpoints: [\"http://a:1\"], watch: all}\n", "etcd.endpoints "},
-    {LEAST "etcd: {endpoints: [\"http://a:1\"], rules_prefix: /r, services_prefix: /s}\n",
-     "etcd.endpoints etcd.rules_prefix etcd.services_prefix "},
+    {LEAST "etcd: {endpoints: [\"http://a:1\"], rules_prefix: /r, services_prefix: /s, "
+           "fleet_prefix: /f}\n",
+     "etcd.endpoints etcd.rules_prefix etcd.services_prefix etcd.fleet_prefix "},
     {LEAST "state_dir: other\n", "state_dir "},
     {LEAST "admin: {listen: \"\", socket: \"\", hosts: [a]}\n",
      "admin.listen admin.socket admin.hosts! "},

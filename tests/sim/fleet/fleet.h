@@ -12,6 +12,8 @@
 bool fleet_balance(bool quick);
 /* Retries along a chain of four hops whose last application fails. */
 bool fleet_chain(void);
+/* Hosts that share a rate: how near they come to it, and what that costs etcd. */
+bool fleet_rate(void);
 /* An hour of a fleet. quick: a hundredth of its hosts, a twentieth of the
  * services. series: a file for plot.py, or NULL. */
 bool fleet_hour(bool quick, const char *series);

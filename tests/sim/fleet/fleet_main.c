@@ -9,7 +9,7 @@
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: fleet balance [--quick] | chain | hour [--quick | FILE]\n");
+    fprintf(stderr, "usage: fleet balance [--quick] | chain | rate | hour [--quick | FILE]\n");
     return 64;
 }
 
@@ -28,6 +28,9 @@ int main(int argc, char **argv)
     }
     if (strcmp(what, "chain") == 0 && !option) {
         return fleet_chain() ? 0 : 1;
+    }
+    if (strcmp(what, "rate") == 0 && !option) {
+        return fleet_rate() ? 0 : 1;
     }
     if (strcmp(what, "hour") == 0) {
         return fleet_hour(quick, quick ? NULL : option) ? 0 : 1;
