@@ -22,6 +22,7 @@ enum expect {
 };
 
 struct reader {
+    const uint8_t *text;
     const uint8_t *p;
     const uint8_t *end;
     uint64_t objects; /* bit n: level n is an object, else an array */
@@ -314,12 +315,13 @@ static bool read_string_value(struct reader *r)
     if (member) {
         sink = (struct sink){member->value, sizeof member->value, 0};
     }
-    r->p++;
+    const uint8_t *begin = r->p++;
     if (!read_string(r, &sink)) {
         return false;
     }
     if (member) {
         member->found = true;
+        member->raw = (struct wire_span){(uint32_t)(begin - r->text), (uint32_t)(r->p - begin)};
         member->len = sink.len;
         member->too_long = sink.len > sizeof member->value;
     }
@@ -412,7 +414,7 @@ static void forget(size_t n, struct json_wanted wanted[])
 
 bool json_find(const uint8_t *text, size_t len, size_t n, struct json_wanted wanted[])
 {
-    struct reader r = {.p = text, .end = text + len, .n = n, .wanted = wanted};
+    struct reader r = {.text = text, .p = text, .end = text + len, .n = n, .wanted = wanted};
 
     forget(n, wanted);
     if (!read_object(&r)) {
@@ -420,4 +422,56 @@ bool json_find(const uint8_t *text, size_t len, size_t n, struct json_wanted wan
         return false;
     }
     return true;
+}
+
+/* --- writing --- */
+
+/* One byte below 0x20, a quote or a backslash. Returns how many bytes stand for it. */
+static size_t escape(uint8_t c, char out[6])
+{
+    static const char from[] = "\"\\\b\f\n\r\t";
+    static const char to[] = "\"\\bfnrt";
+    static const char hex[] = "0123456789abcdef";
+    const char *at = memchr(from, c, sizeof from - 1);
+
+    out[0] = '\\';
+    if (at) {
+        out[1] = to[at - from];
+        return 2;
+    }
+    out[1] = 'u';
+    out[2] = out[3] = '0';
+    out[4] = hex[c >> 4];
+    out[5] = hex[c & 15];
+    return 6;
+}
+
+static size_t quote_into(const uint8_t *p, const uint8_t *end, struct sink *sink)
+{
+    sink_put(sink, (const uint8_t *)"\"", 1);
+    while (p < end) {
+        size_t len = utf8_len(p, end);
+        if (len == 0) {
+            return 0;
+        }
+        if (*p < 0x20 || *p == '"' || *p == '\\') {
+            char escaped[6];
+            sink_put(sink, (const uint8_t *)escaped, escape(*p, escaped));
+        } else {
+            sink_put(sink, p, len);
+        }
+        p += len;
+    }
+    sink_put(sink, (const uint8_t *)"\"", 1);
+    return sink->len;
+}
+
+size_t json_quote(const char *text, size_t len, char *out, size_t cap)
+{
+    const uint8_t *p = (const uint8_t *)text;
+    struct sink counted = {0};
+    struct sink written = {out, cap, 0};
+    size_t needed = quote_into(p, p + len, &counted);
+
+    return needed > 0 && needed <= cap ? quote_into(p, p + len, &written) : needed;
 }

@@ -4,7 +4,8 @@
  * Base.Extra["user_extra"] is JSON text from a caller; `dest_service` and `dest_cluster` are looked
  * for in it (docs/specification.md, section 1). No tree, no allocation: the whole text is checked
  * (RFC 8259, depth at most 64, valid UTF-8, one object) and the wanted members are unescaped into
- * the caller's buffer.
+ * the caller's buffer. Where a value stands is told, too: it can be replaced by what json_quote()
+ * writes, without touching the rest (codec/rewrite.h).
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef TSIDE_CODEC_JSON_FIND_H
@@ -17,8 +18,9 @@
 struct json_wanted {
     const char *name; /* compared with the unescaped member name */
     size_t name_len;
-    bool found;    /* a string member of that name stands there (the last one counts) */
-    bool too_long; /* found, but longer than the buffer: value is not usable */
+    bool found;           /* a string member of that name stands there (the last one counts) */
+    bool too_long;        /* found, but longer than the buffer: value is not usable */
+    struct wire_span raw; /* found: the value in the text, its quotes included */
     size_t len;
     char value[WIRE_NAME_MAX_BYTES];
 };
@@ -27,5 +29,12 @@ struct json_wanted {
  * member of another type than string is not found. */
 bool json_find(const uint8_t *text, size_t len, size_t n, struct json_wanted wanted[])
     __attribute__((warn_unused_result));
+
+/*
+ * These bytes as a JSON string, with its quotes: quotes, backslashes and control bytes are escaped,
+ * all else stays. Returns the length that it needs; where that is more than cap nothing is written.
+ * 0: they are not UTF-8, which JSON cannot hold.
+ */
+size_t json_quote(const char *text, size_t len, char *out, size_t cap);
 
 #endif

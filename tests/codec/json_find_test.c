@@ -343,6 +343,82 @@ static void test_agrees_with_jansson(void **state)
     assert_true(accepted > 10000 && refused > 10000);
 }
 
+/* --- writing --- */
+
+static void test_quote(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *quoted; /* NULL: no UTF-8 */
+        size_t len;
+    } quotes[] = {
+        {"", "\"\"", 0},
+        {"250", "\"250\"", 3},
+        {"a\"b\\c/d", "\"a\\\"b\\\\c/d\"", 7},
+        {"\b\f\n\r\t", "\"\\b\\f\\n\\r\\t\"", 5},
+        {"\0\x01\x1f\x7f", "\"\\u0000\\u0001\\u001f\x7f\"", 4},
+        {"\u00e9\u20ac\U0001f600", "\"\u00e9\u20ac\U0001f600\"", 9},
+        {"\xff", NULL, 1},
+        {"a\xc3", NULL, 2},
+        {"\xed\xa0\x80", NULL, 3},
+        {"\xc0\x80", NULL, 2},
+    };
+
+    for (size_t i = 0; i < sizeof quotes / sizeof quotes[0]; i++) {
+        size_t wanted = quotes[i].quoted ? strlen(quotes[i].quoted) : 0;
+        const char *text = (const char *)guard_copy(&guard, quotes[i].text, quotes[i].len);
+        char out[64];
+        memset(out, '?', sizeof out);
+        assert_int_equal(json_quote(text, quotes[i].len, out, 0), wanted);
+        if (wanted > 0) {
+            assert_int_equal(json_quote(text, quotes[i].len, out, wanted - 1), wanted);
+        }
+        assert_int_equal(out[0], '?'); /* nothing is written in part */
+        assert_int_equal(json_quote(text, quotes[i].len, out, wanted), wanted);
+        assert_memory_equal(out, quotes[i].quoted ? quotes[i].quoted : "?", wanted);
+        assert_int_equal(out[wanted], '?');
+    }
+}
+
+static const char new_value[] = "new \"value\" \\ \n\x01 \u20ac";
+
+/* The value of the member "a" replaced where it stands: for jansson nothing else changes. */
+static bool replaces_like_jansson(const struct bytes *b, const struct json_wanted *a)
+{
+    char quoted[64];
+    struct bytes edited = {0};
+    size_t quoted_len = json_quote(new_value, sizeof new_value - 1, quoted, sizeof quoted);
+    json_t *root = json_loadb((const char *)b->p, b->len, JSON_DECODE_INT_AS_REAL, NULL);
+
+    bytes_put(&edited, b->p, b->len);
+    bytes_splice(&edited, a->raw.off, a->raw.len, quoted, quoted_len);
+    json_t *again = json_loadb((const char *)edited.p, edited.len, JSON_DECODE_INT_AS_REAL, NULL);
+    bool same =
+        json_object_set_new(root, "a", json_string(new_value)) == 0 && json_equal(root, again);
+    json_decref(root);
+    json_decref(again);
+    bytes_done(&edited);
+    return same;
+}
+
+static void test_values_can_be_replaced(void **state)
+{
+    struct random random = {20261127};
+    unsigned replaced = 0;
+
+    for (unsigned i = 0; replaced < 2000; i++) {
+        struct bytes b = {0};
+        struct json_wanted a = {.name = "a", .name_len = 1};
+        put_members(&b, &random, 0, true);
+        bool ok = json_find(guard_copy(&guard, b.p, b.len), b.len, 1, &a);
+        if (ok && a.found) {
+            replaced++;
+            assert_true(replaces_like_jansson(&b, &a));
+        }
+        bytes_done(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +429,8 @@ int main(void)
         cmocka_unit_test(test_embedded_nul),
         cmocka_unit_test(test_depth),
         cmocka_unit_test(test_agrees_with_jansson),
+        cmocka_unit_test(test_quote),
+        cmocka_unit_test(test_values_can_be_replaced),
     };
 
     guard_init(&guard, 65536);
