@@ -10,6 +10,8 @@
  */
 #include "codec/rewrite.h"
 
+#include "codec/json_find.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -22,6 +24,7 @@ void codec_rewrite_begin(struct codec_rewrite *rewrite)
     rewrite->splices_len = 0;
     rewrite->scratch_len = 0;
     rewrite->dropped = false;
+    rewrite->json_len_end = 0;
     rewrite->extra_added = 0;
     rewrite->extra_added_id = 0;
     rewrite->extra_count_off = 0;
@@ -273,6 +276,85 @@ void codec_rewrite_log_id_set(struct codec_rewrite *rewrite, const struct codec_
         put_field(rewrite, WIRE_STRING, 1);
         put_string(rewrite, log_id, len);
         add_splice(rewrite, base->stop_off, 0, ins_off, SPLICE_LOG_ID);
+    }
+}
+
+/* --- a JSON text --- */
+
+/* Where the text begins that is edited already; 0: none is. */
+static uint32_t edited_json(const struct codec_rewrite *rewrite)
+{
+    for (size_t i = 0; rewrite->json_len_end > 0 && i < rewrite->splices_len; i++) {
+        if (rewrite->splices[i].ins_off + LENGTH_BYTES == rewrite->json_len_end) {
+            return rewrite->splices[i].off + LENGTH_BYTES;
+        }
+    }
+    return 0;
+}
+
+/* A text's length is rewritten with its first member. */
+static void put_json_length(struct codec_rewrite *rewrite, struct wire_span text)
+{
+    uint16_t ins_off = rewrite->scratch_len;
+    uint8_t length[LENGTH_BYTES];
+
+    wire_put32(length, text.len);
+    put(rewrite, length, sizeof length);
+    add_splice(rewrite, text.off - LENGTH_BYTES, LENGTH_BYTES, ins_off, SPLICE_VALUE);
+    rewrite->json_len_end = rewrite->scratch_len;
+}
+
+/* Whether a member's value can go in, and the length where that is not there yet. */
+static bool json_has_room(struct codec_rewrite *rewrite, size_t quoted_len, bool is_first,
+                          bool is_again)
+{
+    size_t splices = (is_first ? 1u : 0u) + (is_again ? 0u : 1u);
+
+    if (rewrite->splices_len + splices > CODEC_REWRITE_SPLICES_MAX) {
+        rewrite->dropped = true;
+        return false;
+    }
+    return scratch_has(rewrite, quoted_len + (is_first ? LENGTH_BYTES : 0));
+}
+
+/* The quoted value into the scratch, and what it adds to the text's length. */
+static void put_json_value(struct codec_rewrite *rewrite, const char *value, size_t len,
+                           uint32_t old_len)
+{
+    size_t room = CODEC_REWRITE_EDITS_BYTES - rewrite->scratch_len;
+    size_t quoted_len =
+        json_quote(value, len, (char *)rewrite->scratch + rewrite->scratch_len, room);
+    uint8_t *length = rewrite->scratch + rewrite->json_len_end - LENGTH_BYTES;
+
+    rewrite->scratch_len = (uint16_t)(rewrite->scratch_len + quoted_len);
+    wire_put32(length, wire_get32(length) - old_len + (uint32_t)quoted_len);
+}
+
+void codec_rewrite_json_set(struct codec_rewrite *rewrite, const struct codec_json_member *member,
+                            const char *value, size_t len)
+{
+    uint32_t off = member->text.off + member->raw.off;
+    uint32_t edited = edited_json(rewrite);
+    struct codec_splice *earlier = edited > 0 ? replacement_at(rewrite, off) : NULL;
+    size_t quoted_len = len > CODEC_REWRITE_SCRATCH_BYTES ? 0 : json_quote(value, len, NULL, 0);
+
+    if (quoted_len == 0 || (edited > 0 && edited != member->text.off)) {
+        rewrite->dropped = true;
+        return;
+    }
+    if (!json_has_room(rewrite, quoted_len, edited == 0, earlier != NULL)) {
+        return;
+    }
+    if (edited == 0) {
+        put_json_length(rewrite, member->text);
+    }
+    uint16_t ins_off = rewrite->scratch_len;
+    put_json_value(rewrite, value, len, earlier ? earlier->ins_len : member->raw.len);
+    if (earlier) {
+        earlier->ins_off = ins_off;
+        earlier->ins_len = scratch_since(rewrite, ins_off);
+    } else {
+        add_splice(rewrite, off, member->raw.len, ins_off, SPLICE_VALUE);
     }
 }
 

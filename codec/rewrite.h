@@ -42,6 +42,8 @@ struct codec_rewrite {
     uint8_t splices_len;
     uint16_t scratch_len;
     bool dropped; /* an edit did not fit (scratch, splices, frame limit) and was left out */
+    /* Private: behind the new length of a JSON text, in the scratch; 0: none is edited. */
+    uint16_t json_len_end;
     /* Private: what several entries added to one Extra have in common. */
     uint32_t extra_added;
     uint8_t extra_added_id;   /* of an Extra that is added whole */
@@ -78,6 +80,20 @@ void codec_rewrite_extra_set(struct codec_rewrite *rewrite, const struct codec_b
  * that was just added). */
 void codec_rewrite_log_id_set(struct codec_rewrite *rewrite, const struct codec_base *base,
                               const char *log_id, size_t len);
+
+/* A string member of a JSON text that is itself a string of the message: `text` in the body (without its
+ * length), and in it the value with its quotes, as json_find() says. */
+struct codec_json_member {
+    struct wire_span text;
+    struct wire_span raw;
+};
+
+/*
+ * Replaces that value, quoted here; a value that is no UTF-8 is left out (rewrite->dropped). Of the members of one
+ * text each can be set, of two texts only those of the first. Key and text stay as they are otherwise.
+ */
+void codec_rewrite_json_set(struct codec_rewrite *rewrite, const struct codec_json_member *member,
+                            const char *value, size_t len);
 
 struct codec_rewrite_to {
     int32_t seqid;
