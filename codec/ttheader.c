@@ -186,6 +186,55 @@ static enum step take_int_entry(struct codec_ttheader *h, const uint8_t *p, size
     return STEP_GO;
 }
 
+/* Behind the zeros at pos: eight at once where there are many. */
+static uint32_t skip_padding(const uint8_t *p, uint32_t pos, uint32_t end)
+{
+    uint64_t word;
+
+    for (; end - pos >= sizeof word; pos += sizeof word) {
+        memcpy(&word, p + pos, sizeof word);
+        if (word != 0) {
+            break;
+        }
+    }
+    while (pos < end && p[pos] == CODEC_TTHEADER_INFO_PADDING) {
+        pos++;
+    }
+    return pos;
+}
+
+/* n more of what is limited. */
+static bool count_items(struct codec_ttheader *h, uint32_t n)
+{
+    h->items += n;
+    return h->items <= CODEC_TTHEADER_ITEMS_MAX;
+}
+
+static enum step take_token(struct codec_ttheader *h, const uint8_t *p, size_t avail)
+{
+    enum step step = take_value(h, p, avail, 1);
+
+    return step == STEP_GO && !count_items(h, 1) ? fail(h, CODEC_TTHEADER_ERROR_ITEMS) : step;
+}
+
+/* A kind and a count. */
+static enum step open_block(struct codec_ttheader *h, const uint8_t *p, size_t avail)
+{
+    enum step step = reach_info(h, avail, BLOCK_BYTES);
+
+    if (step != STEP_GO) {
+        return step;
+    }
+    h->info = p[h->pos];
+    h->left = wire_get16(p + h->pos + 1);
+    if (!count_items(h, 1u + h->left)) {
+        return fail(h, CODEC_TTHEADER_ERROR_ITEMS);
+    }
+    h->pos += BLOCK_BYTES;
+    h->info_end = h->pos;
+    return STEP_GO;
+}
+
 /* The kind at pos, and what stands in front of the entries. */
 static enum step take_block(struct codec_ttheader *h, const uint8_t *p, size_t avail)
 {
@@ -196,20 +245,14 @@ static enum step take_block(struct codec_ttheader *h, const uint8_t *p, size_t a
     }
     switch (p[h->pos]) {
     case CODEC_TTHEADER_INFO_PADDING:
-        h->pos++;
+        h->pos =
+            skip_padding(p, h->pos, avail < h->header_bytes ? (uint32_t)avail : h->header_bytes);
         return STEP_GO;
     case CODEC_TTHEADER_INFO_TOKEN:
-        return take_value(h, p, avail, 1);
+        return take_token(h, p, avail);
     case CODEC_TTHEADER_INFO_TEXT:
     case CODEC_TTHEADER_INFO_INT:
-        step = reach_info(h, avail, BLOCK_BYTES);
-        if (step == STEP_GO) {
-            h->info = p[h->pos];
-            h->left = wire_get16(p + h->pos + 1);
-            h->pos += BLOCK_BYTES;
-            h->info_end = h->pos;
-        }
-        return step;
+        return open_block(h, p, avail);
     default:
         return fail(h, CODEC_TTHEADER_ERROR_INFO);
     }
@@ -327,7 +370,7 @@ static void read_block(struct codec_ttheader_walk *walk, struct codec_ttheader_i
     walk->info = walk->p[walk->pos];
     switch (walk->info) {
     case CODEC_TTHEADER_INFO_PADDING:
-        walk->pos++;
+        walk->pos = skip_padding(walk->p, walk->pos, walk->end);
         break;
     case CODEC_TTHEADER_INFO_TOKEN:
         ret->value = text_at(walk->p, walk->pos + 1);

@@ -14,8 +14,8 @@
  *              padding, then the payload: a message, or a 4-byte length and a message ("TTHeaderFramed")
  *
  * In place, without allocation, resumable at every byte; the bytes are contiguous, begin with the length, and
- * may move between two calls: all results are offsets. The message is codec/scan.h's. At most 65,534 entries
- * fit, so there is no budget: the longest header takes less time than a frame's turn.
+ * may move between two calls: all results are offsets. The message is codec/scan.h's. There is no budget, for
+ * entries are limited: the worst header takes less time than a frame's turn.
  *
  *     codec_ttheader_begin(&h, max_bytes);
  *     switch (codec_ttheader_run(&h, p, avail)) {
@@ -40,7 +40,7 @@
 #define CODEC_TTHEADER_BYTES_MAX   (CODEC_TTHEADER_FIXED_BYTES + CODEC_TTHEADER_SIZE_MAX)
 #define CODEC_TTHEADER_LENGTH_MAX  0x3fffffff
 #define CODEC_TTHEADER_TEXT_MAX    65535 /* bytes of a key or a value */
-#define CODEC_TTHEADER_COUNT_MAX   65535 /* entries of a block */
+#define CODEC_TTHEADER_ITEMS_MAX   4096  /* blocks, entries and tokens; frameworks send dozens */
 #define CODEC_TTHEADER_MAGIC       0x1000
 
 /* X(enum suffix, text): one list for the enum, codec_ttheader_error_str() and the tests. */
@@ -54,6 +54,7 @@
     X(PROTOCOL, "protocol id other than Thrift Binary")                                            \
     X(TRANSFORM, "a transform")                                                                    \
     X(INFO, "unknown info block")                                                                  \
+    X(ITEMS, "more blocks and entries than 4,096")                                                 \
     X(CUT, "info block longer than the header")                                                    \
     X(INNER_LENGTH, "inner frame that is not the rest")
 
@@ -119,6 +120,7 @@ struct codec_ttheader {
     /* Private. */
     uint32_t max_bytes;
     uint32_t pos;   /* may lie beyond what has arrived: values need not be seen */
+    uint32_t items; /* so far, with all that the block under way says it has */
     uint16_t left;  /* entries of the block under way */
     uint8_t info;   /* its kind */
     bool is_opened; /* the fixed part is proved */
@@ -135,7 +137,7 @@ enum codec_ttheader_status codec_ttheader_run(struct codec_ttheader *header, con
 /* --- a second, short pass over a header that is DONE --- */
 
 enum codec_ttheader_info {
-    CODEC_TTHEADER_INFO_PADDING = 0x00, /* one byte */
+    CODEC_TTHEADER_INFO_PADDING = 0x00, /* one byte; an item is all in a row */
     CODEC_TTHEADER_INFO_TEXT = 0x01,    /* key and value */
     CODEC_TTHEADER_INFO_INT = 0x10,     /* number and value */
     CODEC_TTHEADER_INFO_TOKEN = 0x11    /* value */
@@ -162,7 +164,7 @@ struct codec_ttheader_walk {
 void codec_ttheader_walk_begin(struct codec_ttheader_walk *walk,
                                const struct codec_ttheader *header, const uint8_t *p);
 
-/* The next block, entry, token or byte of padding between them; false at the end. */
+/* The next block, entry, token or run of padding between them; false at the end. */
 bool codec_ttheader_walk_next(struct codec_ttheader_walk *walk, struct codec_ttheader_item *ret);
 
 /* Looks n text keys up in one pass, the last of each; off is 0 where a key is absent. */

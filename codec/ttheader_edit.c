@@ -76,7 +76,7 @@ static void plan_entries(struct codec_ttheader_plan *plan)
             plan->added &= ~(1ull << i);
             plan->info_bytes -= item.span.len;
         }
-        if (item.is_block && item.count <= CODEC_TTHEADER_COUNT_MAX - plan->edits_len) {
+        if (item.is_block) {
             tail_of(plan, item.info == CODEC_TTHEADER_INFO_TEXT)->off = item.span.off;
         }
     }
@@ -253,7 +253,7 @@ static uint8_t *put_info(const struct codec_ttheader_plan *plan, uint8_t *out)
     }
 }
 
-/* What is added where there was no block with room. */
+/* What is added where there was no block of its kind. */
 static uint8_t *put_new_block(const struct codec_ttheader_plan *plan, uint8_t *out, bool is_text)
 {
     const struct codec_ttheader_tail *tail = is_text ? &plan->text : &plan->number;

@@ -51,7 +51,7 @@ struct codec_ttheader_plan {
     uint64_t added;                              /* edits[i] finds no entry: it adds one */
     uint32_t last_off[CODEC_TTHEADER_EDITS_MAX]; /* of the entry that edits[i] is about */
     struct codec_ttheader_tail {
-        uint32_t off;  /* the last block that has room for what is added; 0: a new one */
+        uint32_t off;  /* the last block of the kind; 0: a new one (no block stands there) */
         uint16_t adds; /* how many of the edits add here */
     } text, number;
 };

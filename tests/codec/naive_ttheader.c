@@ -51,10 +51,18 @@ static void add(struct naive_ttheader *header, struct naive_item item)
     header->items[header->items_len++] = item;
 }
 
+/* What is limited to 4,096: all but padding. */
+static void count(struct slice *in, struct naive_ttheader *ret, uint32_t n)
+{
+    ret->limited += n;
+    in->bad |= ret->limited > 4096;
+}
+
 static void read_block(struct slice *in, bool is_text, struct naive_ttheader *ret)
 {
     uint32_t n = number(in, 2);
 
+    count(in, ret, 1 + n);
     add(ret, (struct naive_item){.kind = NAIVE_BLOCK, .is_text = is_text});
     while (n-- > 0 && !in->bad) {
         struct naive_item item = {.kind = NAIVE_ENTRY, .is_text = is_text};
@@ -75,6 +83,7 @@ static void read_blocks(struct slice *in, struct naive_ttheader *ret)
         if (info == 1 || info == 16) {
             read_block(in, info == 1, ret);
         } else if (info == 17) {
+            count(in, ret, 1);
             add(ret, (struct naive_item){.kind = NAIVE_TOKEN, .value = text16(in)});
         } else if (info == 0) {
             add(ret, (struct naive_item){.kind = NAIVE_PADDING});
@@ -104,6 +113,7 @@ void naive_ttheader_read(struct naive_ttheader *ret, const uint8_t *p, size_t le
     struct slice in = {p, len, false};
 
     ret->items_len = 0;
+    ret->limited = 0;
     size_t length = number(&in, 4);
     in.bad |= length != in.len || length > 0x3fffffff;
     in.bad |= number(&in, 2) != 0x1000;

@@ -10,7 +10,7 @@
 
 #include "codec/ttheader_edit.h"
 
-#define NAIVE_ITEMS_MAX 4096
+#define NAIVE_ITEMS_MAX 8192
 
 struct naive_text {
     const uint8_t *p; /* into the bytes, or the edit's */
@@ -34,6 +34,7 @@ struct naive_ttheader {
     bool is_inner_framed;
     size_t header_len;
     struct naive_text message;
+    size_t limited;
     size_t items_len; /* padding at the end is no item */
     struct naive_item items[NAIVE_ITEMS_MAX];
 };

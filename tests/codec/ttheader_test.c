@@ -108,8 +108,14 @@ static const struct row {
      CODEC_TTHEADER_ERROR_CUT},
     {"more entries than there are", "00 00 10 0003 0003 0001 61 0006 0002 6263", MSG,
      CODEC_TTHEADER_ERROR_CUT},
-    {"65,535 entries", "00 00 10 ffff 0003 0001 61", MSG, CODEC_TTHEADER_ERROR_CUT},
-    {"65,535 text entries", "00 00 01 ffff 0001 61 0001 62", MSG, CODEC_TTHEADER_ERROR_CUT},
+    {"4,095 entries that are not there", "00 00 10 0fff 0003 0001 61", MSG,
+     CODEC_TTHEADER_ERROR_CUT},
+    {"4,096 entries", "00 00 10 1000 0003 0001 61", MSG, CODEC_TTHEADER_ERROR_ITEMS},
+    {"65,535 text entries", "00 00 01 ffff 0001 61 0001 62", MSG, CODEC_TTHEADER_ERROR_ITEMS},
+    {"4,096 in two blocks", "00 00 10 0000 11 0000 01 0ffe 0000 0000", MSG,
+     CODEC_TTHEADER_ERROR_ITEMS},
+    {"4,095 in two blocks", "00 00 10 0000 11 0000 01 0ffd 0000 0000", MSG,
+     CODEC_TTHEADER_ERROR_CUT},
     {"a token too long", "00 00 11 0004 746f6b", MSG, CODEC_TTHEADER_ERROR_CUT},
     {"a token without a length", "00 00 00 11", MSG, CODEC_TTHEADER_ERROR_CUT},
     {"fewer entries than there are", "00 00 10 0001 0003 0001 61 0006 0002 6263", MSG,
@@ -122,8 +128,8 @@ static const struct row {
     {"inner length 0", "00 00", "00000000" MSG, CODEC_TTHEADER_ERROR_INNER_LENGTH},
     {"inner length 2^31-1", "00 00", "7fffffff" MSG, CODEC_TTHEADER_ERROR_INNER_LENGTH},
     {"two inner frames", "00 00", "0000000e" MSG "0000000e" MSG, CODEC_TTHEADER_ERROR_INNER_LENGTH},
-    {"a second TTHeader inside", "00 00", "0000001a 10000000 00000000 0001 0000 0000" MSG,
-     CODEC_TTHEADER_ERROR_INNER_LENGTH},
+    {"a second TTHeader of another length", "00 00",
+     "0000001b 10000000 00000000 0001 0000 0000" MSG, CODEC_TTHEADER_ERROR_INNER_LENGTH},
     {"http inside", "00 00", "474554202f20485454502f312e31", CODEC_TTHEADER_ERROR_INNER_LENGTH},
     {"header size one unit short of the payload", "00 00 0000 00000000", MSG,
      CODEC_TTHEADER_ERROR_INNER_LENGTH, .size = 1},
@@ -287,6 +293,49 @@ static void test_looks_at_nothing_behind_it(void **state)
     bytes_done(&b);
 }
 
+/* The header says how long the message is, and the message's own proof holds it to that. */
+static void test_the_message_is_proved_on_its_own(void **state)
+{
+    static const struct {
+        const char *what;
+        const char *payload;
+        enum codec_error error;
+    } payloads[] = {
+        {"one message", MSG, CODEC_ERROR_NONE},
+        {"one, framed", "0000000e" MSG, CODEC_ERROR_NONE},
+        {"two messages", MSG MSG, CODEC_ERROR_TRAILING},
+        {"two, framed as one", "0000001c" MSG MSG, CODEC_ERROR_TRAILING},
+        {"a cut one", "80010001 00000001 66 00000007 02", CODEC_ERROR_CUT},
+        {"a cut one, framed", "0000000e 80010001 00000001 66 00000007 02", CODEC_ERROR_CUT},
+        {"a trailing byte", MSG "00", CODEC_ERROR_TRAILING},
+        {"a reply", "80010002 00000001 66 00000007 00", CODEC_ERROR_MESSAGE_TYPE},
+        {"Protobuf", "90010001 00000001 66 00000007 00", CODEC_ERROR_VERSION},
+        {"a frame in the inner frame", "00000012 0000000e" MSG, CODEC_ERROR_VERSION},
+        {"a second TTHeader, like an inner frame", "0000001c 10000000 00000000 0001 0000 0000" MSG,
+         CODEC_ERROR_VERSION},
+        {"a TTHeader in the inner frame", "00000020 0000001c 10000000 00000000 0001 0000 0000" MSG,
+         CODEC_ERROR_VERSION},
+        {"too short, framed", "00000008 80010001 00000000", CODEC_ERROR_HEADER_SHORT},
+        {"a name up to the next header", "80010001 00000003 66 00000007 00",
+         CODEC_ERROR_NAME_LENGTH},
+    };
+
+    for (size_t i = 0; i < sizeof payloads / sizeof payloads[0]; i++) {
+        struct bytes b = {0};
+        struct codec_ttheader h;
+        struct codec_scan scan;
+        put_row(&b, &(struct row){.info = "00 00" NAMES, .payload = payloads[i].payload});
+        assert_int_equal(feed(payloads[i].what, &b, &h), CODEC_TTHEADER_DONE);
+        codec_scan_begin(&scan, CODEC_SCAN_REQUEST, h.message.len);
+        const uint8_t *message = guard_copy(&guard, b.p + h.message.off, h.message.len);
+        (void)codec_scan_run(&scan, message, h.message.len, LIMIT); /* the error says it */
+        if (scan.error != payloads[i].error) {
+            fail_msg("%s: \"%s\"", payloads[i].what, codec_error_str(scan.error));
+        }
+        bytes_done(&b);
+    }
+}
+
 /* --- what is in it --- */
 
 static void check_text(const struct bytes *b, struct wire_span span, const char *wanted)
@@ -397,9 +446,8 @@ static void test_walk(void **state)
     } items[] = {
         {CODEC_TTHEADER_INFO_TOKEN, false, 16, 4},   {CODEC_TTHEADER_INFO_PADDING, false, 20, 1},
         {CODEC_TTHEADER_INFO_INT, true, 21, 3},      {CODEC_TTHEADER_INFO_INT, false, 24, 5},
-        {CODEC_TTHEADER_INFO_PADDING, false, 29, 1}, {CODEC_TTHEADER_INFO_PADDING, false, 30, 1},
-        {CODEC_TTHEADER_INFO_TEXT, true, 31, 3},     {CODEC_TTHEADER_INFO_TEXT, false, 34, 6},
-        {CODEC_TTHEADER_INFO_TEXT, true, 40, 3},
+        {CODEC_TTHEADER_INFO_PADDING, false, 29, 2}, {CODEC_TTHEADER_INFO_TEXT, true, 31, 3},
+        {CODEC_TTHEADER_INFO_TEXT, false, 34, 6},    {CODEC_TTHEADER_INFO_TEXT, true, 40, 3},
     };
     struct codec_ttheader_walk walk;
     struct codec_ttheader_item item;
@@ -435,6 +483,7 @@ static void put_largest(struct bytes *b, const char *block, const char *entry, s
     bytes_put_hex(b, block);
     bytes_put_hex(&unit, entry);
     size_t n = (CODEC_TTHEADER_BYTES_MAX - b->len) / entry_bytes;
+    n = n < CODEC_TTHEADER_ITEMS_MAX ? n : CODEC_TTHEADER_ITEMS_MAX - 1;
     wire_put16(b->p + b->len - 2, (uint16_t)n);
     for (size_t i = 0; i < n; i++) {
         bytes_put(b, unit.p, unit.len);
@@ -457,8 +506,9 @@ static void test_largest(void **state)
         size_t entry_bytes;
         size_t entries;
     } shapes[] = {
-        {"numbers without a value", "0000 10 0000", "0003 0000", 4, 65533},
-        {"text without a key or value", "0000 01 0000", "0000 0000", 4, 65533},
+        {"numbers without a value", "0000 10 0000", "0003 0000", 4, 4095},
+        {"text without a key or value", "0000 01 0000", "0000 0000", 4, 4095},
+        {"entries that fill it", "0000 10 0000", "0003 003b", 63, 4095},
         {"values of 65,535 bytes", "0000 10 0000", "0003 ffff", 65539, 3},
         {"text values of 65,535 bytes", "0000 01 0000", "0000 ffff", 65539, 3},
         {"keys of 65,533 bytes and no value", "0000 01 0000", "fffb", 65535, 3},
@@ -491,6 +541,35 @@ static void test_largest(void **state)
     }
 }
 
+/* Blocks without entries, and tokens, are as much work as entries. */
+static void test_too_many_items(void **state)
+{
+    static const char *const items[] = {"01 0000", "10 0000", "11 0000"};
+
+    for (size_t i = 0; i < sizeof items / sizeof items[0]; i++) {
+        for (size_t n = CODEC_TTHEADER_ITEMS_MAX; n <= CODEC_TTHEADER_ITEMS_MAX + 1; n++) {
+            struct bytes b = {0};
+            struct codec_ttheader h;
+            put_row(&b, &(struct row){.info = "0000", .payload = ""});
+            b.len = CODEC_TTHEADER_INFO_OFF;
+            for (size_t k = 0; k < n; k++) {
+                bytes_put_hex(&b, items[i]);
+            }
+            while (b.len % 4 != 2) {
+                bytes_put8(&b, 0);
+            }
+            wire_put16(b.p + 12, (uint16_t)((b.len - CODEC_TTHEADER_FIXED_BYTES) / 4));
+            bytes_put_hex(&b, MSG);
+            wire_put32(b.p, (uint32_t)b.len - 4);
+            codec_ttheader_begin(&h, LIMIT);
+            (void)run(&h, &b, b.len); /* the error says it */
+            assert_int_equal(h.error, n <= CODEC_TTHEADER_ITEMS_MAX ? CODEC_TTHEADER_ERROR_NONE
+                                                                    : CODEC_TTHEADER_ERROR_ITEMS);
+            bytes_done(&b);
+        }
+    }
+}
+
 static void test_every_error_has_a_text(void **state)
 {
     for (int i = 0; i < CODEC_TTHEADER_ERROR_MAX; i++) {
@@ -507,11 +586,13 @@ int main(void)
         cmocka_unit_test(test_more),
         cmocka_unit_test(test_hopeless_headers_end_at_once),
         cmocka_unit_test(test_looks_at_nothing_behind_it),
+        cmocka_unit_test(test_the_message_is_proved_on_its_own),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_the_last_entry_counts),
         cmocka_unit_test(test_find_many),
         cmocka_unit_test(test_walk),
         cmocka_unit_test(test_largest),
+        cmocka_unit_test(test_too_many_items),
         cmocka_unit_test(test_every_error_has_a_text),
     };
 
