@@ -110,6 +110,25 @@ bool codec_extra_find(const uint8_t *body, const struct codec_extra *extra, cons
     return true;
 }
 
+void codec_extra_walk_begin(struct codec_extra_walk *walk, const uint8_t *body,
+                            const struct codec_extra *extra)
+{
+    *walk = (struct codec_extra_walk){body, extra->entries.off, extra->present ? extra->count : 0};
+}
+
+bool codec_extra_walk_next(struct codec_extra_walk *walk, struct wire_span *ret_key,
+                           struct wire_span *ret_value)
+{
+    if (walk->left == 0) {
+        return false;
+    }
+    walk->left--;
+    *ret_key = proved_string(walk->body, walk->pos);
+    *ret_value = proved_string(walk->body, ret_key->off + ret_key->len);
+    walk->pos = ret_value->off + ret_value->len;
+    return true;
+}
+
 bool codec_base_resp_code(const uint8_t *body, const struct codec_message *message,
                           int32_t *ret_code)
 {

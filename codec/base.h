@@ -46,6 +46,20 @@ struct codec_key {
 void codec_extra_find_many(const uint8_t *body, const struct codec_extra *extra, size_t n,
                            const struct codec_key keys[], struct wire_span ret_values[]);
 
+/* One entry after the other, in the order in which they stand. */
+struct codec_extra_walk {
+    const uint8_t *body;
+    uint32_t pos;
+    uint32_t left;
+};
+
+void codec_extra_walk_begin(struct codec_extra_walk *walk, const uint8_t *body,
+                            const struct codec_extra *extra);
+
+/* False behind the last one. */
+bool codec_extra_walk_next(struct codec_extra_walk *walk, struct wire_span *ret_key,
+                           struct wire_span *ret_value);
+
 /*
  * BaseResp.StatusCode of a proved reply: field 2 (i32) of the struct in field 255 of the struct
  * in result field 0. False where any of them is absent or of another type.

@@ -60,6 +60,66 @@ static struct codec_ttheader_tail *tail_of(struct codec_ttheader_plan *plan, boo
     return is_text ? &plan->text : &plan->number;
 }
 
+/* --- lists --- */
+
+/* The edit about this key; len where there is none. */
+static size_t edit_with_key(const struct codec_ttheader_edits *edits, const char *key,
+                            size_t key_len)
+{
+    size_t i = 0;
+
+    while (i < edits->len && !(edits->at[i].key && edits->at[i].key_len == key_len &&
+                               memcmp(edits->at[i].key, key, key_len) == 0)) {
+        i++;
+    }
+    return i;
+}
+
+/* The first own_len edits stay as they are. False where there is no room. */
+static bool add_entry(struct codec_ttheader_edits *edits, size_t own_len,
+                      const struct codec_ttheader_edit *entry)
+{
+    size_t i = edit_with_key(edits, entry->key, entry->key_len);
+
+    if (i == CODEC_TTHEADER_EDITS_MAX) {
+        return false;
+    }
+    if (i >= own_len) {
+        edits->at[i] = *entry;
+        edits->len += i == edits->len;
+    }
+    return true;
+}
+
+void codec_ttheader_edits_add_extra(struct codec_ttheader_edits *edits, const uint8_t *body,
+                                    const struct codec_extra *extra, struct codec_key prefix)
+{
+    struct codec_extra_walk walk;
+    struct wire_span key;
+    struct wire_span value;
+    size_t own_len = edits->len;
+    size_t looked_at = 0;
+
+    codec_extra_walk_begin(&walk, body, extra);
+    while (codec_extra_walk_next(&walk, &key, &value)) {
+        const struct codec_ttheader_edit entry = {.key = (const char *)body + key.off,
+                                                  .key_len = key.len,
+                                                  .value = (const char *)body + value.off,
+                                                  .value_len = value.len};
+        if (key.len < prefix.len || memcmp(entry.key, prefix.name, prefix.len) != 0) {
+            continue;
+        }
+        if (!is_writable(&entry)) {
+            edits->left_out = true;
+            continue;
+        }
+        if (looked_at++ == CODEC_TTHEADER_EXTRA_MAX || !add_entry(edits, own_len, &entry)) {
+            edits->left_out = true;
+            return;
+        }
+    }
+}
+
 /* --- planning --- */
 
 /* Finds the entry of each edit and takes the bytes of those that go off. */

@@ -33,6 +33,25 @@ struct codec_ttheader_edit {
     size_t value_len;
 };
 
+/* A list of them, for a fresh header. */
+struct codec_ttheader_edits {
+    size_t len;
+    bool left_out; /* there was no room for one of them */
+    struct codec_ttheader_edit at[CODEC_TTHEADER_EDITS_MAX];
+};
+
+/* Entries of Extra that are looked at for one header: comparing keys is the square of it. */
+#define CODEC_TTHEADER_EXTRA_MAX 256
+
+/*
+ * Adds edits that set the entries of Extra whose keys begin with this ("RPC_PERSIST_"): towards a callee that
+ * looks for them in the header. What is in the list already wins over Extra, and of two in Extra the last one
+ * counts. Those behind the first for which there is no room are left out (edits->left_out), and so is what is
+ * too long for a header.
+ */
+void codec_ttheader_edits_add_extra(struct codec_ttheader_edits *edits, const uint8_t *body,
+                                    const struct codec_extra *extra, struct codec_key prefix);
+
 struct codec_ttheader_to {
     int32_t sequence;
     uint32_t message_bytes; /* with its own edits */

@@ -139,9 +139,20 @@ static void check_text(bool has, struct wire_span span, const struct glib_text *
 static void check_entries(const uint8_t *body, const struct codec_extra *extra,
                           const struct glib_base *glib)
 {
+    struct codec_extra_walk walk;
+    struct wire_span key;
+    struct wire_span value;
+
     expect(extra->count == glib->entries_len, "Extra has another size");
+    codec_extra_walk_begin(&walk, body, extra);
     for (uint32_t i = 0; i < glib->entries_len; i++) {
-        struct wire_span value = {0};
+        expect(codec_extra_walk_next(&walk, &key, &value), "Extra ends early");
+        check_text(true, key, &glib->keys[i], "a key of Extra differs");
+        check_text(true, value, &glib->values[i], "a value of Extra differs");
+    }
+    expect(!codec_extra_walk_next(&walk, &key, &value), "Extra does not end");
+    for (uint32_t i = 0; i < glib->entries_len; i++) {
+        value = (struct wire_span){0};
         uint32_t last = i;
         for (uint32_t k = i; k < glib->entries_len; k++) {
             if (glib_text_is(&glib->keys[k], glib->keys[i].p, glib->keys[i].len)) {

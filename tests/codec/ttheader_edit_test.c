@@ -292,6 +292,127 @@ static void test_sequence_and_inner_frame_change(void **state)
     bytes_done(&b);
 }
 
+/* --- entries of Extra --- */
+
+#define PREFIX "RPC_PERSIST_"
+
+static const struct codec_key persist = {PREFIX, sizeof PREFIX - 1};
+
+/* A Base with n entries in Extra, which is read. */
+static void put_extra(struct bytes *b, size_t n, const char *const entries[][2],
+                      struct codec_base *ret)
+{
+    bytes_put_hex(b, "0000"); /* a value at 0 would look absent */
+    bytes_put_field(b, WIRE_MAP, 6);
+    bytes_put_map(b, WIRE_STRING, WIRE_STRING, (uint32_t)n);
+    for (size_t i = 0; i < n; i++) {
+        bytes_put_text(b, entries[i][0]);
+        bytes_put_text(b, entries[i][1]);
+    }
+    bytes_put8(b, WIRE_STOP);
+    codec_base_read(b->p, (struct wire_span){2, (uint32_t)b->len - 2}, ret);
+}
+
+static void check_edit(const struct codec_ttheader_edit *edit, const char *key, const char *value)
+{
+    assert_int_equal(edit->key_len, strlen(key));
+    assert_memory_equal(edit->key, key, edit->key_len);
+    assert_int_equal(edit->value_len, strlen(value));
+    assert_memory_equal(edit->value, value, edit->value_len);
+}
+
+static void test_entries_of_extra(void **state)
+{
+    static const char *const entries[][2] = {
+        {"cluster", "blue"},    {PREFIX "a", "1"},       {PREFIX "own", "2"},
+        {"RPC_TRANSIT_x", "3"}, {"RPC_PERSIST", "4"},    {PREFIX, "5"},
+        {PREFIX "a", "6"},      {"xRPC_PERSIST_b", "7"}, {PREFIX "empty", ""},
+    };
+    struct codec_ttheader_edits edits = {.len = 2, .at = {INT(9, "f"), TEXT(PREFIX "own", "mine")}};
+    struct codec_base base;
+    struct bytes b = {0};
+
+    put_extra(&b, sizeof entries / sizeof entries[0], entries, &base);
+    codec_ttheader_edits_add_extra(&edits, b.p, &base.extra, persist);
+    assert_int_equal(edits.len, 5);
+    assert_false(edits.left_out);
+    check_edit(&edits.at[1], PREFIX "own", "mine");
+    check_edit(&edits.at[2], PREFIX "a", "6");
+    check_edit(&edits.at[3], PREFIX, "5");
+    check_edit(&edits.at[4], PREFIX "empty", "");
+    bytes_done(&b);
+}
+
+static void test_without_extra(void **state)
+{
+    struct codec_ttheader_edits edits = {0};
+    const struct codec_extra none = {0};
+
+    codec_ttheader_edits_add_extra(&edits, (const uint8_t *)"", &none, persist);
+    assert_int_equal(edits.len, 0);
+    assert_false(edits.left_out);
+}
+
+/* n entries with keys that repeat after `keys` of them. */
+static struct codec_ttheader_edits add_many(size_t n, size_t keys, struct bytes *b)
+{
+    static char texts[1000][40];
+    static const char *entries[1000][2];
+    struct codec_ttheader_edits edits = {0};
+    struct codec_base base;
+
+    for (size_t i = 0; i < n; i++) {
+        snprintf(texts[i], sizeof texts[i], PREFIX "%zu", i % keys);
+        entries[i][0] = texts[i];
+        entries[i][1] = i < keys ? "old" : "new";
+    }
+    put_extra(b, n, entries, &base);
+    codec_ttheader_edits_add_extra(&edits, b->p, &base.extra, persist);
+    return edits;
+}
+
+static void test_more_entries_than_there_is_room(void **state)
+{
+    static const struct {
+        size_t n, keys, len;
+        bool left_out;
+    } rows[] = {
+        {CODEC_TTHEADER_EDITS_MAX, 64, 64, false},
+        {CODEC_TTHEADER_EDITS_MAX + 1, 65, 64, true},
+        {CODEC_TTHEADER_EXTRA_MAX, 64, 64, false},
+        {CODEC_TTHEADER_EXTRA_MAX + 1, 64, 64, true},
+        {CODEC_TTHEADER_EXTRA_MAX, 1, 1, false},
+        {CODEC_TTHEADER_EXTRA_MAX + 1, 1, 1, true},
+        {1000, 1000, 64, true},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct bytes b = {0};
+        struct codec_ttheader_edits edits = add_many(rows[i].n, rows[i].keys, &b);
+        assert_int_equal(edits.len, rows[i].len);
+        assert_int_equal(edits.left_out, rows[i].left_out);
+        check_edit(&edits.at[0], PREFIX "0", rows[i].n > rows[i].keys ? "new" : "old");
+        bytes_done(&b);
+    }
+}
+
+static void test_a_value_too_long_for_a_header(void **state)
+{
+    static char text[CODEC_TTHEADER_TEXT_MAX + 2];
+    const char *const entries[][2] = {{PREFIX "long", text}, {PREFIX "b", "1"}};
+    struct codec_ttheader_edits edits = {0};
+    struct codec_base base;
+    struct bytes b = {0};
+
+    memset(text, 'v', CODEC_TTHEADER_TEXT_MAX + 1);
+    put_extra(&b, 2, entries, &base);
+    codec_ttheader_edits_add_extra(&edits, b.p, &base.extra, persist);
+    assert_true(edits.left_out);
+    assert_int_equal(edits.len, 1);
+    check_edit(&edits.at[0], PREFIX "b", "1");
+    bytes_done(&b);
+}
+
 /* --- limits --- */
 
 static char long_text[CODEC_TTHEADER_TEXT_MAX + 1];
@@ -394,6 +515,10 @@ int main(void)
         cmocka_unit_test(test_edited),
         cmocka_unit_test(test_kitex_stays_kitex),
         cmocka_unit_test(test_sequence_and_inner_frame_change),
+        cmocka_unit_test(test_entries_of_extra),
+        cmocka_unit_test(test_without_extra),
+        cmocka_unit_test(test_more_entries_than_there_is_room),
+        cmocka_unit_test(test_a_value_too_long_for_a_header),
         cmocka_unit_test(test_lengths_that_do_not_fit),
         cmocka_unit_test(test_sizes_that_do_not_fit),
         cmocka_unit_test(test_as_many_edits_as_there_may_be),
