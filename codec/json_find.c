@@ -31,6 +31,9 @@ struct reader {
     size_t n;
     struct json_wanted *wanted;
     struct json_wanted *member; /* the wanted one whose value comes next, at depth 1 */
+    struct json_members *list;  /* NULL: none is wanted */
+    bool is_listed;             /* the value that comes next, at depth 1, is for the list... */
+    struct wire_span name;      /* ...under this name */
 };
 
 /* Where a string's unescaped bytes go: compared with names, or kept. */
@@ -281,30 +284,62 @@ static void skip_blanks(struct reader *r)
     }
 }
 
+/* From there to p. */
+static struct wire_span span_from(const struct reader *r, const uint8_t *begin)
+{
+    return (struct wire_span){(uint32_t)(begin - r->text), (uint32_t)(r->p - begin)};
+}
+
+/* Whose value comes next at depth 1, by its name (of which no more than 256 bytes are there). */
+static void choose_member(struct reader *r, const char *name, size_t len)
+{
+    r->member = NULL;
+    r->is_listed = false;
+    if (r->depth != 1) {
+        return;
+    }
+    for (size_t i = 0; i < r->n; i++) {
+        if (r->wanted[i].name_len == len && len <= WIRE_NAME_MAX_BYTES &&
+            memcmp(r->wanted[i].name, name, len) == 0) {
+            r->member = &r->wanted[i];
+            r->member->found = false; /* the last one counts, also where it is no string */
+        }
+    }
+    r->is_listed = r->list && len >= r->list->prefix_len &&
+                   memcmp(r->list->prefix, name, r->list->prefix_len) == 0;
+}
+
 /* At a name's opening quote; ends behind the colon. */
 static bool read_name(struct reader *r)
 {
     char name[WIRE_NAME_MAX_BYTES];
     struct sink sink = {name, r->depth == 1 ? sizeof name : 0, 0};
+    const uint8_t *begin = r->p++;
 
-    r->p++;
     if (!read_string(r, &sink)) {
         return false;
     }
+    r->name = span_from(r, begin);
     skip_blanks(r);
     if (r->p == r->end || *r->p++ != ':') {
         return false;
     }
-    r->member = NULL;
-    for (size_t i = 0; r->depth == 1 && i < r->n; i++) {
-        if (r->wanted[i].name_len == sink.len && sink.len <= sizeof name &&
-            memcmp(r->wanted[i].name, name, sink.len) == 0) {
-            r->member = &r->wanted[i];
-            r->member->found = false; /* the last one counts, also where it is no string */
-        }
-    }
+    choose_member(r, name, sink.len);
     r->expect = EXPECT_VALUE;
     return true;
+}
+
+static void list_member(struct reader *r, struct wire_span value)
+{
+    struct json_members *list = r->list;
+
+    if (list->len == JSON_MEMBERS_MAX) {
+        list->left_out = true;
+        return;
+    }
+    list->at[list->len].name = r->name;
+    list->at[list->len].value = value;
+    list->len++;
 }
 
 static bool read_string_value(struct reader *r)
@@ -321,9 +356,12 @@ static bool read_string_value(struct reader *r)
     }
     if (member) {
         member->found = true;
-        member->raw = (struct wire_span){(uint32_t)(begin - r->text), (uint32_t)(r->p - begin)};
+        member->raw = span_from(r, begin);
         member->len = sink.len;
         member->too_long = sink.len > sizeof member->value;
+    }
+    if (r->depth == 1 && r->is_listed) {
+        list_member(r, span_from(r, begin));
     }
     value_ended(r);
     return true;
@@ -422,6 +460,29 @@ bool json_find(const uint8_t *text, size_t len, size_t n, struct json_wanted wan
         return false;
     }
     return true;
+}
+
+bool json_list(const uint8_t *text, size_t len, struct json_members *members)
+{
+    struct reader r = {.text = text, .p = text, .end = text + len, .list = members};
+
+    members->len = 0;
+    members->left_out = false;
+    if (!read_object(&r)) {
+        members->len = 0;
+        members->left_out = false;
+        return false;
+    }
+    return true;
+}
+
+size_t json_unquote(const uint8_t *raw, size_t raw_len, char *out, size_t cap)
+{
+    struct reader r = {.text = raw, .p = raw + 1, .end = raw + raw_len};
+    struct sink sink = {out, cap, 0};
+
+    (void)read_string(&r, &sink); /* it was read before */
+    return sink.len;
 }
 
 /* --- writing --- */

@@ -30,6 +30,28 @@ struct json_wanted {
 bool json_find(const uint8_t *text, size_t len, size_t n, struct json_wanted wanted[])
     __attribute__((warn_unused_result));
 
+#define JSON_MEMBERS_MAX 64
+
+/* The string members whose unescaped names begin with a prefix, as they stand: both spans with their quotes. */
+struct json_members {
+    const char *prefix;
+    size_t prefix_len; /* at most WIRE_NAME_MAX_BYTES */
+    size_t len;
+    bool left_out; /* there are more than fit */
+    struct {
+        struct wire_span name;
+        struct wire_span value;
+    } at[JSON_MEMBERS_MAX];
+};
+
+/* Lists them in order; one that stands twice is there twice. False, and none, where json_find() says false. */
+bool json_list(const uint8_t *text, size_t len, struct json_members *members)
+    __attribute__((warn_unused_result));
+
+/* What a string that one of the above found means, raw with its quotes. Returns the length that it needs, which is
+ * never more than raw_len; what is behind cap is not written. */
+size_t json_unquote(const uint8_t *raw, size_t raw_len, char *out, size_t cap);
+
 /*
  * These bytes as a JSON string, with its quotes: quotes, backslashes and control bytes are escaped,
  * all else stays. Returns the length that it needs; where that is more than cap nothing is written.

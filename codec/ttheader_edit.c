@@ -120,6 +120,42 @@ void codec_ttheader_edits_add_extra(struct codec_ttheader_edits *edits, const ui
     }
 }
 
+/* The string, unescaped, behind what the room holds; NULL where it does not fit. */
+static const char *unquote_into(struct codec_ttheader_room *room, const uint8_t *text,
+                                struct wire_span raw, size_t *ret_len)
+{
+    char *out = room->p + room->len;
+    size_t left = room->cap - room->len;
+    size_t len = json_unquote(text + raw.off, raw.len, out, left);
+
+    if (len > left) {
+        return NULL;
+    }
+    room->len += len;
+    *ret_len = len;
+    return out;
+}
+
+void codec_ttheader_edits_add_json(struct codec_ttheader_edits *edits, const uint8_t *text,
+                                   const struct json_members *members,
+                                   struct codec_ttheader_room *room)
+{
+    size_t own_len = edits->len;
+
+    edits->left_out |= members->left_out;
+    for (size_t i = 0; i < members->len; i++) {
+        struct codec_ttheader_edit entry = {0};
+        size_t used = room->len;
+        entry.key = unquote_into(room, text, members->at[i].name, &entry.key_len);
+        entry.value =
+            entry.key ? unquote_into(room, text, members->at[i].value, &entry.value_len) : NULL;
+        if (!entry.value || !is_writable(&entry) || !add_entry(edits, own_len, &entry)) {
+            edits->left_out = true;
+            room->len = used;
+        }
+    }
+}
+
 /* --- planning --- */
 
 /* Finds the entry of each edit and takes the bytes of those that go off. */

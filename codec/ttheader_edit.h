@@ -15,6 +15,7 @@
 #ifndef TSIDE_CODEC_TTHEADER_EDIT_H
 #define TSIDE_CODEC_TTHEADER_EDIT_H
 
+#include "codec/json_find.h"
 #include "codec/ttheader.h"
 
 /* A bit each in a word; those for a fresh header count, too. */
@@ -51,6 +52,19 @@ struct codec_ttheader_edits {
  */
 void codec_ttheader_edits_add_extra(struct codec_ttheader_edits *edits, const uint8_t *body,
                                     const struct codec_extra *extra, struct codec_key prefix);
+
+/* Where unescaped strings go; borrowed like the edits' other bytes. */
+struct codec_ttheader_room {
+    char *p;
+    size_t cap;
+    size_t len; /* used */
+};
+
+/* The same for members of the JSON text in user_extra, behind those of Extra, which win. What the room does not
+ * hold is left out, too. */
+void codec_ttheader_edits_add_json(struct codec_ttheader_edits *edits, const uint8_t *text,
+                                   const struct json_members *members,
+                                   struct codec_ttheader_room *room);
 
 struct codec_ttheader_to {
     int32_t sequence;

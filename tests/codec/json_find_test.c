@@ -343,6 +343,127 @@ static void test_agrees_with_jansson(void **state)
     assert_true(accepted > 10000 && refused > 10000);
 }
 
+/* --- members by a prefix --- */
+
+/* What it means, in memory that ends where it does. */
+static size_t unquoted(const uint8_t *text, struct wire_span raw, char out[256])
+{
+    const uint8_t *p = guard_copy(&guard, text + raw.off, raw.len);
+    size_t len = json_unquote(p, raw.len, out, 256);
+
+    assert_true(len < 256 && len <= raw.len - 2);
+    out[len] = '\0';
+    return len;
+}
+
+static void test_list(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *members; /* name=value, as meant; NULL: no object */
+    } lists[] = {
+        {"{}", ""},
+        {"{\"p_a\":\"1\"}", "p_a=1;"},
+        {"{\"p_a\":\"1\",\"x\":\"2\",\"p_b\":\"3\"}", "p_a=1;p_b=3;"},
+        {"{\"p_\":\"\",\"p\":\"2\",\"xp_\":\"3\",\"P_\":\"4\"}", "p_=;"},
+        {"{\"p_a\":\"1\",\"p_a\":\"2\"}", "p_a=1;p_a=2;"},
+        {"{\"p_a\":1,\"p_b\":null,\"p_c\":[\"x\"],\"p_d\":{\"p_e\":\"y\"},\"p_f\":\"z\"}",
+         "p_f=z;"},
+        {"{\"x\":{\"p_a\":\"1\"},\"y\":[{\"p_b\":\"2\"}]}", ""},
+        {"{\"\\u0070_a\":\"\\u0031\\n\"}", "p_a=1\n;"},
+        {"{\"p_a\":\"1\"", NULL},
+        {"[\"p_a\"]", NULL},
+    };
+
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        struct json_members members = {.prefix = "p_", .prefix_len = 2, .len = 7};
+        char seen[512] = "";
+        size_t len = strlen(lists[i].text);
+        bool ok = json_list(guard_copy(&guard, lists[i].text, len), len, &members);
+        const uint8_t *text = (const uint8_t *)lists[i].text;
+        assert_int_equal(ok, lists[i].members != NULL);
+        assert_false(members.left_out);
+        for (size_t k = 0; k < members.len; k++) {
+            char name[256];
+            char value[256];
+            (void)unquoted(text, members.at[k].name, name);
+            (void)unquoted(text, members.at[k].value, value);
+            strcat(strcat(strcat(strcat(seen, name), "="), value), ";");
+        }
+        assert_string_equal(seen, lists[i].members ? lists[i].members : "");
+    }
+}
+
+static void test_a_list_that_is_full(void **state)
+{
+    for (size_t n = JSON_MEMBERS_MAX; n <= JSON_MEMBERS_MAX + 1; n++) {
+        struct json_members members = {.prefix = "", .prefix_len = 0};
+        struct bytes b = {0};
+        put_chars(&b, "{\"0\":\"v\"");
+        for (size_t i = 1; i < n; i++) {
+            put_chars(&b, ",\"k\":\"v\"");
+        }
+        put_chars(&b, "}");
+        assert_true(json_list(guard_copy(&guard, b.p, b.len), b.len, &members));
+        assert_int_equal(members.len, JSON_MEMBERS_MAX);
+        assert_int_equal(members.left_out, n > JSON_MEMBERS_MAX);
+        bytes_done(&b);
+    }
+}
+
+/* Each string of jansson's object that has the prefix is in the list, and the list has nothing else but what
+ * stands twice. */
+static void check_list(const struct bytes *b)
+{
+    struct json_members members = {.prefix = "a", .prefix_len = 1};
+    json_t *root = json_loadb((const char *)b->p, b->len, JSON_DECODE_INT_AS_REAL, NULL);
+    const char *key;
+    json_t *member;
+
+    assert_true(json_list(guard_copy(&guard, b->p, b->len), b->len, &members));
+    json_object_foreach(root, key, member)
+    {
+        bool found = false;
+        for (size_t i = 0; i < members.len; i++) {
+            char name[256];
+            char value[256];
+            (void)unquoted(b->p, members.at[i].name, name);
+            (void)unquoted(b->p, members.at[i].value, value);
+            assert_int_equal(name[0], 'a');
+            assert_non_null(json_object_get(root, name));
+            found |= strcmp(name, key) == 0 && json_is_string(member) &&
+                     strcmp(value, json_string_value(member)) == 0;
+        }
+        assert_int_equal(found, json_is_string(member) && key[0] == 'a');
+    }
+    json_decref(root);
+}
+
+static void test_lists_agree_with_jansson(void **state)
+{
+    struct random random = {20261128};
+
+    for (unsigned i = 0; i < 20000; i++) {
+        struct bytes b = {0};
+        put_members(&b, &random, 0, true);
+        check_list(&b);
+        bytes_done(&b);
+    }
+}
+
+static void test_unquote_into_too_little(void **state)
+{
+    static const char raw[] = "\"ab\\u20acc\"";
+
+    for (size_t cap = 0; cap <= 8; cap++) {
+        char out[8];
+        memset(out, '?', sizeof out);
+        assert_int_equal(json_unquote((const uint8_t *)raw, sizeof raw - 1, out, cap), 6);
+        assert_memory_equal(out, "ab\u20acc", cap < 6 ? cap : 6);
+        assert_true(cap >= 8 || out[cap] == '?');
+    }
+}
+
 /* --- writing --- */
 
 static void test_quote(void **state)
@@ -429,6 +550,10 @@ int main(void)
         cmocka_unit_test(test_embedded_nul),
         cmocka_unit_test(test_depth),
         cmocka_unit_test(test_agrees_with_jansson),
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_a_list_that_is_full),
+        cmocka_unit_test(test_lists_agree_with_jansson),
+        cmocka_unit_test(test_unquote_into_too_little),
         cmocka_unit_test(test_quote),
         cmocka_unit_test(test_values_can_be_replaced),
     };

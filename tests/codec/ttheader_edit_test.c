@@ -413,6 +413,49 @@ static void test_a_value_too_long_for_a_header(void **state)
     bytes_done(&b);
 }
 
+static void test_members_of_user_extra(void **state)
+{
+    static const char text[] =
+        "{\"RPC_PERSIST_a\":\"1\",\"RPC_PERSIST_\\u0062\":\"\\n2\",\"x\":\"3\","
+        "\"RPC_PERSIST_own\":\"4\",\"RPC_PERSIST_a\":\"5\"}";
+    struct codec_ttheader_edits edits = {.len = 1, .at = {TEXT(PREFIX "own", "mine")}};
+    struct json_members members = {.prefix = persist.name, .prefix_len = persist.len};
+    char bytes[128];
+    struct codec_ttheader_room room = {bytes, sizeof bytes, 0};
+
+    assert_true(json_list((const uint8_t *)text, sizeof text - 1, &members));
+    codec_ttheader_edits_add_json(&edits, (const uint8_t *)text, &members, &room);
+    assert_int_equal(edits.len, 3);
+    assert_false(edits.left_out);
+    check_edit(&edits.at[0], PREFIX "own", "mine");
+    check_edit(&edits.at[1], PREFIX "a", "5");
+    check_edit(&edits.at[2], PREFIX "b", "\n2");
+    assert_int_equal(room.len, 13 + 1 + 13 + 2 + 15 + 1 + 13 + 1);
+}
+
+/* A name without its value is not there. */
+static void test_room_for_members(void **state)
+{
+    static const char text[] = "{\"RPC_PERSIST_a\":\"123\",\"RPC_PERSIST_b\":\"4\"}";
+    struct json_members members = {.prefix = persist.name, .prefix_len = persist.len};
+    char bytes[32];
+
+    assert_true(json_list((const uint8_t *)text, sizeof text - 1, &members));
+    for (size_t cap = 0; cap <= 30; cap++) {
+        struct codec_ttheader_edits edits = {0};
+        struct codec_ttheader_room room = {bytes, cap, 0};
+        codec_ttheader_edits_add_json(&edits, (const uint8_t *)text, &members, &room);
+        assert_true(room.len <= cap);
+        assert_int_equal(edits.left_out, cap < 30);
+        assert_int_equal(edits.len, cap < 14 ? 0 : cap < 30 ? 1 : 2);
+    }
+    members.left_out = true;
+    struct codec_ttheader_edits edits = {0};
+    struct codec_ttheader_room room = {bytes, sizeof bytes, 0};
+    codec_ttheader_edits_add_json(&edits, (const uint8_t *)text, &members, &room);
+    assert_true(edits.left_out);
+}
+
 /* --- limits --- */
 
 static char long_text[CODEC_TTHEADER_TEXT_MAX + 1];
@@ -519,6 +562,8 @@ int main(void)
         cmocka_unit_test(test_without_extra),
         cmocka_unit_test(test_more_entries_than_there_is_room),
         cmocka_unit_test(test_a_value_too_long_for_a_header),
+        cmocka_unit_test(test_members_of_user_extra),
+        cmocka_unit_test(test_room_for_members),
         cmocka_unit_test(test_lengths_that_do_not_fit),
         cmocka_unit_test(test_sizes_that_do_not_fit),
         cmocka_unit_test(test_as_many_edits_as_there_may_be),
