@@ -223,7 +223,7 @@ static void test_a_long_ttheader(void **state)
 
     const struct codec_sniff unlimited = {.accepts_ttheader = true, .max_bytes = UINT32_MAX};
     enum codec_protocol protocol;
-    const uint8_t *p = guard_copy(&guard, "\0\0\0\x20\x10\0\0\0", 8);
+    const uint8_t *p = guard_copy(&guard, "\x3f\xff\xff\xff\x10\0\0\0", 8);
     assert_int_equal(codec_sniff(&unlimited, p, 8, &protocol), CODEC_SNIFF_ACCEPTED);
 }
 
