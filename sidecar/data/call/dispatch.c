@@ -4,6 +4,7 @@
  */
 #include "sidecar/base/log.h"
 #include "sidecar/data/call/call.h"
+#include "sidecar/data/upstream/pool.h"
 
 /* Calls refused for their stamp alone: at most this share, within this window (docs/specification.md, section 5). */
 #define STAMP_REFUSED_PERCENT 20
@@ -135,6 +136,9 @@ static void pick(struct call *call, const struct stage_ctx *ctx)
     call->plan.set = ctx->set;
     call->plan.cluster = ctx->cluster;
     call->plan.target = ctx->target;
+    if (ctx->set->to_warm) {
+        pool_warm(call->worker, ctx->set, ctx->target, &call->plan.route->config);
+    }
     call_try(call);
 }
 

@@ -184,6 +184,9 @@ static void find_new(struct target_set *set)
         if (state && state->born_in < set->oldest_in) {
             set->oldest_in = state->born_in;
         }
+        if (state && state->born_in > set->newest_in) {
+            set->newest_in = state->born_in;
+        }
     }
     for (uint32_t i = 0; i < set->n; i++) {
         const struct endpoint_state *state = set->endpoints[i];
@@ -270,6 +273,8 @@ static bool set_fill(struct building *building, const struct disc_cluster *clust
             }
         }
         find_new(set);
+        set->warm_in = building->before ? building->before->newest_in : UINT64_MAX;
+        set->to_warm = set->newest_in > set->warm_in;
         ok = build_policy(building);
     }
     free(building->weights);

@@ -44,7 +44,11 @@ struct target_set {
     uint64_t load_ms;
     uint64_t oldest_in; /* the smallest born_in: what was born later is new here */
     uint64_t newest_ms; /* when the last one that is new was born; 0: none is */
-    uint32_t out;       /* ejected, as of out_ms: ejection.h */
+    uint64_t newest_in; /* the largest born_in */
+    uint64_t
+        warm_in;  /* of the version before, which was in use: what was born later has just come */
+    bool to_warm; /* there are some, and pool_warm() has not seen them */
+    uint32_t out; /* ejected, as of out_ms: ejection.h */
     uint64_t out_ms;
     uint64_t full_ms;        /* when one more could not go */
     uint64_t said_ms;        /* when the log was told last that it fails open; 0: never */

@@ -30,8 +30,7 @@ static void on_tidy(struct event *event)
 
 static void on_share(struct event *event);
 
-/* NULL without memory. */
-static struct pool *pool_get(struct worker *worker, struct endpoint_state *endpoint)
+struct pool *pool_get(struct worker *worker, struct endpoint_state *endpoint)
 {
     struct pool *pool = endpoint->pool_of_worker[worker->index];
     if (pool) {
@@ -77,7 +76,7 @@ static bool reclaim(struct worker *worker)
 }
 
 /* Refused before the kernel would: that keeps descriptors for callers and everything else. */
-static bool take_descriptor(struct worker *worker)
+bool pool_take_descriptor(struct worker *worker)
 {
     struct worker_env *env = worker->env;
     return permit_take(&env->upstreams, 1, env->bootstrap->limits.upstream_connections);
@@ -87,7 +86,7 @@ static bool take_descriptor(struct worker *worker)
  * asks. */
 static bool find_descriptor(struct worker *worker)
 {
-    while (!take_descriptor(worker)) {
+    while (!pool_take_descriptor(worker)) {
         if (!reclaim(worker)) {
             worker_post_others(worker, WORKER_MAIL_DESCRIPTORS_WANTED);
             return false;
@@ -111,12 +110,9 @@ static void take(struct pool *pool, struct lease *lease, struct upstream_conn *c
     upstream_conn_event(conn, UPSTREAM_EVENT_ASSIGN);
 }
 
-static enum upstream_kind kind_of(const struct lease *lease)
+enum upstream_kind pool_kind(enum disc_enum mode)
 {
-    if (lease->request->oneway) {
-        return UPSTREAM_KIND_ONEWAY;
-    }
-    switch (lease->request->route->config.pool.mode) {
+    switch (mode) {
     case DISC_POOL_MODE_MUX:
         return UPSTREAM_KIND_MUX;
     case DISC_POOL_MODE_PIPELINE:
@@ -124,6 +120,12 @@ static enum upstream_kind kind_of(const struct lease *lease)
     default:
         return UPSTREAM_KIND_ONE;
     }
+}
+
+static enum upstream_kind kind_of(const struct lease *lease)
+{
+    return lease->request->oneway ? UPSTREAM_KIND_ONEWAY
+                                  : pool_kind(lease->request->route->config.pool.mode);
 }
 
 static int open_for(struct pool *pool, const struct lease *lease, struct upstream_conn **ret)
@@ -317,7 +319,7 @@ static bool serve_one(struct pool *pool)
         return false;
     }
     pool_dequeue(pool, lease);
-    if (!connect_for(pool, lease, take_descriptor(pool->worker))) {
+    if (!connect_for(pool, lease, pool_take_descriptor(pool->worker))) {
         (void)fail_now(lease, pool->worker);
     }
     return true;

@@ -6,6 +6,7 @@
  *     pool_exclusive.c  connections with one lease at a time; idle ones are taken last in, first out
  *     pool_shared.c     connections with several leases: ONEWAY messages
  *     pool_mux.c        connections with several leases: calls of pool.mode mux, or of pipeline
+ *     pool_warm.c       connections to endpoints that are new
  *     conn_life.h       for how long one of them serves: pool.mode short, pool.max_calls, pool.max_age_ms
  *
  * Permits of the endpoint are counted over all workers. Where none is left, leases wait in a queue
@@ -23,8 +24,13 @@
 #ifndef TSIDE_SIDECAR_DATA_UPSTREAM_POOL_H
 #define TSIDE_SIDECAR_DATA_UPSTREAM_POOL_H
 
+#include "discovery/rules/rule.h"
+#include "sidecar/data/route/target_set.h"
 #include "sidecar/data/upstream/lease.h"
+#include "sidecar/data/upstream/upstream_kind.h"
 #include "sidecar/shared/endpoint_state.h"
+
+struct route_config;
 
 /* After so many hand-overs in a row to leases of this worker, one goes to another that waits. */
 #define POOL_LOCAL_TURNS_MAX 16
@@ -36,6 +42,8 @@
 #define POOL_SURPLUS_MS 1000
 /* How long a tuple's last call keeps a part of the permits free for it. */
 #define POOL_RESERVE_MS 10000
+/* Connections that are made ahead when a cluster gets new endpoints, by each worker. */
+#define POOL_WARM_MAX 16
 /* Idle connections that a worker closes for another one that has no descriptor left, at each asking. */
 #define POOL_DESCRIPTORS_GIVEN 16
 /* A connection that calls share is full, so that another one is made while permits are to be had, above so many
@@ -74,6 +82,12 @@ struct pool {
 
 /* ---- pool.c ---------------------------------------------------------------------------------- */
 
+/* The worker's pool for the endpoint; NULL without memory. It goes behind the events where nothing comes to it. */
+struct pool *pool_get(struct worker *worker, struct endpoint_state *endpoint);
+/* Which kind of connection calls of this mode have. */
+enum upstream_kind pool_kind(enum disc_enum mode);
+/* A descriptor of the process for one more connection, where there is one. */
+bool pool_take_descriptor(struct worker *worker) __attribute__((warn_unused_result));
 /* After a connection or a lease has left: frees the pool behind the events where it was the last. */
 void pool_left(struct pool *pool);
 
@@ -129,6 +143,12 @@ uint64_t pool_others_waiting(const struct pool *pool);
 void pool_wake_others(const struct pool *pool);
 /* Idle connections hold permits, too: another worker's are asked for. */
 void pool_want_idle(const struct pool *pool);
+
+/* ---- pool_warm.c ----------------------------------------------------------------------------- */
+
+/* set->to_warm: a call of this configuration, which goes to `target`, meets endpoints that are new. */
+void pool_warm(struct worker *worker, struct target_set *set, uint32_t target,
+               const struct route_config *config);
 
 /* ---- pool_exclusive.c, pool_shared.c, pool_mux.c --------------------------------------------- */
 

@@ -13,17 +13,10 @@
 #include "sidecar/data/upstream/conn_life.h"
 #include "sidecar/data/upstream/lease.h"
 #include "sidecar/data/upstream/upstream_fsm.h"
+#include "sidecar/data/upstream/upstream_kind.h"
 #include "sidecar/data/upstream/upstream_mux.h"
 
 #define UPSTREAM_MAGIC 0x09577ea3u
-
-/* Whom it may serve. */
-enum upstream_kind {
-    UPSTREAM_KIND_ONE = 0, /* one lease at a time */
-    UPSTREAM_KIND_ONEWAY,  /* ONEWAY messages */
-    UPSTREAM_KIND_MUX,     /* calls, answered in any order */
-    UPSTREAM_KIND_PIPELINE /* calls, answered in the order in which they were sent */
-};
 
 struct upstream_conn {
     uint32_t magic;

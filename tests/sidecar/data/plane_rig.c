@@ -193,10 +193,16 @@ static const char *service_key(uint16_t port, char key[RULE_MAX_BYTES])
     return key;
 }
 
+void rig_serve_weighted(struct rig *rig, uint16_t port, unsigned weight)
+{
+    char key[RULE_MAX_BYTES], text[32];
+    snprintf(text, sizeof text, "{\"weight\": %u}", weight);
+    world_endpoint(rig->world, service_key(port, key), text);
+}
+
 void rig_serve(struct rig *rig, uint16_t port)
 {
-    char key[RULE_MAX_BYTES];
-    world_endpoint(rig->world, service_key(port, key), "{}");
+    rig_serve_weighted(rig, port, 10);
 }
 
 void rig_unserve(struct rig *rig, uint16_t port)

@@ -63,6 +63,7 @@ void rig_phase(struct rig *rig, enum worker_phase phase);
 void rig_config(struct rig *rig, const char *method, const char *json);
 /* An endpoint of svc at 127.0.0.1, and that it is no more. */
 void rig_serve(struct rig *rig, uint16_t port);
+void rig_serve_weighted(struct rig *rig, uint16_t port, unsigned weight); /* 10 is the others' */
 void rig_unserve(struct rig *rig, uint16_t port);
 /* Workers that rest have the new snapshot then. */
 void rig_commit(struct rig *rig);
