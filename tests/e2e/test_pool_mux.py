@@ -40,6 +40,18 @@ def backwards(n: int):
     return script
 
 
+def answers_behind(gate):
+    """Reads on, and answers all calls of a connection when the gate opens."""
+
+    def script(link) -> None:
+        waiting = []
+        threading.Thread(target=lambda: (gate.wait(), [link.send(answered(r)) for r in waiting]), daemon=True).start()
+        while True:
+            waiting += requests_of(link, 1)
+
+    return script
+
+
 def said(link) -> list:
     reply = link.message()
     return [reply.seqid, reply.reason or reply.args.get(0, 2)]
@@ -116,14 +128,7 @@ def test_a_silent_connection_is_given_up(world):
 def test_few_connections(world):
     """300 calls at once of one worker: 128 on a connection, and no more of them than that takes."""
     gate = threading.Event()
-
-    def script(link) -> None:
-        waiting = []
-        threading.Thread(target=lambda: (gate.wait(), [link.send(answered(r)) for r in waiting]), daemon=True).start()
-        while True:
-            waiting += requests_of(link, 1)
-
-    callee = world.callee("a", script)
+    callee = world.callee("a", answers_behind(gate))
     tside = world.tside(rules=mux(), default=[callee], workers=1)
     links = world.spread(tside, 30)
     for link in links:

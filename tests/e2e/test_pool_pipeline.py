@@ -5,7 +5,7 @@ import threading
 from support import wire
 from support.tside import SERVICE
 from support.wait import wait_until
-from test_pool_mux import answered, backwards, requests_of, said
+from test_pool_mux import answered, answers_behind, backwards, requests_of, said
 
 KEY = f"*/*/{SERVICE}/*/*/config"
 
@@ -74,14 +74,7 @@ def test_a_place_is_kept(world):
 def test_few_calls_on_each_connection(world):
     """Forty calls at once of one worker: eight on a connection, as long as there may be more of them."""
     gate = threading.Event()
-
-    def script(link) -> None:
-        waiting = []
-        threading.Thread(target=lambda: (gate.wait(), [link.send(answered(r)) for r in waiting]), daemon=True).start()
-        while True:
-            waiting += requests_of(link, 1)
-
-    callee = world.callee("a", script)
+    callee = world.callee("a", answers_behind(gate))
     tside = world.tside(rules=pipeline(), default=[callee], workers=1)
     links = world.spread(tside, 40)
     for i, link in enumerate(links):
