@@ -22,8 +22,8 @@
 
 #define CODEC_REWRITE_SPLICES_MAX   8
 #define CODEC_REWRITE_IOVS_MAX      (2 * CODEC_REWRITE_SPLICES_MAX + 4)
-#define CODEC_REWRITE_SCRATCH_BYTES 256
-#define CODEC_REWRITE_HEAD_MAX      16 /* bytes that a framing puts in front of a message */
+#define CODEC_REWRITE_SCRATCH_BYTES 248
+#define CODEC_REWRITE_HEAD_MAX      8 /* bytes that a framing puts in front of a message */
 /* The rest of the scratch is the edits'. */
 #define CODEC_REWRITE_EDITS_BYTES                                                                  \
     (CODEC_REWRITE_SCRATCH_BYTES - CODEC_REWRITE_HEAD_MAX - WIRE_MESSAGE_MIN_BYTES)

@@ -262,6 +262,8 @@ static void walk_listener(struct reader *reader, const struct disc_yaml_node *no
     struct bootstrap_listener *listener = &bootstrap->listeners[bootstrap->listeners_len++];
     apply_defaults(reader, true, listener);
     walk(reader, &(struct level){.prefix = "listeners[].", .base = listener}, node);
+    listener->deadline_entry_len =
+        listener->deadline_entry ? (uint32_t)strlen(listener->deadline_entry) : 0;
     if (!listener->listen) {
         if (findings == reader->findings) { /* else it may stand there, misspelt */
             find(reader, place_of(node), "listeners[].listen is missing");

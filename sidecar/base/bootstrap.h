@@ -23,7 +23,11 @@
 #define BOOTSTRAP_HOSTS_MAX     32
 
 /* What callers may speak: bits, in the order of the option's words. */
-enum listener_accept { LISTENER_ACCEPT_FRAMED = 1, LISTENER_ACCEPT_UNFRAMED = 2 };
+enum listener_accept {
+    LISTENER_ACCEPT_FRAMED = 1,
+    LISTENER_ACCEPT_UNFRAMED = 2,
+    LISTENER_ACCEPT_TTHEADER = 4
+};
 
 struct bootstrap_listener {
     char *listen; /* as written */
@@ -35,12 +39,13 @@ struct bootstrap_listener {
     char *caller_cluster;
     char *callee_service;
     char *callee_cluster;
-    bool any_order;        /* replies: any_order */
-    uint32_t accept;       /* enum listener_accept bits */
-    int extra_id;          /* 0: auto */
-    bool fill_log_id;      /* default true */
-    bool strip_service;    /* callees get the method's name without its "Service:" */
-    char *deadline_entry;  /* default RPC_PERSIST_DDL_REMAIN_TIME */
+    bool any_order;       /* replies: any_order */
+    uint32_t accept;      /* enum listener_accept bits */
+    int extra_id;         /* 0: auto */
+    bool fill_log_id;     /* default true */
+    bool strip_service;   /* callees get the method's name without its "Service:" */
+    char *deadline_entry; /* default RPC_PERSIST_DDL_REMAIN_TIME */
+    uint32_t deadline_entry_len;
     bool deadline_rewrite; /* default true */
     bool deadline_shared_clock;
     bool deadline_chain_stop; /* default true */

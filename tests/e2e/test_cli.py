@@ -106,8 +106,6 @@ BAD_BOOTSTRAPS = {
     "bad level": (GOOD + "log: {level: loud}\n", "level"),
     "bad etcd address": (GOOD + "etcd: {endpoints: [\"ftp://x\"]}\n", "endpoints"),
     # Specified, but not built yet: refused with a clear error, never parsed and ignored.
-    "not yet: accept ttheader": (GOOD.replace("  - listen: 127.0.0.1:0",
-                                             "  - {listen: \"127.0.0.1:0\", accept: [framed, ttheader]}"), "not yet"),
     "not yet: services": (GOOD + "services: [{service: a, address: \"127.0.0.1:1\"}]\n", "not yet"),
     "not yet: consul": (GOOD + "consul: {address: \"http://127.0.0.1:8500\"}\n", "not yet"),
     "not yet: trace": (GOOD + "trace: {otlp: \"http://127.0.0.1:4318\"}\n", "not yet"),

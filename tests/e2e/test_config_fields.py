@@ -947,19 +947,6 @@ def test_not_yet_fields_are_refused_whatever_their_value(world, field):
     assert world.link(tside).call("Visit").server == "a"
 
 
-NOT_YET_ENUMS = [(enum, field.path) for enum in deftable.enums() for field in deftable.fields()
-                 if enum.state == "NOT_YET" and field.type == f"ENUM_{enum.table}"]
-
-
-@pytest.mark.parametrize("enum, path", NOT_YET_ENUMS, ids=lambda v: getattr(v, "text", v))
-def test_not_yet_values_are_refused(world, enum, path):
-    tside = world.tside(rules={KEY: {"access": "deny"}}, default=[world.callee("a")])
-    tside.change({KEY: {"access": "allow", **nested(path, enum.text)}})
-    [error] = tside.errors()
-    assert error["field"] == path and "not yet" in error["reason"] and enum.text in error["reason"]
-    assert world.link(tside).call("Visit").reason == "denied"
-
-
 BUILT = [field for field in deftable.fields() if field.state == "BUILT"]
 
 

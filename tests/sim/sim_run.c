@@ -40,6 +40,7 @@ static struct bootstrap_listener listener(bool any_order)
         .accept = LISTENER_ACCEPT_FRAMED | LISTENER_ACCEPT_UNFRAMED,
         .fill_log_id = true,
         .deadline_entry = entry,
+        .deadline_entry_len = sizeof entry - 1,
         .deadline_rewrite = true,
         .deadline_chain_stop = true,
     };

@@ -26,6 +26,8 @@ class Link:
         self.sock = sock
         self.timeout = timeout
         self.framing = framing
+        self.header = wire.Header()  # TTHeader: that goes out in front of each message
+        self.got = wire.Header()  # and that came with the last one
         self.pending = b""
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -41,7 +43,11 @@ class Link:
         return cls(sock, timeout, framing)
 
     def send(self, data: bytes) -> None:
-        self.send_raw(b"".join(wire.bodies(data)) if self.framing == "unframed" else data)
+        if self.framing == "unframed":
+            data = b"".join(wire.bodies(data))
+        elif self.framing.startswith("ttheader"):
+            data = b"".join(self.header.encode(body, self.framing == "ttheader_framed") for body in wire.bodies(data))
+        self.send_raw(data)
 
     def send_raw(self, data: bytes) -> None:
         self.sock.settimeout(self.timeout * PATIENCE)
@@ -75,6 +81,11 @@ class Link:
         (length,) = struct.unpack(">I", self.pending[:4])
         if not self._fill(4 + length, deadline):
             raise Closed(f"ended within a frame of {length}: {len(self.pending) - 4} came")
+        if self.framing.startswith("ttheader"):
+            whole, self.pending = self.pending[:4 + length], self.pending[4 + length:]
+            self.got, body, inner = wire.read_header(whole)
+            assert inner == (self.framing == "ttheader_framed")
+            return body
         body, self.pending = self.pending[4:4 + length], self.pending[4 + length:]
         return body
 

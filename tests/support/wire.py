@@ -245,6 +245,63 @@ def bodies(frames: bytes) -> list[bytes]:
     return found
 
 
+# ---- TTHeader --------------------------------------------------------------------------------
+
+LOG_ID, FROM_SERVICE, FROM_CLUSTER, TO_SERVICE, TO_CLUSTER, TO_METHOD = 2, 3, 4, 6, 7, 9
+RPC_TIMEOUT, MESSAGE_TYPE = 12, 22
+
+
+@dataclass
+class Header:
+    """What a TTHeader says; entries in the order of the wire."""
+
+    sequence: int = 0
+    ints: dict[int, str] = dataclass_field(default_factory=dict)
+    texts: dict[str, str] = dataclass_field(default_factory=dict)
+    token: Optional[str] = None
+    flags: int = 0
+
+    def encode(self, body: bytes, inner: bool = False) -> bytes:
+        """The whole frame around a message."""
+        def short(value: Union[str, bytes]) -> bytes:
+            return struct.pack(">H", len(text(value))) + text(value)
+
+        info = b"\0\0"
+        if self.token is not None:
+            info += b"\x11" + short(self.token)
+        if self.texts:
+            info += struct.pack(">BH", 1, len(self.texts)) + b"".join(short(k) + short(v) for k, v in self.texts.items())
+        if self.ints:
+            info += struct.pack(">BH", 16, len(self.ints)) + b"".join(struct.pack(">H", k) + short(v) for k, v in self.ints.items())
+        info += b"\0" * (-len(info) % 4)
+        payload = frame(body) if inner else body
+        rest = struct.pack(">HHiH", 0x1000, self.flags, self.sequence, len(info) // 4) + info + payload
+        return struct.pack(">I", len(rest)) + rest
+
+
+def read_header(data: bytes) -> tuple[Header, bytes, bool]:
+    """Of a whole frame: its header, its message, and whether that had a length of its own."""
+    reader = Reader(data)
+    assert reader.unpack(">I") == len(data) - 4
+    assert reader.unpack(">H") == 0x1000
+    header = Header(flags=reader.unpack(">H"), sequence=reader.unpack(">i"))
+    end = 14 + 4 * reader.unpack(">H")
+    assert reader.take(2) == b"\0\0"  # Binary, no transforms
+    while reader.pos < end:
+        kind = reader.unpack(">B")
+        if kind == 0x11:
+            header.token = reader.take(reader.unpack(">H")).decode()
+        elif kind in (1, 16):
+            for _ in range(reader.unpack(">H")):
+                key = reader.unpack(">H") if kind == 16 else reader.take(reader.unpack(">H")).decode()
+                (header.ints if kind == 16 else header.texts)[key] = reader.take(reader.unpack(">H")).decode()
+        else:
+            assert kind == 0, f"info block {kind:#x}"
+    body = data[end:]
+    inner = len(body) >= 4 and struct.unpack(">I", body[:4])[0] == len(body) - 4
+    return header, body[4:] if inner else body, inner
+
+
 def message_length(data: bytes) -> Optional[int]:
     """How long the message is that data begins with; None where it is cut."""
     reader = Reader(data)

@@ -7,6 +7,7 @@
 #include "sidecar/base/decimal.h"
 #include "sidecar/base/log.h"
 #include "sidecar/data/call/call.h"
+#include "sidecar/data/call/header.h"
 #include "sidecar/data/call/hedge.h"
 #include "sidecar/data/call/retry.h"
 #include "sidecar/data/route/ejection.h"
@@ -44,12 +45,13 @@ static void watch_send(struct attempt *attempt)
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
-static void set_entry(struct attempt *attempt, const char *key, int64_t value, struct wire_span old)
+static void set_entry(struct attempt *attempt, struct codec_key key, int64_t value,
+                      struct wire_span old)
 {
     const struct call *call = attempt->call;
     char text[DECIMAL_MAX_BYTES];
-    const struct codec_entry entry = {.key = key,
-                                      .key_len = strlen(key),
+    const struct codec_entry entry = {.key = key.name,
+                                      .key_len = key.len,
                                       .value = text,
                                       .value_len = decimal_write(value, text),
                                       .old = old};
@@ -57,28 +59,32 @@ static void set_entry(struct attempt *attempt, const char *key, int64_t value, s
                             call->request.listener->extra_id, &entry);
 }
 
-/* What docs/specification.md, section 5, writes into the message that is passed on. */
-static void add_edits(struct attempt *attempt)
+/* What docs/specification.md, section 5, writes into the message that is passed on. Where a TTHeader says it, what
+ * stands in Base is kept true, and nothing is added. */
+static void add_edits(struct attempt *attempt, bool has_header)
 {
     const struct call *call = attempt->call;
     const struct bootstrap_listener *listener = call->request.listener;
+    const struct codec_base *base = &call->request.base;
     if (!call->request.message.has_base) {
         return;
     }
-    if (call->request.log_id_fresh) {
+    if (call->request.log_id_fresh && !(base->has_log_id && base->log_id.len > 0)) {
         codec_rewrite_log_id_set(&attempt->rewrite, &call->request.base, call->request.log_id,
                                  call->request.log_id_len);
     }
-    if (listener->deadline_rewrite) {
-        set_entry(attempt, listener->deadline_entry, call_remaining_ms(call),
-                  call->request.budget_value);
+    if (listener->deadline_rewrite && (!has_header || call->request.budget_value.off)) {
+        set_entry(attempt,
+                  (struct codec_key){listener->deadline_entry, listener->deadline_entry_len},
+                  call_remaining_ms(call), call->request.budget_value);
     }
-    if (listener->deadline_rewrite && listener->deadline_shared_clock) {
-        set_entry(attempt, CALL_STAMP_ENTRY, (int64_t)(worker_unix_us(call->worker) / 1000),
-                  call->request.stamp_value);
+    if (listener->deadline_rewrite && listener->deadline_shared_clock &&
+        (!has_header || call->request.stamp_value.off)) {
+        set_entry(attempt, (struct codec_key){CALL_STAMP_ENTRY, sizeof CALL_STAMP_ENTRY - 1},
+                  (int64_t)(worker_unix_us(call->worker) / 1000), call->request.stamp_value);
     }
-    if (attempt->repeats && listener->deadline_chain_stop) {
-        set_entry(attempt, RETRY_ENTRY, 1,
+    if (attempt->repeats && listener->deadline_chain_stop && !has_header) {
+        set_entry(attempt, (struct codec_key){RETRY_ENTRY, sizeof RETRY_ENTRY - 1}, 1,
                   (struct wire_span){0}); /* one that came with it is not repeated */
     }
 }
@@ -90,30 +96,48 @@ static uint16_t name_skip(const struct call *call)
     return strip ? (uint16_t)(call->request.wire.prefix.len + 1) : 0;
 }
 
+/* The block is the attempt's: it stays while the queue points to it. */
+static HEADER_APART bool make_header(struct attempt *attempt, uint32_t message_len,
+                                     struct iovec *ret)
+{
+    struct header_out out = header_for_callee(attempt, message_len);
+    attempt->header = out.block;
+    *ret = (struct iovec){out.block, out.len};
+    return out.block != NULL;
+}
+
 static void send_message(struct attempt *attempt)
 {
     struct call *call = attempt->call;
     struct worker *worker = call->worker;
     const struct message *message = &call->request.wire.message;
+    const struct framing *framing = lease_framing(&attempt->lease);
+    bool has_header = framing == &framing_ttheader;
     const struct codec_rewrite_to to = {
         .seqid = attempt->lease.seqid,
         .max_bytes = (uint32_t)worker->env->bootstrap->limits.frame_bytes,
         .name_skip = name_skip(call),
-        .head_bytes = lease_framing(&attempt->lease)->head_bytes,
+        .head_bytes = framing->head_bytes,
     };
-    struct iovec iov[CODEC_REWRITE_IOVS_MAX];
+    struct iovec iov[1 + CODEC_REWRITE_IOVS_MAX];
     uint32_t len;
 
     worker_timer_cancel(worker, &attempt->timer);
     attempt->started_us = worker_now_us(worker);
     codec_rewrite_begin(&attempt->rewrite);
-    add_edits(attempt);
+    add_edits(attempt, has_header);
     size_t n = codec_rewrite_finish(&attempt->rewrite, message->body, message->len,
-                                    &call->request.message, &to, iov, &len);
+                                    &call->request.message, &to, iov + 1, &len);
     if (attempt->rewrite.dropped) {
         counter_add(&worker->counters, METRIC_EDITS_DROPPED, 1);
     }
-    lease_send(&attempt->lease, iov, n, len);
+    if (!has_header) {
+        lease_send(&attempt->lease, iov + 1, n, len);
+    } else if (make_header(attempt, len, &iov[0])) {
+        lease_send(&attempt->lease, iov, n + 1, len);
+    } else {
+        lease_break(&attempt->lease);
+    }
 }
 
 /* It is not sent again, unless another attempt of the call has it in its queue, or is about to. */
@@ -317,6 +341,7 @@ static void record(struct attempt *attempt, enum attempt_result result, uint64_t
 static void free_attempt(struct event *event)
 {
     struct attempt *attempt = attempt_of(event);
+    buffers_free(&attempt->call->worker->buffers, attempt->header);
     slab_give(&attempt->call->worker->attempts, attempt);
 }
 
@@ -517,6 +542,7 @@ struct attempt *attempt_new(struct call *call, uint32_t target)
     attempt->state = ATTEMPT_STATE_PICKED;
     attempt->repeats = attempt->is_hedge = attempt->hedge_due = false;
     attempt->is_trial = is_trial;
+    attempt->header = NULL;
     atomic_fetch_add_explicit(&attempt->endpoint->inflight, 1, memory_order_relaxed);
     call->outcome.endpoint = attempt->endpoint;
     call->tries++;

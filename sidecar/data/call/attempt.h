@@ -39,6 +39,7 @@ struct attempt {
     bool is_hedge : 1;
     bool hedge_due : 1; /* SENT: the timer is the hedge's */
     bool is_trial : 1;  /* holds the slot of its endpoint, which comes back from an ejection */
+    uint8_t *header;    /* a TTHeader that goes out in front of the request; NULL: none */
     struct codec_rewrite rewrite; /* what the output queue points into while sending */
 };
 _Static_assert(sizeof(struct attempt) <= 576, "an attempt must stay small");

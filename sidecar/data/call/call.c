@@ -4,6 +4,7 @@
  */
 #include "sidecar/data/call/call.h"
 
+#include "sidecar/data/call/header.h"
 #include "sidecar/data/call/hedge.h"
 #include "sidecar/data/call/retry.h"
 
@@ -107,6 +108,7 @@ static void call_release(struct call *call)
     message_done(&call->request.wire.message, &worker->buffers);
     message_done(&call->outcome.reply, &worker->buffers);
     buffers_free(&worker->buffers, call->request.prefix_block);
+    buffers_free(&worker->buffers, call->request.header);
     if (call->in_share) {
         caller_share_add(&worker->share, call->plan.route->caller_slot, -1);
     }
@@ -144,11 +146,14 @@ static void begin_bad(struct call *call, enum codec_error error, uint32_t error_
 bool call_begin(struct caller *caller, struct frame *frame, bool is_bad)
 {
     struct worker *worker = caller->worker;
-    struct call *call = call_new(caller);
+    struct codec_ttheader *header;
+    struct call *call = header_keep(worker, frame->ttheader, &header) ? call_new(caller) : NULL;
     if (!call) {
         message_done(&frame->message, &worker->buffers);
+        buffers_free(&worker->buffers, header);
         return false;
     }
+    call->request.header = header;
     call->request.wire.message = frame->message;
     call->request.wire.caller = caller;
     call->request.wire.oneway = frame->scan->message.type == WIRE_ONEWAY;
@@ -247,6 +252,7 @@ static void pass_on(struct call *call, const struct attempt *attempt)
                                            .len = reply->len,
                                            .head_room = reply->head_room,
                                            .block = reply->block};
+    call->outcome.has_header = reply->has_header;
     call_event(call, CALL_EVENT_OUTCOME);
 }
 

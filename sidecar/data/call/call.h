@@ -5,6 +5,7 @@
  * event; the files:
  *     call.c      the driver: events in, actions run; the deadline
  *     identify.c  the five names, the budget
+ *     header.c    the same in a TTHeader, and the headers that go out
  *     dispatch.c  the budget, the route, the stages: which endpoint
  *     attempt.c   one try there: connection, edits, sending, how it ended
  *     retry.c     whether there is another one
@@ -18,6 +19,7 @@
 #define TSIDE_SIDECAR_DATA_CALL_CALL_H
 
 #include "codec/base.h"
+#include "codec/ttheader.h"
 #include "lb/candidate.h"
 #include "sidecar/data/call/attempt.h"
 #include "sidecar/data/call/call_fsm.h"
@@ -27,7 +29,7 @@
 
 #define CALL_LOG_ID_MAX_BYTES  128 /* of a LogID are kept for the log */
 #define CALL_FRESH_LOG_ID_LEN  32
-#define CALL_PREFIX_INLINE_LEN 40 /* longer "Service" prefixes are kept in a block */
+#define CALL_PREFIX_INLINE_LEN 32 /* longer "Service" prefixes are kept in a block */
 /* Of Extra: when the call came into the chain, in unix ms (deadline.clock: shared). */
 #define CALL_STAMP_ENTRY "RPC_PERSIST_INGRESS_START_TIME"
 
@@ -68,7 +70,9 @@ struct call {
         uint32_t bytes; /* with its head, for the log */
         uint8_t log_id_len;
         bool log_id_fresh;                  /* to be filled in */
+        bool is_repeated;                   /* the header says: another hop's retry */
         char *prefix_block;                 /* NULL: it is inline, or there is none */
+        struct codec_ttheader *header;      /* of the message; NULL: none came */
         char log_id[CALL_LOG_ID_MAX_BYTES]; /* from here on not cleared */
         char prefix[CALL_PREFIX_INLINE_LEN];
     } request;
@@ -98,12 +102,13 @@ struct call {
     /* What became of it. */
     struct {
         uint8_t reason; /* enum reason */
-        bool accounted;
-        bool kept;           /* the reply, if any, outlives the turn */
-        bool unknown_method; /* answered as a method that is not known */
-        uint32_t held_len;   /* of the reply, in the session's held_bytes */
-        const char *detail;  /* a sentence with at most two %lld; static */
-        const char *cause;   /* stands behind it; static, NULL: unknown */
+        bool accounted : 1;
+        bool kept : 1;           /* the reply, if any, outlives the turn */
+        bool unknown_method : 1; /* answered as a method that is not known */
+        bool has_header : 1;     /* the callee's TTHeader stands in front of the reply */
+        uint32_t held_len;       /* of the reply, in the session's held_bytes */
+        const char *detail;      /* a sentence with at most two %lld; static */
+        const char *cause;       /* stands behind it; static, NULL: unknown */
         int64_t number;
         const struct endpoint_state *endpoint; /* of the last attempt; the set's. NULL: none */
         uint64_t upstream_us;                  /* of the last attempt */

@@ -6,7 +6,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "codec/json_find.h"
-#include "sidecar/data/call/call.h"
+#include "sidecar/data/call/header.h"
 
 #include <string.h>
 
@@ -44,6 +44,9 @@ static struct disc_str name_or(struct disc_str a, const char *configured, struct
     if (!is_absent(a)) {
         return a; /* the usual case */
     }
+    if (configured[0] == '\0') {
+        return otherwise;
+    }
     return first_of(disc_str_of_z(configured), otherwise);
 }
 
@@ -54,16 +57,16 @@ static struct disc_str str_of_span(const uint8_t *body, struct wire_span span)
 
 static void find_extras(struct call *call, const uint8_t *body, struct extras *ret)
 {
-    const char *deadline = call->request.listener->deadline_entry;
+    const struct bootstrap_listener *listener = call->request.listener;
     const struct codec_key keys[EXTRA_KEYS] = {
         [EXTRA_CLUSTER] = {"cluster", 7},
         [EXTRA_DEST_SERVICE] = {"dest_service", 12},
         [EXTRA_DEST_CLUSTER] = {"dest_cluster", 12},
         [EXTRA_USER_EXTRA] = {"user_extra", 10},
-        [EXTRA_DEADLINE] = {deadline, strlen(deadline)},
+        [EXTRA_DEADLINE] = {listener->deadline_entry, listener->deadline_entry_len},
         [EXTRA_STAMP] = {CALL_STAMP_ENTRY, sizeof CALL_STAMP_ENTRY - 1},
     };
-    struct wire_span spans[EXTRA_KEYS] = {{0, 0}};
+    struct wire_span spans[EXTRA_KEYS];
     memset(ret, 0, sizeof *ret);
     if (!call->request.message.has_base || !call->request.base.extra.present) {
         return;
@@ -121,6 +124,25 @@ static int64_t unix_ms(const struct call *call)
     return (int64_t)(worker_unix_us(call->worker) / 1000);
 }
 
+/* The one that is there, the smaller of two. */
+static int64_t tighter(int64_t a, int64_t b)
+{
+    return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
+/* What a TTHeader says of the budget comes before what Extra says; the next two are for both. */
+static HEADER_APART void find_in_header(struct call *call, struct extras *extras)
+{
+    struct disc_str texts[HEADER_TEXTS];
+    header_texts(call, texts);
+    for (int i = 0; i < 2; i++) {
+        if (texts[i].p) {
+            extras->value[EXTRA_DEADLINE + i] = texts[i];
+        }
+    }
+    call->request.is_repeated = texts[HEADER_TEXT_RETRY].p != NULL;
+}
+
 /* The budget that arrived; where clocks are shared, less what passed since the stamp. */
 static void read_budget(struct call *call, const struct extras *extras)
 {
@@ -129,6 +151,10 @@ static void read_budget(struct call *call, const struct extras *extras)
     }
     call->budget.is_read = true;
     call->budget.came_ms = parse_ms(extras->value[EXTRA_DEADLINE]);
+    if (call->request.header) {
+        int64_t timeout_ms = parse_ms(header_int(call, CODEC_TTHEADER_INT_RPC_TIMEOUT));
+        call->budget.came_ms = tighter(call->budget.came_ms, timeout_ms);
+    }
     call->budget.stamp_age_ms = 0;
     if (call->budget.came_ms > 0 && call->request.listener->deadline_shared_clock) {
         int64_t stamp = parse_ms(extras->value[EXTRA_STAMP]);
@@ -151,18 +177,31 @@ static void fresh_log_id(struct call *call)
     call->request.log_id_fresh = true;
 }
 
+static void keep_log_id(struct call *call, struct disc_str log_id)
+{
+    uint32_t len = log_id.len < CALL_LOG_ID_MAX_BYTES ? log_id.len : CALL_LOG_ID_MAX_BYTES;
+    call->request.log_id_len = (uint8_t)len;
+    memcpy(call->request.log_id, log_id.p, len);
+}
+
 static void read_log_id(struct call *call, const uint8_t *body)
 {
     const struct codec_base *base = &call->request.base;
-    if (call->request.log_id_len > 0 || !call->request.message.has_base) {
+    bool has_base = call->request.message.has_base;
+    struct disc_str log_id = {0};
+    if (call->request.log_id_len > 0 || (!has_base && !call->request.header)) {
         return; /* found before, or nowhere to look */
     }
-    if (base->has_log_id && base->log_id.len > 0) {
-        uint32_t len = base->log_id.len;
-        call->request.log_id_len =
-            (uint8_t)(len < CALL_LOG_ID_MAX_BYTES ? len : CALL_LOG_ID_MAX_BYTES);
-        memcpy(call->request.log_id, body + base->log_id.off, call->request.log_id_len);
-    } else if (call->request.listener->fill_log_id && base->types[1] != WIRE_MAP) {
+    if (call->request.header) {
+        log_id = header_int(call, CODEC_TTHEADER_INT_LOG_ID);
+    }
+    if (log_id.len == 0 && has_base && base->has_log_id) {
+        log_id = str_of_span(body, base->log_id);
+    }
+    if (log_id.len > 0) {
+        keep_log_id(call, log_id);
+    } else if (call->request.listener->fill_log_id &&
+               (call->request.header || base->types[1] != WIRE_MAP)) {
         fresh_log_id(call);
     }
 }
@@ -236,6 +275,9 @@ bool identify(struct call *call, struct identity *ret, const char **ret_error)
     struct extras extras;
 
     find_extras(call, body, &extras);
+    if (call->request.header) {
+        find_in_header(call, &extras);
+    }
     find_user_extra(extras.value[EXTRA_USER_EXTRA], ret, &user_service, &user_cluster);
     split_name(call, &prefix, &method);
     read_budget(call, &extras);
@@ -245,14 +287,21 @@ bool identify(struct call *call, struct identity *ret, const char **ret_error)
     if (call->request.message.has_base && call->request.base.has_caller) {
         caller = str_of_span(body, call->request.base.caller);
     }
+    struct disc_str cluster = extras.value[EXTRA_CLUSTER];
+    struct disc_str service = extras.value[EXTRA_DEST_SERVICE];
+    struct disc_str dest_cluster = extras.value[EXTRA_DEST_CLUSTER];
+    if (call->request.header) {
+        caller = first_of(header_int(call, CODEC_TTHEADER_INT_FROM_SERVICE), caller);
+        cluster = first_of(header_int(call, CODEC_TTHEADER_INT_FROM_CLUSTER), cluster);
+        service = first_of(header_int(call, CODEC_TTHEADER_INT_TO_SERVICE), service);
+        dest_cluster = first_of(header_int(call, CODEC_TTHEADER_INT_TO_CLUSTER), dest_cluster);
+    }
     name[DISC_FROM] = name_or(caller, listener->caller_service, disc_str_of("none", 4));
-    name[DISC_FROM_CLUSTER] =
-        name_or(extras.value[EXTRA_CLUSTER], listener->caller_cluster, default_cluster);
-    name[DISC_TO] =
-        name_or(first_of(first_of(extras.value[EXTRA_DEST_SERVICE], user_service), prefix),
-                listener->callee_service, (struct disc_str){0});
-    name[DISC_TO_CLUSTER] = name_or(first_of(extras.value[EXTRA_DEST_CLUSTER], user_cluster),
-                                    listener->callee_cluster, default_cluster);
+    name[DISC_FROM_CLUSTER] = name_or(cluster, listener->caller_cluster, default_cluster);
+    name[DISC_TO] = name_or(first_of(first_of(service, user_service), prefix),
+                            listener->callee_service, (struct disc_str){0});
+    name[DISC_TO_CLUSTER] =
+        name_or(first_of(dest_cluster, user_cluster), listener->callee_cluster, default_cluster);
     name[DISC_METHOD] = first_of(method, (struct disc_str){0});
 
     if (!check_lengths(&ret->tuple, ret_error)) {

@@ -42,10 +42,13 @@ static bool is_stopped(const struct call *call)
 {
     struct wire_span span;
     const struct codec_base *base = &call->request.base;
-    return call->request.listener->deadline_chain_stop && call->request.message.has_base &&
-           base->extra.present &&
-           codec_extra_find(call->request.wire.message.body, &base->extra, RETRY_ENTRY,
-                            sizeof RETRY_ENTRY - 1, &span);
+    if (!call->request.listener->deadline_chain_stop) {
+        return false;
+    }
+    return call->request.is_repeated ||
+           (call->request.message.has_base && base->extra.present &&
+            codec_extra_find(call->request.wire.message.body, &base->extra, RETRY_ENTRY,
+                             sizeof RETRY_ENTRY - 1, &span));
 }
 
 bool retry_take_budget(const struct call *call)

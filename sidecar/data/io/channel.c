@@ -62,6 +62,11 @@ static bool push_head(struct channel *channel, uint32_t len)
     return true;
 }
 
+bool channel_push_block(struct channel *channel, uint8_t *block, size_t len)
+{
+    return outq_push_owned(&channel->out, block, 0, len) == 0;
+}
+
 bool channel_push_message(struct channel *channel, struct message *message)
 {
     const struct framing *framing = channel->intake.framing;

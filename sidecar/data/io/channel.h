@@ -136,6 +136,10 @@ bool channel_push_iov(struct channel *channel, const struct iovec iov[], size_t 
 bool channel_push_message(struct channel *channel, struct message *message)
     __attribute__((warn_unused_result));
 
+/* A block in front of the message that is pushed next: a head that its sender has made. Taken, but where this fails. */
+bool channel_push_block(struct channel *channel, uint8_t *block, size_t len)
+    __attribute__((warn_unused_result));
+
 /* Not sent yet, as far as we know. */
 static inline size_t channel_unsent(const struct channel *channel)
 {

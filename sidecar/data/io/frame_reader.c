@@ -25,6 +25,7 @@ struct frame_input {
     uint32_t discard_left; /* bytes of it still to come... */
     uint32_t bad_len;      /* ...and those that are kept */
     struct framing_head head;
+    struct codec_ttheader ttheader;
     struct codec_scan scan;
 };
 
@@ -49,7 +50,8 @@ static enum framing_status input_head(struct frame_input *in, const struct frame
 static uint32_t input_end(struct frame_input *in, const struct frame_env *env)
 {
     if (input_head(in, env) != FRAMING_HEAD) {
-        return env->framing->head_least;
+        return in->head.bytes > env->framing->head_least ? in->head.bytes
+                                                         : env->framing->head_least;
     }
     if (in->head.len > 0) {
         return in->head.bytes + in->head.len;
@@ -80,6 +82,7 @@ static struct frame_input *input_new(const struct frame_env *env, const uint8_t 
     in->len = len;
     in->pos = 0;
     in->has_head = false;
+    in->head = (struct framing_head){.ttheader = &in->ttheader};
     in->scanning = false;
     in->bad = false;
     in->discard_left = 0;
@@ -205,6 +208,8 @@ static enum frame_verdict input_split_off(struct frame_reader *reader, const str
     }
     in->has_head = old->has_head;
     in->head = old->head;
+    in->ttheader = old->ttheader;
+    in->head.ttheader = &in->ttheader;
     in->scanning = old->scanning;
     in->bad = old->bad;
     in->discard_left = old->discard_left;
@@ -256,6 +261,7 @@ const char *frame_broken_str(enum frame_broken broken)
     static const char *const texts[FRAME_BROKEN_MAX] = {
         [FRAME_BROKEN_EMPTY] = "an empty frame",
         [FRAME_BROKEN_TOO_LARGE] = "a frame above limits.frame_bytes",
+        [FRAME_BROKEN_HEAD] = "a header that is no TTHeader as it is understood here",
         [FRAME_BROKEN_HEADER_SHORT] = "a frame too short for a message",
         [FRAME_BROKEN_VERSION] = "a message of another version",
         [FRAME_BROKEN_MESSAGE_TYPE] = "a message of another type",
@@ -292,6 +298,8 @@ static enum frame_verdict judge_head(enum framing_status status, struct frame *r
         return broken(ret, FRAME_BROKEN_EMPTY);
     case FRAMING_TOO_LARGE:
         return broken(ret, FRAME_BROKEN_TOO_LARGE);
+    case FRAMING_NO_HEAD:
+        return broken(ret, FRAME_BROKEN_HEAD);
     default:
         return FRAME_NONE;
     }
@@ -361,6 +369,10 @@ static enum frame_verdict input_emit(struct frame_reader *reader, const struct f
     assert(in);
     *env->scan = in->scan;
     ret->scan = env->scan;
+    if (in->head.is_begun) {
+        *env->ttheader = in->ttheader;
+        ret->ttheader = env->ttheader;
+    }
     ret->message = message_at(in->buf + in->pos, &in->head, total - in->head.bytes);
     if (verdict == FRAME_READY && in->pos == 0 && in->len == total) {
         ret->message.block = in->buf;
@@ -370,6 +382,7 @@ static enum frame_verdict input_emit(struct frame_reader *reader, const struct f
     }
     in->pos += in->bad ? in->bad_len : total;
     in->has_head = false;
+    in->head.is_begun = false;
     in->scanning = false;
     in->bad = false;
     if (in->pos == in->len) {
@@ -446,7 +459,7 @@ static enum frame_verdict next_in_input(struct frame_reader *reader, const struc
 static enum frame_verdict next_where_it_lies(struct frame_reader *reader,
                                              const struct frame_env *env, struct frame *ret)
 {
-    struct framing_head head;
+    struct framing_head head = {.ttheader = env->ttheader};
     enum framing_status status =
         env->framing->head_read(reader->window, reader->window_len, env->max_bytes, &head);
     enum frame_verdict verdict = judge_head(status, ret);
@@ -456,6 +469,7 @@ static enum frame_verdict next_where_it_lies(struct frame_reader *reader,
     if (head.len == 0) {
         return open_in_window(reader, env, &head, ret);
     }
+    ret->ttheader = head.is_begun ? head.ttheader : NULL;
     bool whole = reader->window_len >= (size_t)head.bytes + head.len;
     return whole ? next_in_window(reader, env, &head, ret) : FRAME_NONE;
 }
@@ -463,6 +477,7 @@ static enum frame_verdict next_where_it_lies(struct frame_reader *reader,
 enum frame_verdict frame_reader_next(struct frame_reader *reader, const struct frame_env *env,
                                      struct frame *ret)
 {
+    ret->ttheader = NULL;
     if (!reader->input) {
         enum frame_verdict verdict =
             reader->window_len > 0 ? next_where_it_lies(reader, env, ret) : FRAME_NONE;

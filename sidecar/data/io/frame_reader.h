@@ -36,6 +36,7 @@ enum frame_verdict {
 enum frame_broken {
     FRAME_BROKEN_EMPTY = 0,
     FRAME_BROKEN_TOO_LARGE,
+    FRAME_BROKEN_HEAD,
     FRAME_BROKEN_HEADER_SHORT,
     FRAME_BROKEN_VERSION,
     FRAME_BROKEN_MESSAGE_TYPE,
@@ -48,7 +49,8 @@ const char *frame_broken_str(enum frame_broken broken);
 
 struct frame {
     struct message message; /* now the taker's; FRAME_BAD: only its header may be looked at */
-    const struct codec_scan *scan; /* valid until the next call */
+    const struct codec_scan *scan;         /* valid until the next call */
+    const struct codec_ttheader *ttheader; /* likewise, of a message that has one; NULL: none */
     enum frame_broken broken;
 };
 
@@ -66,6 +68,7 @@ struct frame_env {
     enum codec_scan_kind kind;
     uint32_t max_bytes;
     struct codec_scan *scan; /* scratch: a frame that is complete needs no state of its own */
+    struct codec_ttheader *ttheader; /* likewise */
     const struct buffers *buffers;
     bool forced;               /* room may be charged over the limit: the oldest frame must go on */
     struct buffers_pile *pile; /* blocks that frames may be borrowed from until the turn ends */

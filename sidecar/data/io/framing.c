@@ -8,10 +8,10 @@
 #include "codec/wire.h"
 
 static enum framing_status framed_head_read(const uint8_t *p, size_t avail, uint32_t max_bytes,
-                                            struct framing_head *ret)
+                                            struct framing_head *head)
 {
-    ret->bytes = WIRE_FRAME_LEN_BYTES;
-    switch (codec_frame_length(p, avail, max_bytes, &ret->len)) {
+    head->bytes = WIRE_FRAME_LEN_BYTES;
+    switch (codec_frame_length(p, avail, max_bytes, &head->len)) {
     case CODEC_FRAME_LENGTH:
         return FRAMING_HEAD;
     case CODEC_FRAME_EMPTY:
@@ -37,15 +37,16 @@ const struct framing framing_framed = {
 };
 
 static enum framing_status unframed_head_read(const uint8_t *p, size_t avail, uint32_t max_bytes,
-                                              struct framing_head *ret)
+                                              struct framing_head *head)
 {
     (void)p;
     (void)max_bytes;
-    *ret = (struct framing_head){0};
+    head->bytes = head->len = 0;
     return avail > 0 ? FRAMING_HEAD : FRAMING_MORE;
 }
 
-static void unframed_head_write(uint8_t *head, uint32_t len)
+/* Nothing stands in front, or others have written it. */
+static void no_head_write(uint8_t *head, uint32_t len)
 {
     (void)head;
     (void)len;
@@ -54,5 +55,35 @@ static void unframed_head_write(uint8_t *head, uint32_t len)
 const struct framing framing_unframed = {
     .name = "unframed",
     .head_read = unframed_head_read,
-    .head_write = unframed_head_write,
+    .head_write = no_head_write,
+};
+
+static enum framing_status ttheader_head_read(const uint8_t *p, size_t avail, uint32_t max_bytes,
+                                              struct framing_head *head)
+{
+    struct codec_ttheader *ttheader = head->ttheader;
+    if (!head->is_begun) {
+        head->is_begun = true;
+        codec_ttheader_begin(ttheader, max_bytes);
+    }
+    switch (codec_ttheader_run(ttheader, p, avail)) {
+    case CODEC_TTHEADER_DONE:
+        head->bytes = ttheader->message.off;
+        head->len = ttheader->message.len;
+        return FRAMING_HEAD;
+    case CODEC_TTHEADER_MORE:
+        head->bytes =
+            ttheader->total_bytes > 0 ? ttheader->total_bytes : CODEC_TTHEADER_FIXED_BYTES;
+        return FRAMING_MORE;
+    default:
+        return ttheader->error == CODEC_TTHEADER_ERROR_TOO_LARGE ? FRAMING_TOO_LARGE
+                                                                 : FRAMING_NO_HEAD;
+    }
+}
+
+const struct framing framing_ttheader = {
+    .name = "ttheader",
+    .head_least = CODEC_TTHEADER_FIXED_BYTES,
+    .head_read = ttheader_head_read,
+    .head_write = no_head_write,
 };

@@ -32,6 +32,7 @@ static struct frame_env env_of(const struct intake *intake)
         .kind = intake->kind,
         .max_bytes = (uint32_t)worker->env->bootstrap->limits.frame_bytes,
         .scan = &worker->scan,
+        .ttheader = &worker->ttheader,
         .buffers = &worker->buffers,
         .pile = &worker->pile,
     };
@@ -125,14 +126,21 @@ void intake_filled(struct intake *intake, struct iovec room, size_t n)
     frame_reader_push(&intake->reader, room.iov_base, n);
 }
 
-enum frame_verdict intake_next(struct intake *intake, struct frame *ret_frame)
+static void note_next(struct intake *intake, enum frame_verdict verdict)
 {
-    struct frame_env env = env_of(intake);
-    enum frame_verdict verdict = frame_reader_next(&intake->reader, &env, ret_frame);
     if (verdict == FRAME_READY || verdict == FRAME_BAD) {
         list_remove(&intake->incomplete); /* the next frame is a younger one */
     }
     note_incomplete(intake);
+}
+
+enum frame_verdict intake_next(struct intake *intake, struct frame *ret_frame)
+{
+    struct frame_env env = env_of(intake);
+    enum frame_verdict verdict = frame_reader_next(&intake->reader, &env, ret_frame);
+    if (frame_reader_keeps(&intake->reader) || list_linked(&intake->incomplete)) {
+        note_next(intake, verdict);
+    }
     if (verdict == FRAME_YIELD) {
         intake_spin(intake);
     }

@@ -89,13 +89,11 @@ void *buffers_resize(const struct buffers *buffers, void *block, size_t bytes)
     return head + 1;
 }
 
-void buffers_free(const struct buffers *buffers, void *block)
+void buffers_free_block(const struct buffers *buffers, void *block)
 {
-    if (block) {
-        size_t size = head_of(block)->size;
-        credit(buffers, size);
-        block_cache_give(buffers->cache, head_of(block), sizeof(struct buffers_head) + size);
-    }
+    size_t size = head_of(block)->size;
+    credit(buffers, size);
+    block_cache_give(buffers->cache, head_of(block), sizeof(struct buffers_head) + size);
 }
 
 size_t buffers_size(const void *block)

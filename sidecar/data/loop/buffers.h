@@ -42,7 +42,13 @@ void *buffers_copy(const struct buffers *buffers, const void *bytes, size_t len)
 /* The block with another size, perhaps elsewhere; NULL without memory: then it is as it was. */
 void *buffers_resize(const struct buffers *buffers, void *block, size_t bytes)
     __attribute__((warn_unused_result));
-void buffers_free(const struct buffers *buffers, void *block); /* NULL: nothing */
+void buffers_free_block(const struct buffers *buffers, void *block);
+static inline void buffers_free(const struct buffers *buffers, void *block) /* NULL: nothing */
+{
+    if (block) {
+        buffers_free_block(buffers, block);
+    }
+}
 /* How many bytes the block was made with; 0 of NULL. */
 size_t buffers_size(const void *block);
 

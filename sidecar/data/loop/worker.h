@@ -19,6 +19,7 @@
 
 #include "codec/scan.h"
 #include "codec/templates.h"
+#include "codec/ttheader.h"
 #include "lb/random.h"
 #include "sidecar/base/bootstrap.h"
 #include "sidecar/data/loop/arena.h"
@@ -137,7 +138,8 @@ struct worker {
     struct buffers_pile pile; /* blocks to free when the turn ends */
     struct block_cache blocks;
     struct buffers buffers;
-    struct codec_scan scan;  /* scratch of all frame readers */
+    struct codec_scan scan; /* scratch of all frame readers, as is the next */
+    struct codec_ttheader ttheader;
     size_t incomplete_bytes; /* held by frames begun */
     struct list incomplete;  /* struct intake.incomplete: frames begun, oldest first */
 

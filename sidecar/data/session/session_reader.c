@@ -11,14 +11,18 @@
 
 #define REJECTED_LOG_EVERY_MS 1000
 
+/* "framed", "framed, unframed", ... */
+static const char *accepted_text(uint32_t accept)
+{
+    static const char *const texts[] = {
+        "",         "framed",           "unframed",           "framed, unframed",
+        "TTHeader", "framed, TTHeader", "unframed, TTHeader", "framed, unframed, TTHeader"};
+    return texts[accept % (sizeof texts / sizeof texts[0])];
+}
+
 /* One line a second names a client that has to be mended; the counters have the others. */
 static void log_rejected(struct session *session, const char *what)
 {
-    static const char *const accepted[] = {
-        [LISTENER_ACCEPT_FRAMED] = "framed",
-        [LISTENER_ACCEPT_UNFRAMED] = "unframed",
-        [LISTENER_ACCEPT_FRAMED | LISTENER_ACCEPT_UNFRAMED] = "framed or unframed",
-    };
     const struct bootstrap_listener *listener = session->caller.listener;
     struct worker *worker = session->caller.worker;
     uint64_t now_ms = worker_now_ms(worker);
@@ -26,7 +30,7 @@ static void log_rejected(struct session *session, const char *what)
         worker->next_rejected_log_ms = now_ms + REJECTED_LOG_EVERY_MS;
         worker_log(worker, LOG_WARN, "session", "caller_rejected",
                    "connection on %s closed: it sent %s, no %s Thrift Binary call",
-                   listener->listen, what, accepted[listener->accept & 3]);
+                   listener->listen, what, accepted_text(listener->accept));
     }
 }
 
@@ -36,6 +40,7 @@ static void reject(struct session *session, enum frame_broken broken)
     static const enum metric metrics[FRAME_BROKEN_MAX] = {
         [FRAME_BROKEN_EMPTY] = METRIC_REJECTED_EMPTY,
         [FRAME_BROKEN_TOO_LARGE] = METRIC_REJECTED_TOO_LARGE,
+        [FRAME_BROKEN_HEAD] = METRIC_REJECTED_HEAD,
         [FRAME_BROKEN_HEADER_SHORT] = METRIC_REJECTED_HEADER_SHORT,
         [FRAME_BROKEN_VERSION] = METRIC_REJECTED_VERSION,
         [FRAME_BROKEN_MESSAGE_TYPE] = METRIC_REJECTED_MESSAGE_TYPE,
@@ -60,8 +65,9 @@ static void reject_stranger(struct session *session, enum codec_protocol protoco
 static void speak(struct session *session, enum codec_protocol protocol)
 {
     session->judged = true;
-    session->caller.framing =
-        protocol == CODEC_PROTOCOL_UNFRAMED ? &framing_unframed : &framing_framed;
+    session->caller.framing = protocol == CODEC_PROTOCOL_UNFRAMED   ? &framing_unframed
+                              : protocol == CODEC_PROTOCOL_TTHEADER ? &framing_ttheader
+                                                                    : &framing_framed;
     channel_speak(&session->channel, session->caller.framing);
 }
 
@@ -72,6 +78,7 @@ static bool judge(struct session *session, const uint8_t *bytes, size_t n)
     const struct codec_sniff sniff = {
         .accepts_framed = accept & LISTENER_ACCEPT_FRAMED,
         .accepts_unframed = accept & LISTENER_ACCEPT_UNFRAMED,
+        .accepts_ttheader = accept & LISTENER_ACCEPT_TTHEADER,
         .max_bytes = (uint32_t)session_bootstrap(session)->limits.frame_bytes,
     };
     enum codec_protocol protocol;

@@ -4,6 +4,8 @@
  */
 #include "sidecar/data/session/session_internal.h"
 
+#include "sidecar/data/call/header.h"
+
 /* Whether more may be queued for a caller that has not taken what was queued before. */
 static bool may_push(const struct session *session)
 {
@@ -26,11 +28,30 @@ static struct call *next_ready(const struct session *session)
     return head->state == CALL_STATE_HELD ? head : NULL;
 }
 
+/* The reply's TTHeader, to a caller whose call had one. */
+static HEADER_APART bool push_header(struct session *session, const struct call *call,
+                                     const struct message *reply)
+{
+    struct header_out header = header_for_caller(call, reply, session_is_draining(session));
+    if (!header.block) {
+        return false;
+    }
+    if (!channel_push_block(&session->channel, header.block, header.len)) {
+        buffers_free(&session->caller.worker->buffers, header.block);
+        return false;
+    }
+    return true;
+}
+
 static bool push(struct session *session, struct call *call)
 {
     const struct buffers *buffers = &session->caller.worker->buffers;
     struct message reply;
     if (!call_take_reply(call, &reply)) {
+        return false;
+    }
+    if (call->request.header && !push_header(session, call, &reply)) {
+        message_done(&reply, buffers);
         return false;
     }
     if (!channel_push_message(&session->channel, &reply)) {

@@ -76,8 +76,9 @@ struct lease_reply {
     uint32_t seqid_off;
     int32_t code;            /* BaseResp's */
     uint32_t head_room : 24; /* bytes in front of body that are the reply's, too */
-    uint32_t type : 7;       /* enum wire_message_type */
+    uint32_t type : 6;       /* enum wire_message_type */
     uint32_t has_code : 1;
+    uint32_t has_header : 1; /* a TTHeader stands in them */
 };
 
 struct lease {
@@ -117,6 +118,8 @@ const struct framing *lease_framing(const struct lease *lease);
 /* READY: queues the message, laid out in iov with the lease's seqid, len bytes without the head. Where memory is
  * short the failure is news. */
 void lease_send(struct lease *lease, const struct iovec iov[], size_t n, uint32_t len);
+/* READY: what was to be sent cannot be made, for want of memory: the connection goes, the failure is news. */
+void lease_break(struct lease *lease);
 /* Gives up whatever it holds; no news come any more. A connection on which bytes of it have left goes, for
  * a late reply must not meet another call; one that several calls use stays, for there replies are known by
  * their numbers. timed_out: it waited for its callee in vain. Harmless on NONE. */

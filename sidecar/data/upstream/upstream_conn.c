@@ -111,6 +111,14 @@ static void on_broken(struct event *event)
     upstream_conn_event(conn, UPSTREAM_EVENT_LOST);
 }
 
+void lease_break(struct lease *lease)
+{
+    lease->state = LEASE_SENDING;
+    lease->out_start = channel_pushed_total(&lease->conn->channel);
+    lease->out_end = UINT64_MAX; /* never sent */
+    worker_event_post(lease->conn->worker, &lease->conn->broken);
+}
+
 void lease_send(struct lease *lease, const struct iovec iov[], size_t n, uint32_t len)
 {
     struct upstream_conn *conn = lease->conn;
@@ -119,8 +127,7 @@ void lease_send(struct lease *lease, const struct iovec iov[], size_t n, uint32_
     lease->lent = !lease->request->message.block;
     outq_seal(&conn->channel.out);
     if (!channel_push_iov(&conn->channel, iov, n, len)) {
-        lease->out_end = UINT64_MAX; /* never sent */
-        worker_event_post(conn->worker, &conn->broken);
+        lease_break(lease);
         return;
     }
     lease->out_end = channel_pushed_total(&conn->channel);
@@ -295,16 +302,29 @@ static bool give_reply(struct upstream_conn *conn, struct lease *lease, struct f
                                         .len = frame->message.len,
                                         .head_room = frame->message.head_room,
                                         .seqid_off = message->seqid_off,
-                                        .type = message->type};
+                                        .type = message->type,
+                                        .has_header = frame->ttheader != NULL};
     lease->reply.has_code = codec_base_resp_code(frame->message.body, message, &lease->reply.code);
     lease_post(lease, conn->worker, LEASE_NEWS_REPLY);
     return true;
 }
 
+/* A TTHeader: whether the callee says that this connection will be closed, and is to be used no more. */
+static __attribute__((noinline)) bool is_ending(const struct frame *frame)
+{
+    static const struct codec_key key = {CODEC_TTHEADER_TEXT_RESET,
+                                         sizeof CODEC_TTHEADER_TEXT_RESET - 1};
+    struct wire_span value;
+    codec_ttheader_find_many(frame->message.body - frame->message.head_room, frame->ttheader, 1,
+                             &key, &value);
+    return value.off != 0;
+}
+
 static void take_reply(struct upstream_conn *conn, struct frame *frame)
 {
+    bool ending = frame->ttheader && is_ending(frame);
     if (give_reply(conn, first_lease(conn), frame)) {
-        conn->tainted = conn->channel.ended || channel_has_input(&conn->channel);
+        conn->tainted = ending || conn->channel.ended || channel_has_input(&conn->channel);
         upstream_conn_event(conn, UPSTREAM_EVENT_FREE);
     }
 }
@@ -316,6 +336,7 @@ static void take_numbered(struct upstream_conn *conn, struct frame *frame)
     int32_t seqid = frame->scan->message.seqid;
     struct lease *lease = upstream_mux_find(mux, seqid);
     const char *disorder = upstream_mux_disorder(mux, seqid);
+    conn->retiring = conn->retiring || (frame->ttheader && is_ending(frame));
     if (disorder) {
         message_done(&frame->message, &conn->worker->buffers);
         bad(conn, REASON_UPSTREAM_PROTOCOL, disorder, 0);
@@ -566,7 +587,15 @@ static struct upstream_conn *alloc(struct pool *pool, enum upstream_kind kind,
 
 const struct framing *upstream_framing(const struct route_pool *rules)
 {
-    return rules->framing == DISC_POOL_FRAMING_UNFRAMED ? &framing_unframed : &framing_framed;
+    switch (rules->framing) {
+    case DISC_POOL_FRAMING_UNFRAMED:
+        return &framing_unframed;
+    case DISC_POOL_FRAMING_TTHEADER:
+    case DISC_POOL_FRAMING_TTHEADER_FRAMED:
+        return &framing_ttheader;
+    default:
+        return &framing_framed;
+    }
 }
 
 int upstream_conn_new(struct pool *pool, enum upstream_kind kind, const struct route_config *config,

@@ -8,7 +8,9 @@
 
 static enum codec_protocol protocol_of(const struct framing *framing)
 {
-    return framing == &framing_unframed ? CODEC_PROTOCOL_UNFRAMED : CODEC_PROTOCOL_FRAMED;
+    return framing == &framing_unframed   ? CODEC_PROTOCOL_UNFRAMED
+           : framing == &framing_ttheader ? CODEC_PROTOCOL_TTHEADER
+                                          : CODEC_PROTOCOL_FRAMED;
 }
 
 const char *upstream_cure(const struct framing *framing, const uint8_t *p, size_t n,

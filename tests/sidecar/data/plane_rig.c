@@ -34,6 +34,7 @@ static void set_bootstrap(struct bootstrap *bootstrap, uint32_t workers)
         .callee_cluster = nothing,
         .accept = LISTENER_ACCEPT_FRAMED,
         .deadline_entry = deadline_entry,
+        .deadline_entry_len = sizeof deadline_entry - 1,
         .deadline_rewrite = true,
         .deadline_chain_stop = true,
     };

@@ -84,7 +84,8 @@ static void asked_init(struct asked *a)
                                               .callee_service = a->none,
                                               .callee_cluster = a->none,
                                               .fill_log_id = true,
-                                              .deadline_entry = ENTRY};
+                                              .deadline_entry = ENTRY,
+                                              .deadline_entry_len = sizeof ENTRY - 1};
     a->worker = aligned_alloc(_Alignof(struct worker), sizeof *a->worker);
     a->call = calloc(1, sizeof *a->call);
     assert_true(a->worker && a->call);
@@ -702,6 +703,7 @@ static void test_the_budget_entry(void **state)
 
     char entry[] = "x-left";
     a.listener.deadline_entry = entry;
+    a.listener.deadline_entry_len = (uint32_t)strlen(entry);
     ask(&a, "m", &(struct base){.extra = {{ENTRY, "5"}, {"x-left", "7"}}});
     assert_int_equal(a.call->budget.came_ms, 7);
     asked_done(&a);

@@ -31,9 +31,11 @@ static void add_bad(struct script *script, const char *name, size_t tail)
 }
 
 /* Small frames of all kinds that let the stream go on. */
-static void small_mix(struct script *script, enum codec_scan_kind kind)
+static void small_mix_of(struct script *script, enum codec_scan_kind kind,
+                         const struct framing *framing)
 {
     script_init(script, kind);
+    script->framing = framing;
     script_add_call(script, "a", 0);
     script_add_call(script, "echo", 5);
     add_bad(script, "cut", 0);
@@ -41,6 +43,11 @@ static void small_mix(struct script *script, enum codec_scan_kind kind)
     add_bad(script, "bad", 9);
     add_bad(script, "worse", 3);
     script_add_call(script, "last", 11);
+}
+
+static void small_mix(struct script *script, enum codec_scan_kind kind)
+{
+    small_mix_of(script, kind, &framing_framed);
 }
 
 /* The same without frames: one that is bad is the last. */
@@ -63,10 +70,10 @@ static void random_mix(struct script *script, struct random *random, enum codec_
 {
     struct generated *message = calloc(1, sizeof *message);
     struct bytes damaged = {0};
-    bool unframed = random_one_in(random, 3);
+    bool unframed = random_one_in(random, 3), ttheader = random_one_in(random, 3);
     assert_non_null(message);
     script_init(script, kind);
-    script->framing = unframed ? &framing_unframed : &framing_framed;
+    script->framing = unframed ? &framing_unframed : ttheader ? &framing_ttheader : &framing_framed;
     while (script->frames_len < frames) {
         if (random_one_in(random, 100)) {
             script_add_tiny(script, 30000); /* proved in more than one turn */
@@ -112,6 +119,14 @@ static void test_whole_and_byte_by_byte(void **state)
         static struct script script;
         small_mix(&script, kind);
         play_in_chunks(&script);
+        script_done(&script);
+        small_mix_of(&script, kind, &framing_ttheader);
+        for (size_t chunk = 997; chunk < 60000; chunk *= 3) {
+            for (unsigned reads = 1; reads <= RIG_READS_MAX; reads++) {
+                rig_play(&script, &(struct rig_plan){.chunk = chunk, .reads = reads}, 1);
+            }
+        }
+        rig_play(&script, &(struct rig_plan){.chunk = 5, .reads = RIG_READS_MAX}, 1);
         script_done(&script);
         for (int is_bad = 0; is_bad < 2; is_bad++) {
             small_mix_unframed(&script, kind, is_bad);

@@ -22,6 +22,7 @@
 struct script_frame {
     enum frame_verdict verdict; /* READY, BAD or, at the end, BROKEN */
     size_t off;                 /* in the stream */
+    size_t head;                /* bytes in front of the message */
     size_t len;
     enum codec_error error;   /* of BAD */
     enum frame_broken broken; /* of BROKEN */
@@ -36,7 +37,8 @@ struct script {
     struct script_frame frames[SCRIPT_FRAMES_MAX];
 };
 
-/* Framed. Unframed, which is set before anything is added, what is bad ends the stream. */
+/* Framed. Another framing is set before anything is added: unframed, where what is bad ends the stream, or TTHeader,
+ * with headers of all lengths. */
 void script_init(struct script *script, enum codec_scan_kind kind);
 void script_done(struct script *script);
 /* One more frame with this body; what must become of it is asked of the scanner. */
@@ -65,6 +67,7 @@ struct rig {
     struct counters counters;
     struct buffers buffers;
     struct codec_scan scan;
+    struct codec_ttheader ttheader;
     struct frame_env env;
     struct frame_reader reader;
     struct random random;
