@@ -66,7 +66,7 @@ void channel_init(struct channel *channel, struct worker *worker, const struct c
 /* Another framing, in both directions, before anything was taken up or pushed. */
 static inline void channel_speak(struct channel *channel, const struct framing *framing)
 {
-    channel->intake.framing = framing;
+    intake_speak(&channel->intake, framing);
 }
 /* 0 or an error: then ops->closed() comes, and nothing else. */
 int channel_open(struct channel *channel, void *source) __attribute__((warn_unused_result));

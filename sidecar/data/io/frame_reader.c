@@ -256,6 +256,14 @@ bool frame_reader_keep(struct frame_reader *reader, const struct frame_env *env)
     return true;
 }
 
+void frame_reader_forget_head(struct frame_reader *reader)
+{
+    if (reader->input) {
+        reader->input->has_head = false;
+        reader->input->head.is_begun = false;
+    }
+}
+
 const char *frame_broken_str(enum frame_broken broken)
 {
     static const char *const texts[FRAME_BROKEN_MAX] = {

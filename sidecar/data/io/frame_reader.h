@@ -105,6 +105,9 @@ bool frame_reader_keep(struct frame_reader *reader, const struct frame_env *env)
 /* The bytes that were not taken up: behind BROKEN, what broke the stream. */
 const uint8_t *frame_reader_rest(const struct frame_reader *reader, size_t *ret_len);
 
+/* The bytes that are kept are to be read in another framing; none of them was taken up. */
+void frame_reader_forget_head(struct frame_reader *reader);
+
 /* Lets go of what is kept; at the turn's end, for frames may be borrowed from it. */
 void frame_reader_done(struct frame_reader *reader, const struct frame_env *env);
 

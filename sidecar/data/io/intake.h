@@ -34,6 +34,13 @@ void intake_init(struct intake *intake, struct worker *worker, const struct fram
                  enum codec_scan_kind kind, event_fn resume_spin, event_fn resume_starve);
 void intake_done(struct intake *intake);
 
+/* Another framing, before anything was taken up. */
+static inline void intake_speak(struct intake *intake, const struct framing *framing)
+{
+    intake->framing = framing;
+    frame_reader_forget_head(&intake->reader);
+}
+
 /* Room behind a frame that is kept, or a piece of the arena, or nothing. */
 struct iovec intake_room(struct intake *intake);
 /* n bytes came there, at least 1: gives back what was not filled and takes up the rest. */

@@ -89,6 +89,35 @@ static void test_a_call_byte_by_byte(void **state)
     rig_free(rig);
 }
 
+/* What the first bytes were taken for, before there were enough to see what they are, is forgotten. */
+static void test_a_call_behind_a_header_byte_by_byte(void **state)
+{
+    struct rig *rig = rig_new(1);
+    struct bytes frame = {0}, wire = {0};
+    (void)state;
+    rig->bootstrap.listeners[0].accept = LISTENER_ACCEPT_FRAMED | LISTENER_ACCEPT_TTHEADER;
+    rig_begin(rig, "{}");
+    struct memory_peer *caller = rig_caller(rig, 0);
+    rig_put(&frame, &(struct rig_request){.method = "M", .seqid = 3, .payload = 5});
+    bytes_put32(&wire, (uint32_t)frame.len + 10);
+    /* No flags, sequence 5, one empty word. */
+    bytes_put_hex(&wire, "1000 0000 0000 0005 0001 0000 0000");
+    bytes_put(&wire, frame.p + 4, frame.len - 4);
+    for (size_t i = 0; i < wire.len; i++) {
+        assert_int_equal(rig_callees(rig), 0);
+        memory_send(caller, wire.p + i, 1);
+        rig_rest(rig);
+    }
+    rig_answer(rig_callee(rig, 0), "M");
+    rig_rest(rig);
+    assert_true(caller->out.len > 18);
+    assert_memory_equal(caller->out.p + 4, "\x10\0\0\0\0\0\0\5", 8);
+    assert_int_equal(rig_reason(rig, REASON_OK), 1);
+    bytes_done(&frame);
+    bytes_done(&wire);
+    rig_free(rig);
+}
+
 /* ---- the caller's end ------------------------------------------------------------------------ */
 
 static void test_half_close_gets_its_replies(void **state)
@@ -366,6 +395,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_replies_go_out_in_request_order),
     cmocka_unit_test(test_replies_go_out_in_any_order),
     cmocka_unit_test(test_a_call_byte_by_byte),
+    cmocka_unit_test(test_a_call_behind_a_header_byte_by_byte),
     cmocka_unit_test(test_half_close_gets_its_replies),
     cmocka_unit_test(test_half_close_behind_a_call),
     cmocka_unit_test(test_half_close_of_a_paused_caller),
