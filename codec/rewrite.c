@@ -305,8 +305,7 @@ static void put_json_length(struct codec_rewrite *rewrite, struct wire_span text
 }
 
 /* Whether a member's value can go in, and the length where that is not there yet. */
-static bool json_has_room(struct codec_rewrite *rewrite, size_t quoted_len, bool is_first,
-                          bool is_again)
+static bool json_has_room(struct codec_rewrite *rewrite, size_t len, bool is_first, bool is_again)
 {
     size_t splices = (is_first ? 1u : 0u) + (is_again ? 0u : 1u);
 
@@ -314,48 +313,88 @@ static bool json_has_room(struct codec_rewrite *rewrite, size_t quoted_len, bool
         rewrite->dropped = true;
         return false;
     }
-    return scratch_has(rewrite, quoted_len + (is_first ? LENGTH_BYTES : 0));
+    return scratch_has(rewrite, len + (is_first ? LENGTH_BYTES : 0));
 }
 
-/* The quoted value into the scratch, and what it adds to the text's length. */
-static void put_json_value(struct codec_rewrite *rewrite, const char *value, size_t len,
-                           uint32_t old_len)
+/* Room for the edit, and the length of the text that it belongs to. */
+static bool begin_json_edit(struct codec_rewrite *rewrite, struct wire_span text, size_t len,
+                            bool is_again)
+{
+    uint32_t edited = edited_json(rewrite);
+
+    if (len == 0 || (edited > 0 && edited != text.off)) {
+        rewrite->dropped = true;
+        return false;
+    }
+    if (!json_has_room(rewrite, len, edited == 0, is_again)) {
+        return false;
+    }
+    if (edited == 0) {
+        put_json_length(rewrite, text);
+    }
+    return true;
+}
+
+/* How long it is as JSON; 0: it is none, or too long anyway. */
+static size_t quoted_len(const char *text, size_t len)
+{
+    return len > CODEC_REWRITE_SCRATCH_BYTES ? 0 : json_quote(text, len, NULL, 0);
+}
+
+static void put_quoted(struct codec_rewrite *rewrite, const char *text, size_t len)
 {
     size_t room = CODEC_REWRITE_EDITS_BYTES - rewrite->scratch_len;
-    size_t quoted_len =
-        json_quote(value, len, (char *)rewrite->scratch + rewrite->scratch_len, room);
+    size_t n = json_quote(text, len, (char *)rewrite->scratch + rewrite->scratch_len, room);
+
+    rewrite->scratch_len = (uint16_t)(rewrite->scratch_len + n);
+}
+
+/* What the scratch got since ins_off came into the text instead of so many bytes. */
+static void grow_json(struct codec_rewrite *rewrite, uint16_t ins_off, uint32_t old_len)
+{
     uint8_t *length = rewrite->scratch + rewrite->json_len_end - LENGTH_BYTES;
 
-    rewrite->scratch_len = (uint16_t)(rewrite->scratch_len + quoted_len);
-    wire_put32(length, wire_get32(length) - old_len + (uint32_t)quoted_len);
+    wire_put32(length, wire_get32(length) - old_len + scratch_since(rewrite, ins_off));
 }
 
 void codec_rewrite_json_set(struct codec_rewrite *rewrite, const struct codec_json_member *member,
                             const char *value, size_t len)
 {
     uint32_t off = member->text.off + member->raw.off;
-    uint32_t edited = edited_json(rewrite);
-    struct codec_splice *earlier = edited > 0 ? replacement_at(rewrite, off) : NULL;
-    size_t quoted_len = len > CODEC_REWRITE_SCRATCH_BYTES ? 0 : json_quote(value, len, NULL, 0);
+    struct codec_splice *earlier = edited_json(rewrite) > 0 ? replacement_at(rewrite, off) : NULL;
 
-    if (quoted_len == 0 || (edited > 0 && edited != member->text.off)) {
-        rewrite->dropped = true;
+    if (!begin_json_edit(rewrite, member->text, quoted_len(value, len), earlier != NULL)) {
         return;
-    }
-    if (!json_has_room(rewrite, quoted_len, edited == 0, earlier != NULL)) {
-        return;
-    }
-    if (edited == 0) {
-        put_json_length(rewrite, member->text);
     }
     uint16_t ins_off = rewrite->scratch_len;
-    put_json_value(rewrite, value, len, earlier ? earlier->ins_len : member->raw.len);
+    put_quoted(rewrite, value, len);
+    grow_json(rewrite, ins_off, earlier ? earlier->ins_len : member->raw.len);
     if (earlier) {
         earlier->ins_off = ins_off;
         earlier->ins_len = scratch_since(rewrite, ins_off);
     } else {
         add_splice(rewrite, off, member->raw.len, ins_off, SPLICE_VALUE);
     }
+}
+
+void codec_rewrite_json_add(struct codec_rewrite *rewrite, const struct codec_json_member *behind,
+                            const struct codec_entry *entry)
+{
+    size_t key_len = quoted_len(entry->key, entry->key_len);
+    size_t value_len = quoted_len(entry->value, entry->value_len);
+    size_t len = key_len > 0 && value_len > 0 ? 2 + key_len + value_len : 0;
+
+    if (!begin_json_edit(rewrite, behind->text, len, false)) {
+        return;
+    }
+    uint16_t ins_off = rewrite->scratch_len;
+    put(rewrite, ",", 1);
+    put_quoted(rewrite, entry->key, entry->key_len);
+    put(rewrite, ":", 1);
+    put_quoted(rewrite, entry->value, entry->value_len);
+    grow_json(rewrite, ins_off, 0);
+    add_splice(rewrite, behind->text.off + behind->raw.off + behind->raw.len, 0, ins_off,
+               SPLICE_VALUE);
 }
 
 /* --- laying out --- */

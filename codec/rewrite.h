@@ -95,6 +95,10 @@ struct codec_json_member {
 void codec_rewrite_json_set(struct codec_rewrite *rewrite, const struct codec_json_member *member,
                             const char *value, size_t len);
 
+/* Adds a member behind that one, which stays: `,"key":"value"`. */
+void codec_rewrite_json_add(struct codec_rewrite *rewrite, const struct codec_json_member *behind,
+                            const struct codec_entry *entry);
+
 struct codec_rewrite_to {
     int32_t seqid;
     uint32_t max_bytes; /* of the body */

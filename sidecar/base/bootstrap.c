@@ -10,6 +10,7 @@
 #include "discovery/base/closest.h"
 #include "discovery/file/yaml_json.h"
 #include "sidecar/base/bootstrap_table.h"
+#include "sidecar/base/extra_key.h"
 #include "sidecar/base/listen_socket.h"
 
 #include <inttypes.h>
@@ -236,6 +237,31 @@ static void apply_defaults(struct reader *reader, bool of_listener, void *base)
     }
 }
 
+/* Whether an entry of that name would be taken for something else. */
+static bool has_a_meaning(const char *entry)
+{
+    static const char *const keys[] = {EXTRA_KEY_CLUSTER,      EXTRA_KEY_DEST_SERVICE,
+                                       EXTRA_KEY_DEST_CLUSTER, EXTRA_KEY_USER_EXTRA,
+                                       EXTRA_KEY_STAMP,        EXTRA_KEY_RETRY};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        if (strcmp(entry, keys[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_deadline_entry(struct reader *reader, struct bootstrap_listener *listener,
+                                 struct place place)
+{
+    listener->deadline_entry_len =
+        listener->deadline_entry ? (uint32_t)strlen(listener->deadline_entry) : 0;
+    if (listener->deadline_entry && has_a_meaning(listener->deadline_entry)) {
+        find(reader, place, "listeners[].deadline.entry: %s has another meaning in Extra",
+             listener->deadline_entry);
+    }
+}
+
 /* Keeps the places of keys that are checked later, and which keys the file has. */
 static void note(struct reader *reader, const char *path, struct place place)
 {
@@ -262,8 +288,7 @@ static void walk_listener(struct reader *reader, const struct disc_yaml_node *no
     struct bootstrap_listener *listener = &bootstrap->listeners[bootstrap->listeners_len++];
     apply_defaults(reader, true, listener);
     walk(reader, &(struct level){.prefix = "listeners[].", .base = listener}, node);
-    listener->deadline_entry_len =
-        listener->deadline_entry ? (uint32_t)strlen(listener->deadline_entry) : 0;
+    check_deadline_entry(reader, listener, place_of(node));
     if (!listener->listen) {
         if (findings == reader->findings) { /* else it may stand there, misspelt */
             find(reader, place_of(node), "listeners[].listen is missing");

@@ -210,6 +210,68 @@ static void test_beside_other_edits(void **state)
     }
 }
 
+static void add(struct subject *s, const char *behind, const char *key, const char *value)
+{
+    struct codec_json_member member = find(s, behind);
+    const struct codec_entry entry = {key, strlen(key), value, strlen(value), {0, 0}};
+
+    codec_rewrite_json_add(&s->rewrite, &member, &entry);
+}
+
+/* Behind a member that stays, or that is set before or afterwards. */
+static void test_members_are_added(void **state)
+{
+    static const struct {
+        const char *set_before, *set_after, *text;
+    } rows[] = {
+        {NULL, NULL, "{ \"a\" : \"1\",\"k\":\"v\",\"q\\\"\":\"\\\\\" , \"b\":\"2\"}"},
+        {"333", NULL, "{ \"a\" : \"333\",\"k\":\"v\",\"q\\\"\":\"\\\\\" , \"b\":\"2\"}"},
+        {NULL, "", "{ \"a\" : \"\",\"k\":\"v\",\"q\\\"\":\"\\\\\" , \"b\":\"2\"}"},
+        {"333", "55", "{ \"a\" : \"55\",\"k\":\"v\",\"q\\\"\":\"\\\\\" , \"b\":\"2\"}"},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct subject s = {0};
+        subject_begin(&s, &same, "{ \"a\" : \"1\" , \"b\":\"2\"}");
+        if (rows[i].set_before) {
+            set(&s, "a", rows[i].set_before);
+        }
+        add(&s, "a", "k", "v");
+        add(&s, "a", "q\"", "\\");
+        if (rows[i].set_after) {
+            set(&s, "a", rows[i].set_after);
+        }
+        assert_false(s.rewrite.dropped);
+        finish(&s, AMPLE);
+        check("added", &s, &same, rows[i].text);
+        subject_done(&s);
+    }
+}
+
+static void test_a_member_that_does_not_fit_is_not_added(void **state)
+{
+    struct subject s = {0};
+    char value[CODEC_REWRITE_SCRATCH_BYTES + 2] = {0};
+
+    subject_begin(&s, &same, "{\"a\":\"1\"}");
+    /* A length of 4, a comma, a colon, and the key with two pairs of quotes beside it. */
+    memset(value, 'v', CODEC_REWRITE_EDITS_BYTES - 11);
+    add(&s, "a", "k", value);
+    assert_false(s.rewrite.dropped);
+    codec_rewrite_begin(&s.rewrite);
+    value[CODEC_REWRITE_EDITS_BYTES - 11] = 'v';
+    add(&s, "a", "k", value);
+    assert_true(s.rewrite.dropped);
+    finish(&s, AMPLE);
+    check("too long", &s, &same, "{\"a\":\"1\"}");
+    codec_rewrite_begin(&s.rewrite);
+    add(&s, "a", "\xff", "v");
+    assert_true(s.rewrite.dropped);
+    finish(&s, AMPLE);
+    check("no UTF-8", &s, &same, "{\"a\":\"1\"}");
+    subject_done(&s);
+}
+
 static void test_what_does_not_fit_is_left_out(void **state)
 {
     struct subject s = {0};
@@ -303,6 +365,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_beside_other_edits),
+        cmocka_unit_test(test_members_are_added),
+        cmocka_unit_test(test_a_member_that_does_not_fit_is_not_added),
         cmocka_unit_test(test_what_does_not_fit_is_left_out),
         cmocka_unit_test(test_splices_are_used_up),
         cmocka_unit_test(test_the_last_splice_is_not_half_an_edit),

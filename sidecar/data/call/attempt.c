@@ -4,9 +4,9 @@
  */
 #include "sidecar/data/call/attempt.h"
 
-#include "sidecar/base/decimal.h"
 #include "sidecar/base/log.h"
 #include "sidecar/data/call/call.h"
+#include "sidecar/data/call/edits.h"
 #include "sidecar/data/call/header.h"
 #include "sidecar/data/call/hedge.h"
 #include "sidecar/data/call/retry.h"
@@ -45,50 +45,6 @@ static void watch_send(struct attempt *attempt)
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
-static void set_entry(struct attempt *attempt, struct codec_key key, int64_t value,
-                      struct wire_span old)
-{
-    const struct call *call = attempt->call;
-    char text[DECIMAL_MAX_BYTES];
-    const struct codec_entry entry = {.key = key.name,
-                                      .key_len = key.len,
-                                      .value = text,
-                                      .value_len = decimal_write(value, text),
-                                      .old = old};
-    codec_rewrite_extra_set(&attempt->rewrite, &call->request.base,
-                            call->request.listener->extra_id, &entry);
-}
-
-/* What docs/specification.md, section 5, writes into the message that is passed on. Where a TTHeader says it, what
- * stands in Base is kept true, and nothing is added. */
-static void add_edits(struct attempt *attempt, bool has_header)
-{
-    const struct call *call = attempt->call;
-    const struct bootstrap_listener *listener = call->request.listener;
-    const struct codec_base *base = &call->request.base;
-    if (!call->request.message.has_base) {
-        return;
-    }
-    if (call->request.log_id_fresh && !(base->has_log_id && base->log_id.len > 0)) {
-        codec_rewrite_log_id_set(&attempt->rewrite, &call->request.base, call->request.log_id,
-                                 call->request.log_id_len);
-    }
-    if (listener->deadline_rewrite && (!has_header || call->request.budget_value.off)) {
-        set_entry(attempt,
-                  (struct codec_key){listener->deadline_entry, listener->deadline_entry_len},
-                  call_remaining_ms(call), call->request.budget_value);
-    }
-    if (listener->deadline_rewrite && listener->deadline_shared_clock &&
-        (!has_header || call->request.stamp_value.off)) {
-        set_entry(attempt, (struct codec_key){CALL_STAMP_ENTRY, sizeof CALL_STAMP_ENTRY - 1},
-                  (int64_t)(worker_unix_us(call->worker) / 1000), call->request.stamp_value);
-    }
-    if (attempt->repeats && listener->deadline_chain_stop && !has_header) {
-        set_entry(attempt, (struct codec_key){RETRY_ENTRY, sizeof RETRY_ENTRY - 1}, 1,
-                  (struct wire_span){0}); /* one that came with it is not repeated */
-    }
-}
-
 /* base.strip_service: the name goes out without its prefix and the colon. */
 static uint16_t name_skip(const struct call *call)
 {
@@ -125,7 +81,7 @@ static void send_message(struct attempt *attempt)
     worker_timer_cancel(worker, &attempt->timer);
     attempt->started_us = worker_now_us(worker);
     codec_rewrite_begin(&attempt->rewrite);
-    add_edits(attempt, has_header);
+    edits_add(attempt, has_header);
     size_t n = codec_rewrite_finish(&attempt->rewrite, message->body, message->len,
                                     &call->request.message, &to, iov + 1, &len);
     if (attempt->rewrite.dropped) {

@@ -6,6 +6,8 @@
  *     call.c      the driver: events in, actions run; the deadline
  *     identify.c  the five names, the budget
  *     header.c    the same in a TTHeader, and the headers that go out
+ *     user_extra.c  and in the JSON text of user_extra
+ *     edits.c     what is written into the message that goes out
  *     dispatch.c  the budget, the route, the stages: which endpoint
  *     attempt.c   one try there: connection, edits, sending, how it ended
  *     retry.c     whether there is another one
@@ -24,14 +26,13 @@
 #include "sidecar/data/call/attempt.h"
 #include "sidecar/data/call/call_fsm.h"
 #include "sidecar/data/call/caller.h"
+#include "sidecar/data/call/user_extra.h"
 #include "sidecar/data/io/frame_reader.h"
 #include "sidecar/data/route/stage.h"
 
 #define CALL_LOG_ID_MAX_BYTES  128 /* of a LogID are kept for the log */
 #define CALL_FRESH_LOG_ID_LEN  32
 #define CALL_PREFIX_INLINE_LEN 32 /* longer "Service" prefixes are kept in a block */
-/* Of Extra: when the call came into the chain, in unix ms (deadline.clock: shared). */
-#define CALL_STAMP_ENTRY "RPC_PERSIST_INGRESS_START_TIME"
 
 #define CALL_LATE_TEXT "no answer within %lld ms"
 #define CALL_STARVED_HINT                                                                          \
@@ -69,9 +70,10 @@ struct call {
         int64_t uid;    /* its caller's */
         uint32_t bytes; /* with its head, for the log */
         uint8_t log_id_len;
-        bool log_id_fresh;                  /* to be filled in */
-        bool is_repeated;                   /* the header says: another hop's retry */
-        char *prefix_block;                 /* NULL: it is inline, or there is none */
+        bool log_id_fresh;     /* to be filled in */
+        bool is_repeated;      /* header or user_extra say: another hop's retry */
+        uint8_t in_user_extra; /* the metainfo that stands there, 1 << enum user_extra_member */
+        char *prefix_block;    /* NULL: it is inline, or there is none */
         struct codec_ttheader *header;      /* of the message; NULL: none came */
         char log_id[CALL_LOG_ID_MAX_BYTES]; /* from here on not cleared */
         char prefix[CALL_PREFIX_INLINE_LEN];
@@ -168,7 +170,7 @@ static inline int64_t call_remaining_ms(const struct call *call)
 /* identify.c: the five names of the call, borrowed from the message, the listener and text. */
 struct identity {
     struct disc_tuple tuple;
-    char text[2][WIRE_NAME_MAX_BYTES]; /* what user_extra held, unescaped */
+    struct user_extra user_extra; /* unescaped */
 };
 
 /* False where a name is no name: *ret_error says which. To may be absent (length 0). */

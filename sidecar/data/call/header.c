@@ -6,12 +6,14 @@
 
 #include "codec/ttheader_edit.h"
 #include "sidecar/base/decimal.h"
-#include "sidecar/data/call/retry.h"
+#include "sidecar/base/extra_key.h"
 #include "sidecar/data/route/route.h"
 
 #include <string.h>
 
 #define PERSIST "RPC_PERSIST_"
+/* Of metainfo out of the JSON text of user_extra; what is above it is left out and counted. */
+#define PERSIST_TEXT_BYTES 8192
 
 /* ---- what came ------------------------------------------------------------------------------- */
 
@@ -45,8 +47,8 @@ void header_texts(const struct call *call, struct disc_str ret[HEADER_TEXTS])
     const struct bootstrap_listener *listener = call->request.listener;
     const struct codec_key keys[HEADER_TEXTS] = {
         [HEADER_TEXT_DEADLINE] = {listener->deadline_entry, listener->deadline_entry_len},
-        [HEADER_TEXT_STAMP] = {CALL_STAMP_ENTRY, sizeof CALL_STAMP_ENTRY - 1},
-        [HEADER_TEXT_RETRY] = {RETRY_ENTRY, sizeof RETRY_ENTRY - 1},
+        [HEADER_TEXT_STAMP] = {EXTRA_KEY_AND_LEN(EXTRA_KEY_STAMP)},
+        [HEADER_TEXT_RETRY] = {EXTRA_KEY_AND_LEN(EXTRA_KEY_RETRY)},
     };
     struct wire_span spans[HEADER_TEXTS];
     codec_ttheader_find_many(begin_of(call), call->request.header, HEADER_TEXTS, keys, spans);
@@ -95,11 +97,11 @@ static void set_budget(struct edits *edits, const struct attempt *attempt)
         set_text(edits, listener->deadline_entry, left);
     }
     if (listener->deadline_rewrite && listener->deadline_shared_clock) {
-        set_text(edits, CALL_STAMP_ENTRY,
+        set_text(edits, EXTRA_KEY_STAMP,
                  number(edits, (int64_t)(worker_unix_us(call->worker) / 1000)));
     }
     if (attempt->repeats && listener->deadline_chain_stop) {
-        set_text(edits, RETRY_ENTRY, disc_str_of("1", 1));
+        set_text(edits, EXTRA_KEY_RETRY, disc_str_of("1", 1));
     }
 }
 
@@ -160,6 +162,8 @@ static struct header_out make(const struct attempt *attempt, const struct codec_
 {
     const struct call *call = attempt->call;
     const struct codec_key persist = {PERSIST, sizeof PERSIST - 1};
+    char unescaped[PERSIST_TEXT_BYTES];
+    struct codec_ttheader_room room = {.p = unescaped, .cap = sizeof unescaped};
     struct codec_ttheader_plan plan;
     struct edits edits = {.list.len = 0};
     set_budget(&edits, attempt);
@@ -170,6 +174,7 @@ static struct header_out make(const struct attempt *attempt, const struct codec_
     if (call->request.message.has_base && call->request.base.extra.present) {
         codec_ttheader_edits_add_extra(&edits.list, call->request.wire.message.body,
                                        &call->request.base.extra, persist);
+        user_extra_persist(call, persist, &edits.list, &room);
     }
     bool fits = codec_ttheader_plan_fresh(&plan, edits.list.len, edits.list.at, to);
     counter_add(&call->worker->counters, METRIC_EDITS_DROPPED, edits.list.left_out || !fits);

@@ -5,7 +5,7 @@
  * from the frame, the listener's configuration, or the unescaped JSON in struct identity.
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "codec/json_find.h"
+#include "sidecar/base/extra_key.h"
 #include "sidecar/data/call/header.h"
 
 #include <string.h>
@@ -26,6 +26,9 @@ enum extra_key {
 /* What one pass over Extra found. */
 struct extras {
     struct disc_str value[EXTRA_KEYS];
+    struct wire_span user_extra;
+    struct disc_str user_service; /* in it; likewise cluster */
+    struct disc_str user_cluster;
 };
 
 static bool is_absent(struct disc_str s)
@@ -59,12 +62,12 @@ static void find_extras(struct call *call, const uint8_t *body, struct extras *r
 {
     const struct bootstrap_listener *listener = call->request.listener;
     const struct codec_key keys[EXTRA_KEYS] = {
-        [EXTRA_CLUSTER] = {"cluster", 7},
-        [EXTRA_DEST_SERVICE] = {"dest_service", 12},
-        [EXTRA_DEST_CLUSTER] = {"dest_cluster", 12},
-        [EXTRA_USER_EXTRA] = {"user_extra", 10},
+        [EXTRA_CLUSTER] = {EXTRA_KEY_AND_LEN(EXTRA_KEY_CLUSTER)},
+        [EXTRA_DEST_SERVICE] = {EXTRA_KEY_AND_LEN(EXTRA_KEY_DEST_SERVICE)},
+        [EXTRA_DEST_CLUSTER] = {EXTRA_KEY_AND_LEN(EXTRA_KEY_DEST_CLUSTER)},
+        [EXTRA_USER_EXTRA] = {EXTRA_KEY_AND_LEN(EXTRA_KEY_USER_EXTRA)},
         [EXTRA_DEADLINE] = {listener->deadline_entry, listener->deadline_entry_len},
-        [EXTRA_STAMP] = {CALL_STAMP_ENTRY, sizeof CALL_STAMP_ENTRY - 1},
+        [EXTRA_STAMP] = {EXTRA_KEY_AND_LEN(EXTRA_KEY_STAMP)},
     };
     struct wire_span spans[EXTRA_KEYS];
     memset(ret, 0, sizeof *ret);
@@ -74,29 +77,10 @@ static void find_extras(struct call *call, const uint8_t *body, struct extras *r
     codec_extra_find_many(body, &call->request.base.extra, EXTRA_KEYS, keys, spans);
     call->request.budget_value = spans[EXTRA_DEADLINE];
     call->request.stamp_value = spans[EXTRA_STAMP];
+    ret->user_extra = spans[EXTRA_USER_EXTRA];
     for (int i = 0; i < EXTRA_KEYS; i++) {
         if (spans[i].off) {
             ret->value[i] = str_of_span(body, spans[i]);
-        }
-    }
-}
-
-/* dest_service and dest_cluster out of the JSON text in user_extra. */
-static void find_user_extra(struct disc_str text, struct identity *identity,
-                            struct disc_str *ret_service, struct disc_str *ret_cluster)
-{
-    struct json_wanted wanted[2] = {{.name = "dest_service", .name_len = 12},
-                                    {.name = "dest_cluster", .name_len = 12}};
-    struct disc_str *ret[2] = {ret_service, ret_cluster};
-    if (is_absent(text) || !json_find((const uint8_t *)text.p, text.len, 2, wanted)) {
-        return;
-    }
-    for (int i = 0; i < 2; i++) {
-        if (wanted[i].found) {
-            /* One that is too long is refused where it is the one that counts (check_lengths). */
-            size_t len = wanted[i].too_long ? DISC_NAME_MAX_BYTES + 1 : wanted[i].len;
-            memcpy(identity->text[i], wanted[i].value, wanted[i].too_long ? 0 : len);
-            *ret[i] = disc_str_of(identity->text[i], len);
         }
     }
 }
@@ -130,6 +114,25 @@ static int64_t tighter(int64_t a, int64_t b)
     return a < 0 || (b >= 0 && b < a) ? b : a;
 }
 
+/* The names and metainfo in the JSON text of user_extra; what Extra itself says of the budget comes before that. */
+static HEADER_APART void find_user_extra(struct call *call, struct user_extra *text,
+                                         struct extras *extras)
+{
+    if (!user_extra_read(call, extras->user_extra, text)) {
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        enum user_extra_member which = i == 0 ? USER_EXTRA_DEADLINE : USER_EXTRA_STAMP;
+        call->request.in_user_extra |= (uint8_t)(user_extra_has(text, which) << which);
+        if (parse_ms(extras->value[EXTRA_DEADLINE + i]) < 0) {
+            extras->value[EXTRA_DEADLINE + i] = user_extra_value(text, which);
+        }
+    }
+    call->request.is_repeated |= user_extra_has(text, USER_EXTRA_RETRY);
+    extras->user_service = user_extra_value(text, USER_EXTRA_DEST_SERVICE);
+    extras->user_cluster = user_extra_value(text, USER_EXTRA_DEST_CLUSTER);
+}
+
 /* What a TTHeader says of the budget comes before what Extra says; the next two are for both. */
 static HEADER_APART void find_in_header(struct call *call, struct extras *extras)
 {
@@ -140,7 +143,7 @@ static HEADER_APART void find_in_header(struct call *call, struct extras *extras
             extras->value[EXTRA_DEADLINE + i] = texts[i];
         }
     }
-    call->request.is_repeated = texts[HEADER_TEXT_RETRY].p != NULL;
+    call->request.is_repeated |= texts[HEADER_TEXT_RETRY].p != NULL;
 }
 
 /* The budget that arrived; where clocks are shared, less what passed since the stamp. */
@@ -271,14 +274,16 @@ bool identify(struct call *call, struct identity *ret, const char **ret_error)
     const uint8_t *body = call->request.wire.message.body;
     const struct disc_str default_cluster = disc_str_of("default", 7);
     struct disc_str *name = ret->tuple.name;
-    struct disc_str user_service = {0}, user_cluster = {0}, prefix, method;
+    struct disc_str prefix, method;
     struct extras extras;
 
     find_extras(call, body, &extras);
+    if (extras.user_extra.len > 0) {
+        find_user_extra(call, &ret->user_extra, &extras);
+    }
     if (call->request.header) {
         find_in_header(call, &extras);
     }
-    find_user_extra(extras.value[EXTRA_USER_EXTRA], ret, &user_service, &user_cluster);
     split_name(call, &prefix, &method);
     read_budget(call, &extras);
     read_log_id(call, body);
@@ -298,10 +303,10 @@ bool identify(struct call *call, struct identity *ret, const char **ret_error)
     }
     name[DISC_FROM] = name_or(caller, listener->caller_service, disc_str_of("none", 4));
     name[DISC_FROM_CLUSTER] = name_or(cluster, listener->caller_cluster, default_cluster);
-    name[DISC_TO] = name_or(first_of(first_of(service, user_service), prefix),
+    name[DISC_TO] = name_or(first_of(first_of(service, extras.user_service), prefix),
                             listener->callee_service, (struct disc_str){0});
-    name[DISC_TO_CLUSTER] =
-        name_or(first_of(dest_cluster, user_cluster), listener->callee_cluster, default_cluster);
+    name[DISC_TO_CLUSTER] = name_or(first_of(dest_cluster, extras.user_cluster),
+                                    listener->callee_cluster, default_cluster);
     name[DISC_METHOD] = first_of(method, (struct disc_str){0});
 
     if (!check_lengths(&ret->tuple, ret_error)) {

@@ -4,6 +4,7 @@
  */
 #include "sidecar/data/call/retry.h"
 
+#include "sidecar/base/extra_key.h"
 #include "sidecar/data/call/call.h"
 #include "sidecar/data/call/hedge.h"
 
@@ -47,8 +48,8 @@ static bool is_stopped(const struct call *call)
     }
     return call->request.is_repeated ||
            (call->request.message.has_base && base->extra.present &&
-            codec_extra_find(call->request.wire.message.body, &base->extra, RETRY_ENTRY,
-                             sizeof RETRY_ENTRY - 1, &span));
+            codec_extra_find(call->request.wire.message.body, &base->extra,
+                             EXTRA_KEY_AND_LEN(EXTRA_KEY_RETRY), &span));
 }
 
 bool retry_take_budget(const struct call *call)

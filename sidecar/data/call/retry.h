@@ -16,8 +16,6 @@
 
 #include "sidecar/data/call/attempt.h"
 
-/* Of Extra: this call is a retry, or comes from one. Kitex's own name for it. */
-#define RETRY_ENTRY "RPC_PERSIST_RetryReq"
 /* Times that one call is sent again for free. */
 #define RETRY_RESENDS_MAX 3
 /* From this one on it wants a connection of its own making: idle ones have died under it. */

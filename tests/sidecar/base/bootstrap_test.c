@@ -272,6 +272,10 @@ static const struct {
     {"listeners: {}\n" RULES, "1:12: listeners must be a list\n"},
     {"listeners: [127.0.0.1:1]\n" RULES, "1:13: listeners[] must be a mapping\n"},
     {"listeners: [{}]\n" RULES, "1:13: listeners[].listen is missing\n"},
+    {"listeners: [{listen: \"127.0.0.1:0\", deadline: {entry: RPC_PERSIST_RetryReq}}]\n" RULES,
+     "1:13: listeners[].deadline.entry: RPC_PERSIST_RetryReq has another meaning in Extra\n"},
+    {"listeners: [{listen: \"127.0.0.1:0\", deadline: {entry: user_extra}}]\n" RULES,
+     "1:13: listeners[].deadline.entry: user_extra has another meaning in Extra\n"},
     /* numbers and words */
     {LEAST "workers: 0\n", "3:10: workers must be an integer 1..64, is 0\n"},
     {LEAST "workers: 65\n", "3:10: workers must be an integer 1..64, is 65\n"},

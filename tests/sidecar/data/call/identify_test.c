@@ -709,6 +709,43 @@ static void test_the_budget_entry(void **state)
     asked_done(&a);
 }
 
+/* In the JSON text of user_extra, behind what Extra itself says. */
+static void test_metainfo_in_user_extra(void **state)
+{
+    static const struct {
+        const char *top, *json;
+        int64_t ms;
+        unsigned in_text;
+        bool is_repeated;
+    } cases[] = {
+        {NULL, "{\"" ENTRY "\":\"250\"}", 250, 1U << USER_EXTRA_DEADLINE, false},
+        {"100", "{\"" ENTRY "\":\"250\"}", 100, 1U << USER_EXTRA_DEADLINE, false},
+        {"300", "{\"" ENTRY "\":\"250\"}", 300, 1U << USER_EXTRA_DEADLINE, false},
+        {"x", "{\"" ENTRY "\":\"250\"}", 250, 1U << USER_EXTRA_DEADLINE, false},
+        {"0", "{\"" ENTRY "\":\"250\"}", 0, 1U << USER_EXTRA_DEADLINE, false},
+        {NULL, "{\"" ENTRY "\":\"ms\"}", -1, 1U << USER_EXTRA_DEADLINE, false},
+        {NULL, "{\"" ENTRY "\":250}", -1, 0, false},
+        {NULL, "{\"" STAMP "\":\"1\"}", -1, 1U << USER_EXTRA_STAMP, false},
+        {NULL, "{\"RPC_PERSIST_RetryReq\":\"\"}", -1, 0, true},
+        {NULL, "{\"" ENTRY "\":\"250\"", -1, 0, false},
+        {"9", "[]", 9, 0, false},
+    };
+    struct asked a;
+    (void)state;
+    asked_init(&a);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct base base = {.extra = {{"user_extra", cases[i].json}}};
+        if (cases[i].top) {
+            base.extra[1] = (struct pair){ENTRY, cases[i].top};
+        }
+        ask(&a, "m", &base);
+        assert_int_equal(a.call->budget.came_ms, cases[i].ms);
+        assert_int_equal(a.call->request.in_user_extra, cases[i].in_text);
+        assert_int_equal(a.call->request.is_repeated, cases[i].is_repeated);
+    }
+    asked_done(&a);
+}
+
 static void test_the_stamp(void **state)
 {
     static const struct {
@@ -775,6 +812,7 @@ int main(void)
         cmocka_unit_test(test_other_types_count_as_absent),
         cmocka_unit_test(test_log_id),
         cmocka_unit_test(test_the_budget_entry),
+        cmocka_unit_test(test_metainfo_in_user_extra),
         cmocka_unit_test(test_the_stamp),
         cmocka_unit_test(test_the_budget_is_read_once),
     };

@@ -2,6 +2,7 @@
  * retry_test.c: what is tried again, where, how often, and what stops it.
  * SPDX-License-Identifier: Apache-2.0
  */
+#include "sidecar/base/extra_key.h"
 #include "sidecar/data/call/call.h"
 #include "sidecar/data/call/retry.h"
 #include "tests/sidecar/data/plane_rig.h"
@@ -284,7 +285,7 @@ static bool is_marked(struct memory_peer *callee)
 {
     struct rig_message message;
     assert_true(rig_next(callee, &message));
-    return memmem(message.body, message.len, RETRY_ENTRY, sizeof RETRY_ENTRY - 1) != NULL;
+    return memmem(message.body, message.len, EXTRA_KEY_AND_LEN(EXTRA_KEY_RETRY)) != NULL;
 }
 
 /* Whether a call with this entry of Extra is tried again, and whether its first and second try are
@@ -316,7 +317,7 @@ static void test_chains_are_stopped(void **state)
     assert_true(is_retried(rig_with(2, json), NULL, marked));
     assert_false(marked[0]);
     assert_true(marked[1]);
-    assert_false(is_retried(rig_with(2, json), RETRY_ENTRY, marked));
+    assert_false(is_retried(rig_with(2, json), EXTRA_KEY_RETRY, marked));
     assert_true(marked[0]); /* as it came */
 }
 
@@ -327,7 +328,7 @@ static void test_chains_that_are_not_stopped(void **state)
     (void)state;
     struct rig *rig = rig_with(2, json);
     rig->bootstrap.listeners[0].deadline_chain_stop = false;
-    assert_true(is_retried(rig, RETRY_ENTRY, marked));
+    assert_true(is_retried(rig, EXTRA_KEY_RETRY, marked));
     rig = rig_with(2, json);
     rig->bootstrap.listeners[0].deadline_chain_stop = false;
     assert_true(is_retried(rig, NULL, marked));
