@@ -34,6 +34,7 @@ struct conn {
     bool is_cut;       /* out ends within a reply */
     bool busy;         /* has a call whose reply is not out */
     bool had_call, had_oneway;
+    bool is_retired;     /* it has said that it closes it */
     bool answered_early; /* the frame that is coming in */
 };
 
@@ -59,15 +60,15 @@ static bool is_in_order(const struct sim_callee *callee)
     return is_shared(callee) && callee->sim->world.in_order;
 }
 
-static bool is_unframed(const struct sim_callee *callee)
+static enum sim_framing framing_of(const struct sim_callee *callee)
 {
-    return callee->sim->world.service[callee->number % SIM_SERVICES].unframed;
+    return callee->sim->world.service[callee->number % SIM_SERVICES].framing;
 }
 
-/* In front of a message. */
-static uint32_t head_bytes(const struct sim_callee *callee)
+/* In front of the message that comes in; more than that: it is not known yet. */
+static size_t head_of(const struct conn *conn)
 {
-    return is_unframed(callee) ? 0 : WIRE_FRAME_LEN_BYTES;
+    return sim_framing_head(framing_of(conn->callee), sim_pipe_bytes(&conn->in), conn->in.len);
 }
 
 static struct sim_happened *happened(struct sim_callee *callee)
@@ -103,9 +104,9 @@ static void check_rest(const struct conn *conn)
     const struct sim_oracle *oracle = &conn->callee->sim->oracle;
     struct sim_message message;
     uint32_t id = SIM_NO_ID;
-    uint32_t head = head_bytes(conn->callee);
+    size_t head = head_of(conn);
     if (conn->in.len > head && sim_message_read(sim_pipe_bytes(&conn->in) + head,
-                                                (uint32_t)conn->in.len - head, &message)) {
+                                                (uint32_t)(conn->in.len - head), &message)) {
         id = sim_message_id_begun(&message);
     }
     SIM_CHECK(id == SIM_NO_ID ||
@@ -216,13 +217,29 @@ static struct sim_reply reply_to(struct sim_callee *callee, const struct sim_cal
     };
 }
 
-/* What was put from there on goes out as the callee speaks. */
-static void speak(struct conn *conn, size_t from)
+/* Whether it says with a good reply that it will close the connection. */
+static bool retires(struct conn *conn)
 {
-    if (is_unframed(conn->callee)) {
-        sim_wire_unframe(&conn->out, from);
-        sim_count(SIM_EVENT_UNFRAMED_ANSWERED);
+    struct sim_callee *callee = conn->callee;
+    if (!sim_framing_has_header(framing_of(callee)) || is_shared(callee) || !one_in(callee, 20)) {
+        return false;
     }
+    SIM_TRACE("callee %u is to close link %u", callee->number, conn->link->number);
+    sim_count(SIM_EVENT_CALLEE_RETIRES);
+    conn->is_retired = true;
+    return true;
+}
+
+/* What was put from there on goes out as the callee speaks; a header has a sequence that nobody asked for. */
+static void speak(struct conn *conn, size_t from, uint32_t id, bool is_last)
+{
+    enum sim_framing framing = framing_of(conn->callee);
+    const struct sim_header header = {
+        .transit = SIM_HEADER_REPLY, .number = id, .sequence = -7, .is_reset = is_last};
+    sim_framing_wrap(&conn->out, from, framing, &header);
+    sim_count(framing == SIM_UNFRAMED ? SIM_EVENT_UNFRAMED_ANSWERED
+              : framing == SIM_FRAMED ? SIM_EVENT_FRAMED_ANSWERED
+                                      : SIM_EVENT_TTHEADER_ANSWERED);
 }
 
 static void put_reply(struct conn *conn, struct sim_call *call, const struct sim_message *message)
@@ -233,7 +250,7 @@ static void put_reply(struct conn *conn, struct sim_call *call, const struct sim
     if (one_in(callee, 12)) {
         reply.type = WIRE_EXCEPTION;
         sim_wire_exception(&conn->out, &reply);
-        speak(conn, from);
+        speak(conn, from, reply.id, retires(conn));
         call->deeds |= SIM_DEED_EXCEPTION;
         sim_count(SIM_EVENT_CALLEE_EXCEPTION);
         return;
@@ -245,7 +262,7 @@ static void put_reply(struct conn *conn, struct sim_call *call, const struct sim
     }
     reply.code = fails ? 503 : 0;
     sim_wire_reply(&conn->out, &reply);
-    speak(conn, from);
+    speak(conn, from, reply.id, retires(conn));
     call->deeds |= fails ? SIM_DEED_FAILED : SIM_DEED_REPLIED;
     call->reply_filling = reply.filling;
     sim_count(fails ? SIM_EVENT_CALLEE_FAILURE : SIM_EVENT_CALLEE_REPLIED);
@@ -257,7 +274,9 @@ static void lie(struct conn *conn, struct sim_call *call, const struct sim_messa
     struct sim_callee *callee = conn->callee;
     struct sim_reply reply = reply_to(callee, call, message);
     size_t from = conn->out.len;
-    uint32_t way = random_below(&callee->random, is_unframed(callee) ? 6 : 8);
+    enum sim_framing framing = framing_of(callee);
+    uint32_t ways = framing == SIM_UNFRAMED ? 6 : framing == SIM_FRAMED ? 8 : 10;
+    uint32_t way = random_below(&callee->random, ways);
     reply.filling %= 100; /* else two of them are above the limit */
     happened(callee)->callee_lied = true;
     conn->busy = false; /* a good reply may be among them */
@@ -276,10 +295,13 @@ static void lie(struct conn *conn, struct sim_call *call, const struct sim_messa
         from = conn->out.len;
     }
     sim_wire_reply(&conn->out, &reply);
-    if (way >= 4) {
+    if (way >= 4 && way < 8) {
         sim_wire_damage(&conn->out, from, (enum sim_damage)(way - 4));
     }
-    speak(conn, from);
+    speak(conn, from, reply.id, false);
+    if (way >= 8) { /* another magic, or a header longer than its frame */
+        conn->out.p[from + (way == 8 ? 5 : 12)] ^= 0xff;
+    }
 }
 
 static void put_huge(struct conn *conn, const struct sim_call *call,
@@ -289,7 +311,7 @@ static void put_huge(struct conn *conn, const struct sim_call *call,
     reply.filling = SIM_FRAME_BYTES_MAX;
     size_t from = conn->out.len;
     sim_wire_reply(&conn->out, &reply);
-    speak(conn, from);
+    speak(conn, from, reply.id, false);
     happened(conn->callee)->callee_huge = true;
     happened(conn->callee)->shared_lied |= is_shared(conn->callee);
     sim_count(SIM_EVENT_CALLEE_HUGE);
@@ -464,6 +486,8 @@ static void take_call(struct conn *conn, struct sim_call *call, const struct sim
 {
     SIM_CHECK(!conn->busy || is_shared(conn->callee), "pool",
               "callee %u: a call before the reply to another one", conn->callee->number);
+    SIM_CHECK(!conn->is_retired || conn->answered_early, "pool",
+              "callee %u: a call on a connection that it closes", conn->callee->number);
     conn->had_call = true;
     sim_count(SIM_EVENT_CALLEE_GOT_CALL);
     if (conn->answered_early) {
@@ -479,12 +503,17 @@ static void take_call(struct conn *conn, struct sim_call *call, const struct sim
     think_of_closing(conn);
 }
 
-static void take_request(struct conn *conn, const uint8_t *body, uint32_t len)
+static void take_request(struct conn *conn, const struct sim_framed *framed)
 {
     struct sim_callee *callee = conn->callee;
     struct sim_message message;
-    SIM_CHECK(sim_message_read(body, len, &message), "request", "callee %u got no message",
-              callee->number);
+    SIM_CHECK(sim_message_read(framed->body, framed->len, &message), "request",
+              "callee %u got no message", callee->number);
+    SIM_CHECK(sim_message_len(framed->body, framed->len) == framed->len, "request",
+              "callee %u got a message that does not end where it should", callee->number);
+    message.info = framed->info;
+    message.info_len = framed->info_len;
+    SIM_TRACE("callee %u reads a message from link %u", callee->number, conn->link->number);
     struct sim_call *call = sim_oracle_request(&callee->sim->oracle, callee->number, &message);
     if (call->kind == SIM_CALL_CALL) {
         take_call(conn, call, &message);
@@ -497,12 +526,10 @@ static void take_request(struct conn *conn, const uint8_t *body, uint32_t len)
 
 static void take_requests(struct conn *conn)
 {
-    const uint8_t *body;
-    uint32_t len;
-    bool unframed = is_unframed(conn->callee);
-    while ((body = sim_pipe_message(&conn->in, unframed, &len))) {
-        take_request(conn, body, len);
-        sim_pipe_skip_message(&conn->in, unframed, len);
+    struct sim_framed framed;
+    while (sim_framing_next(&conn->in, framing_of(conn->callee), &framed)) {
+        take_request(conn, &framed);
+        sim_pipe_skip(&conn->in, framed.whole);
     }
 }
 
@@ -512,10 +539,10 @@ static void answer_early(struct conn *conn)
     struct sim_callee *callee = conn->callee;
     const uint8_t *p = sim_pipe_bytes(&conn->in);
     struct sim_message message;
-    uint32_t head = head_bytes(callee);
-    bool can = callee->kind == SIM_CALLEE_LYING && conn->in.len > 100 && !conn->answered_early &&
-               !conn->busy && one_in(callee, 2);
-    if (!can || !sim_message_read(p + head, (uint32_t)conn->in.len - head, &message) ||
+    size_t head = head_of(conn);
+    bool can = callee->kind == SIM_CALLEE_LYING && conn->in.len > head + 100 &&
+               !conn->answered_early && !conn->busy && one_in(callee, 2);
+    if (!can || !sim_message_read(p + head, (uint32_t)(conn->in.len - head), &message) ||
         message.type != WIRE_CALL) {
         return;
     }

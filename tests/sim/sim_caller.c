@@ -108,16 +108,27 @@ static struct sim_call *find_in_order(const struct sim_caller *caller,
     return NULL;
 }
 
-static void take_answer(struct sim_caller *caller, const uint8_t *body, uint32_t len)
+/* The sequence of the header in front of a call; an answer has it again. */
+static int32_t sequence_of(uint32_t id)
+{
+    return (int32_t)(id * 2654435761u);
+}
+
+static void take_answer(struct sim_caller *caller, const struct sim_framed *framed)
 {
     struct sim_message message;
-    SIM_CHECK(sim_message_read(body, len, &message), "answer", "caller %u got no message",
-              caller->number);
+    SIM_CHECK(sim_message_read(framed->body, framed->len, &message), "answer",
+              "caller %u got no message", caller->number);
+    message.info = framed->info;
+    message.info_len = framed->info_len;
     struct sim_call *call =
         caller->any_order ? find_by_seqid(caller, &message) : find_in_order(caller, &message);
     SIM_CHECK(call, "answer", "caller %u got an answer to nothing", caller->number);
     SIM_CHECK(call->arrived_ms > 0, "answer", "caller %u got an answer before it had asked",
               caller->number);
+    SIM_CHECK(!framed->info ||
+                  framed->sequence == sequence_of(sim_oracle_id(&caller->sim->oracle, call)),
+              "answer", "caller %u got a header with another call's sequence", caller->number);
     sim_oracle_answer(&caller->sim->oracle, call, &message, caller->link->home->loop_ms);
     advance_front(caller);
 }
@@ -125,12 +136,11 @@ static void take_answer(struct sim_caller *caller, const uint8_t *body, uint32_t
 static void on_sent(void *owner, const uint8_t *bytes, size_t n)
 {
     struct sim_caller *caller = owner;
-    const uint8_t *body;
-    uint32_t len;
+    struct sim_framed framed;
     sim_pipe_put(&caller->told, bytes, n);
-    while ((body = sim_pipe_message(&caller->told, caller->unframed, &len))) {
-        take_answer(caller, body, len);
-        sim_pipe_skip_message(&caller->told, caller->unframed, len);
+    while (sim_framing_next(&caller->told, caller->framing, &framed)) {
+        take_answer(caller, &framed);
+        sim_pipe_skip(&caller->told, framed.whole);
     }
 }
 
@@ -189,10 +199,10 @@ static void connect_link(struct sim_caller *caller)
     caller->link->peer_owner = caller;
     caller->any_order = one_in(caller, 4);
     caller->link->in_any_order = caller->any_order;
-    caller->unframed = one_in(caller, 3);
+    caller->framing = (enum sim_framing)random_below(&caller->random, SIM_FRAMINGS);
     caller->zero_seqids = !caller->any_order && one_in(caller, 3);
     caller->conn_calls_left = 1 + random_below(&caller->random, most);
-    SIM_TRACE("caller %u connects", caller->number);
+    SIM_TRACE("caller %u connects, %s", caller->number, sim_framing_str(caller->framing));
     sim_count(SIM_EVENT_CALLER_CONNECTED);
 }
 
@@ -270,6 +280,30 @@ static struct sim_call *new_call(struct sim_caller *caller)
     return call;
 }
 
+/* Part of what is asked for stands in the header instead, where there is one. */
+static struct sim_header header_for(struct sim_caller *caller, struct sim_request *request)
+{
+    struct sim_header header = {
+        .sequence = sequence_of(request->id), .transit = SIM_HEADER_REQUEST, .number = request->id};
+    if (sim_framing_has_header(caller->framing) && one_in(caller, 2)) {
+        header.to_service = request->service;
+        header.budget_ms = request->budget_ms;
+        header.is_marked = request->marked;
+        request->service = NULL;
+        request->budget_ms = 0;
+        request->marked = false;
+    }
+    return header;
+}
+
+static void frame_call(struct sim_caller *caller, const struct sim_header *header, size_t begin)
+{
+    sim_framing_wrap(&caller->out, begin, caller->framing, header);
+    sim_count(caller->framing == SIM_UNFRAMED ? SIM_EVENT_UNFRAMED_SENT
+              : caller->framing == SIM_FRAMED ? SIM_EVENT_FRAMED_SENT
+                                              : SIM_EVENT_TTHEADER_SENT);
+}
+
 static void write_call(struct sim_caller *caller, struct sim_call *call)
 {
     bool prefixed;
@@ -277,7 +311,7 @@ static void write_call(struct sim_caller *caller, struct sim_call *call)
     size_t begin = caller->out.len;
     name_call(caller, call, &prefixed);
     snprintf(from, sizeof from, "app.%u", caller->number % 4);
-    const struct sim_request request = {
+    struct sim_request request = {
         .id = sim_oracle_id(&caller->sim->oracle, call),
         .type = call->kind == SIM_CALL_ONEWAY ? WIRE_ONEWAY : WIRE_CALL,
         .name = call->name,
@@ -288,21 +322,21 @@ static void write_call(struct sim_caller *caller, struct sim_call *call)
             prefixed || call->kind == SIM_CALL_NO_ROUTE ? NULL : sim_service_name(call->service),
         .budget_ms = call->budget_ms,
         .marked = call->marked,
+        .in_text = one_in(caller, 4),
     };
+    struct sim_header header = header_for(caller, &request);
     sim_wire_request(&caller->out, &request);
     if (call->kind == SIM_CALL_BAD) {
-        uint32_t ways = caller->unframed ? SIM_DAMAGE_UNFRAMED : SIM_DAMAGE_MAX;
+        uint32_t ways = caller->framing == SIM_UNFRAMED ? SIM_DAMAGE_UNFRAMED : SIM_DAMAGE_MAX;
         sim_wire_damage(&caller->out, begin, (enum sim_damage)random_below(&caller->random, ways));
     }
-    if (caller->unframed) {
-        sim_wire_unframe(&caller->out, begin);
-        sim_count(SIM_EVENT_UNFRAMED_SENT);
-    }
+    frame_call(caller, &header, begin);
     SIM_TRACE("caller %u makes call %u, kind %d, %zu bytes", caller->number, request.id, call->kind,
               caller->out.len - begin);
+    call->has_header = sim_framing_has_header(caller->framing);
     caller->written += caller->out.len - begin;
     call->end = caller->written;
-    if (caller->unframed && call->kind == SIM_CALL_BAD) {
+    if (caller->framing == SIM_UNFRAMED && call->kind == SIM_CALL_BAD) {
         /* Nothing says where it ends: it is answered as soon as it is seen, and is the last. */
         call->end -= caller->out.len - begin - 1;
         caller->broken = true;

@@ -9,6 +9,7 @@
 #ifndef TSIDE_TESTS_SIM_CALLER_H
 #define TSIDE_TESTS_SIM_CALLER_H
 
+#include "tests/sim/sim_framing.h"
 #include "tests/sim/sim_link.h"
 #include "tests/sim/sim_plan.h"
 #include "tests/sim/sim_wire.h"
@@ -32,7 +33,7 @@ struct sim_caller {
     uint32_t conn_calls_left;
     bool any_order;
     bool zero_seqids;
-    bool unframed;
+    enum sim_framing framing;
     bool broken; /* it has sent what cannot be followed: nothing more is to come */
     bool shut;
     struct bytes out; /* built, not written from out_at on */

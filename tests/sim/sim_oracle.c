@@ -102,6 +102,9 @@ static void check_request(const struct sim_oracle *oracle, const struct sim_call
               id, message->type);
     SIM_CHECK(budget > 0 && budget <= (int64_t)sim_oracle_bound_ms(oracle, call), "budget",
               "call %u with %lld ms left", id, (long long)budget);
+    SIM_CHECK(!message->info || !call->has_header ||
+                  sim_header_number(message->info, message->info_len, SIM_HEADER_REQUEST) == id,
+              "header", "call %u without what came in its header", id);
 }
 
 struct sim_call *sim_oracle_request(struct sim_oracle *oracle, uint32_t callee,
@@ -261,6 +264,26 @@ static void check_reason(const struct sim_oracle *oracle, const struct sim_call 
               "refused at a callee", "call %u ended as %s", id, reason_str(reason));
 }
 
+/* What the callee's header says comes back, but for what is about its own connection; of tside's own answers none. */
+static void check_reply_header(const struct sim_oracle *oracle, const struct sim_call *call,
+                               const struct sim_message *message, enum reason reason)
+{
+    const struct sim *sim = oracle->sim;
+    uint32_t id = sim_oracle_id(oracle, call);
+    bool is_callees =
+        reason == REASON_OK || reason == REASON_APP_EXCEPTION || reason == REASON_APP_FAILURE;
+    bool has_one = is_callees && sim_framing_has_header(sim->world.service[call->service].framing);
+    if (!message->info) {
+        return;
+    }
+    SIM_CHECK(sim_header_number(message->info, message->info_len, SIM_HEADER_REPLY) ==
+                  (has_one ? (int64_t)id : -1),
+              "header", "call %u, %s: not what its callee said", id, reason_str(reason));
+    SIM_CHECK(sim->draining || sim->ending ||
+                  sim_header_number(message->info, message->info_len, "crrst") < 0,
+              "header", "the caller of call %u is told to go away", id);
+}
+
 void sim_oracle_answer(struct sim_oracle *oracle, struct sim_call *call,
                        const struct sim_message *message, uint64_t loop_ms)
 {
@@ -273,6 +296,7 @@ void sim_oracle_answer(struct sim_oracle *oracle, struct sim_call *call,
     enum reason reason = reason_of(oracle, call, message);
     SIM_TRACE("caller %u is told %s about call %u", call->caller, reason_str(reason), id);
     check_reason(oracle, call, reason, loop_ms);
+    check_reply_header(oracle, call, message, reason);
     call->answered = true;
     call->reason = reason;
     oracle->answered[reason]++;

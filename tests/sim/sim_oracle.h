@@ -11,6 +11,7 @@
 #define TSIDE_TESTS_SIM_ORACLE_H
 
 #include "sidecar/base/reason.h"
+#include "tests/sim/sim_framing.h"
 #include "tests/sim/sim_wire.h"
 
 #define SIM_CALLS_MAX (SIM_CALLERS_MAX * SIM_CALLS_EACH)
@@ -45,6 +46,7 @@ struct sim_call {
     uint32_t filling;
     uint32_t budget_ms;  /* 0: none */
     bool marked;         /* it comes from another hop's retry */
+    bool has_header;     /* its caller speaks TTHeader */
     uint64_t end;        /* where it ends in its connection's stream */
     uint64_t arrived_ms; /* on the loop's clock: its last byte was read; 0: not yet */
     uint8_t deeds;       /* enum sim_deed bits */

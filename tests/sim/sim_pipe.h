@@ -28,10 +28,4 @@ static inline const uint8_t *sim_pipe_bytes(const struct sim_pipe *pipe)
     return pipe->len > 0 ? pipe->bytes + pipe->head : NULL;
 }
 
-/* The first message where it is whole, behind 4 bytes of length, or unframed; NULL: not yet. *ret_len is its
- * length. */
-const uint8_t *sim_pipe_message(const struct sim_pipe *pipe, bool unframed, uint32_t *ret_len);
-/* Drops it. */
-void sim_pipe_skip_message(struct sim_pipe *pipe, bool unframed, uint32_t len);
-
 #endif

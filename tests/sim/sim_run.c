@@ -37,7 +37,7 @@ static struct bootstrap_listener listener(bool any_order)
         .callee_service = empty,
         .callee_cluster = empty,
         .any_order = any_order,
-        .accept = LISTENER_ACCEPT_FRAMED | LISTENER_ACCEPT_UNFRAMED,
+        .accept = LISTENER_ACCEPT_FRAMED | LISTENER_ACCEPT_UNFRAMED | LISTENER_ACCEPT_TTHEADER,
         .fill_log_id = true,
         .deadline_entry = entry,
         .deadline_entry_len = sizeof entry - 1,

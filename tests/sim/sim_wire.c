@@ -4,14 +4,16 @@
  */
 #include "tests/sim/sim_wire.h"
 
+#include "sidecar/base/extra_key.h"
+#include "tests/sim/sim_framing.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define BUDGET_KEY  "RPC_PERSIST_DDL_REMAIN_TIME"
-#define RETRY_ENTRY "RPC_PERSIST_RetryReq"
-#define ID_LEN      10 /* a letter, 8 digits, a dot */
-#define TEXT_OFF    7  /* of the arguments: type, field id and length stand in front */
+#define BUDGET_KEY "RPC_PERSIST_DDL_REMAIN_TIME"
+#define ID_LEN     10 /* a letter, 8 digits, a dot */
+#define TEXT_OFF   7  /* of the arguments: type, field id and length stand in front */
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
@@ -54,15 +56,36 @@ static void put_head(struct bytes *out, const struct sim_reply *reply)
     bytes_put32(out, (uint32_t)reply->seqid);
 }
 
+static void put_user_extra(struct bytes *out, const struct sim_request *request)
+{
+    char text[256];
+    int n = snprintf(text, sizeof text, "{\"k\": [1], ");
+    if (request->budget_ms > 0) {
+        n += snprintf(text + n, sizeof text - (size_t)n, "\"%s\":\"%06u\" , ", BUDGET_KEY,
+                      request->budget_ms);
+    }
+    if (request->marked) {
+        n += snprintf(text + n, sizeof text - (size_t)n, "\"%s\":\"\", ", EXTRA_KEY_RETRY);
+    }
+    snprintf(text + n, sizeof text - (size_t)n, "\"z\":null}");
+    bytes_put_text(out, EXTRA_KEY_USER_EXTRA);
+    bytes_put_text(out, text);
+}
+
 static void put_extra(struct bytes *out, const struct sim_request *request)
 {
     char budget[16];
-    uint32_t n = (request->service != NULL) + (request->budget_ms > 0) + request->marked;
+    uint32_t own = (request->budget_ms > 0) + request->marked;
     bytes_put_field(out, WIRE_MAP, 6);
-    bytes_put_map(out, WIRE_STRING, WIRE_STRING, n);
+    bytes_put_map(out, WIRE_STRING, WIRE_STRING,
+                  (request->service != NULL) + (request->in_text ? 1 : own));
     if (request->service) {
-        bytes_put_text(out, "dest_service");
+        bytes_put_text(out, EXTRA_KEY_DEST_SERVICE);
         bytes_put_text(out, request->service);
+    }
+    if (request->in_text) {
+        put_user_extra(out, request);
+        return;
     }
     if (request->budget_ms > 0) {
         snprintf(budget, sizeof budget, "%u", request->budget_ms);
@@ -70,7 +93,7 @@ static void put_extra(struct bytes *out, const struct sim_request *request)
         bytes_put_text(out, budget);
     }
     if (request->marked) {
-        bytes_put_text(out, RETRY_ENTRY);
+        bytes_put_text(out, EXTRA_KEY_RETRY);
         bytes_put_text(out, "");
     }
 }
@@ -155,13 +178,6 @@ void sim_wire_damage(struct bytes *frame, size_t from, enum sim_damage damage)
     end_frame(frame, from);
 }
 
-void sim_wire_unframe(struct bytes *frame, size_t from)
-{
-    uint8_t *p = frame->p + from;
-    frame->len -= WIRE_FRAME_LEN_BYTES;
-    memmove(p, p + WIRE_FRAME_LEN_BYTES, frame->len - from);
-}
-
 /* ---- reading --------------------------------------------------------------------------------- */
 
 /* Behind the string at off; n + 1: it is cut. */
@@ -218,6 +234,7 @@ bool sim_message_read(const uint8_t *body, uint32_t len, struct sim_message *ret
     if (name_len > len - WIRE_MESSAGE_MIN_BYTES) {
         return false;
     }
+    ret->info = NULL;
     ret->type = (uint8_t)wire_get32(body);
     ret->name = (const char *)body + 8;
     ret->name_len = name_len;
@@ -274,12 +291,19 @@ int64_t sim_message_budget(const struct sim_message *message)
 {
     const uint8_t *key =
         memmem(message->args, message->args_len, BUDGET_KEY, sizeof BUDGET_KEY - 1);
-    return key ? atoll((const char *)key + sizeof BUDGET_KEY - 1 + 4) : -1;
+    if (message->info) {
+        return sim_header_number(message->info, message->info_len, BUDGET_KEY);
+    }
+    size_t skip = sizeof BUDGET_KEY - 1 + 4; /* a length; or, in a JSON text, quotes and a colon */
+    return key ? atoll((const char *)key + (key[skip - 4] == '"' ? skip - 1 : skip)) : -1;
 }
 
 bool sim_message_is_marked(const struct sim_message *message)
 {
-    return memmem(message->args, message->args_len, RETRY_ENTRY, sizeof RETRY_ENTRY - 1) != NULL;
+    if (message->info) {
+        return memmem(message->info, message->info_len, EXTRA_KEY_AND_LEN(EXTRA_KEY_RETRY)) != NULL;
+    }
+    return memmem(message->args, message->args_len, EXTRA_KEY_AND_LEN(EXTRA_KEY_RETRY)) != NULL;
 }
 
 bool sim_name_is(const struct sim_message *message, const char *name)

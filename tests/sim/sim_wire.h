@@ -29,6 +29,7 @@ struct sim_request {
     const char *service; /* NULL: not named in Extra */
     uint32_t budget_ms;  /* 0: none */
     bool marked;         /* as another hop's retry */
+    bool in_text;        /* both in the JSON text of user_extra */
 };
 
 /* Writes a frame. */
@@ -58,8 +59,6 @@ enum sim_damage {
 
 /* Damages the frame that begins at from; its header stays good. */
 void sim_wire_damage(struct bytes *frame, size_t from, enum sim_damage damage);
-/* Takes the length off the frame that begins at from. */
-void sim_wire_unframe(struct bytes *frame, size_t from);
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
@@ -70,11 +69,13 @@ struct sim_message {
     int32_t seqid;
     const uint8_t *args;
     uint32_t args_len;
+    const uint8_t *info; /* of the TTHeader in front of it: sim_framing.h; NULL: there is none */
+    uint32_t info_len;
 };
 
 /* How long the message is that begins at p, by its own grammar; 0: it is not whole within n bytes. */
 size_t sim_message_len(const uint8_t *p, size_t n);
-/* False: not a strict message. */
+/* False: not a strict message. Whoever knows of a header adds it. */
 bool sim_message_read(const uint8_t *body, uint32_t len, struct sim_message *ret);
 
 /* The text of the first field, of a request or an exception, or of the struct in field 0, of a
@@ -88,7 +89,7 @@ uint32_t sim_text_id(const char *text, uint32_t len, char letter, uint32_t *ret_
 /* The same of a request of which the beginning is there. */
 uint32_t sim_message_id_begun(const struct sim_message *message);
 
-/* The remaining time that a request carries; -1: none. */
+/* The remaining time that a request carries, in its header where it has one; -1: none. */
 int64_t sim_message_budget(const struct sim_message *message);
 /* Whether it is marked as a retry. */
 bool sim_message_is_marked(const struct sim_message *message);

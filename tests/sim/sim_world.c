@@ -226,7 +226,7 @@ static void put_config(struct sim_world *world, uint32_t service)
         " \"breaker\": %s, \"eject\": %s, %s, %s, \"slow_start_ms\": %u}",
         timeout, 1 + random_below(&world->random, 30), 5 + random_below(&world->random, 60),
         one_of(world, receives, 4), random_one_in(&world->random, 2) ? "p2c" : "round_robin",
-        subset, mode_text(world, service), world->service[service].unframed ? "unframed" : "framed",
+        subset, mode_text(world, service), sim_framing_str(world->service[service].framing),
         max_connections, max_idle, one_of(world, waits, 4), max_waiting, one_of(world, idle_ms, 3),
         breaker, eject, limits, retry, 200 * random_below(&world->random, 3));
     /* What may be ejected is a share of the set that calls go to. */
@@ -370,7 +370,7 @@ void sim_world_open(struct sim *sim, const struct codec_templates *templates, ui
     world->mode_taste = random_below(&world->random, 3);
     world->in_order = random_one_in(&world->random, 2);
     for (uint32_t i = 0; i < SIM_SERVICES; i++) {
-        world->service[i].unframed = random_one_in(&world->random, 3);
+        world->service[i].framing = (enum sim_framing)random_below(&world->random, SIM_FRAMINGS);
     }
     world->store = disc_store_new(&(struct disc_store_options){
         .prefix = {"/tside/rules", "/tside/services"},

@@ -13,6 +13,7 @@
 #include "sidecar/server/snapshots.h"
 #include "sidecar/shared/endpoint_state.h"
 #include "tests/codec/random.h"
+#include "tests/sim/sim_framing.h"
 
 #define SIM_ENDPOINTS_MAX  256 /* states made in a run: an endpoint that comes again gets another */
 #define SIM_SERVICES       2
@@ -42,10 +43,10 @@ struct sim_world {
     bool denied, degraded, lost_endpoints, limited, breakers;
     struct {
         bool idempotent;
-        bool mux;           /* calls may share connections */
-        bool unframed;      /* its callees speak without frames */
-        uint32_t sent_max;  /* times that a call may be sent: first, retries and hedge */
-        uint32_t calls_max; /* max_concurrency; UINT32_MAX: there was none for a while */
+        bool mux;                 /* calls may share connections */
+        enum sim_framing framing; /* its callees' */
+        uint32_t sent_max;        /* times that a call may be sent: first, retries and hedge */
+        uint32_t calls_max;       /* max_concurrency; UINT32_MAX: there was none for a while */
     } service[SIM_SERVICES];
 };
 
