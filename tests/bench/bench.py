@@ -49,10 +49,10 @@ def haproxy(folder: Path, callee: str, connections: int) -> tuple[Process, str]:
     return process, address
 
 
-def load(address: str, pid: int, options: argparse.Namespace) -> dict:
+def load(address: str, pid: int, options: argparse.Namespace, framing: str = "framed") -> dict:
     done = subprocess.run(
         [helper("bench_load"), address, f"pid={pid}", f"ms={options.ms}", f"depth={options.depth}",
-         f"connections={options.connections}", f"payload={options.payload}"],
+         f"connections={options.connections}", f"payload={options.payload}", f"framing={framing}"],
         capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"{address}: {done.stderr}")

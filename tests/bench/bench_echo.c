@@ -1,8 +1,7 @@
 /*
- * bench_echo.c: the callee of the benchmarks: answers each framed call with the text that it
- * brought.
+ * bench_echo.c: the callee of the benchmarks: answers each call with the text that it brought.
  *
- *     bench_echo
+ *     bench_echo [framed | unframed | ttheader]
  *
  * One epoll thread. A call is method(1: Request {1: text, ...}): the reply is {0: text} under the
  * same method and seqid. What else stands in the message is not looked at; something that is no
@@ -10,6 +9,8 @@
  * address; serves until it is killed or its standard input ends.
  * SPDX-License-Identifier: Apache-2.0
  */
+#include "bench_framing.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -36,24 +37,12 @@ struct connection {
 };
 
 static int epoll_fd;
+static enum bench_framing framing;
 
 static void die(const char *what)
 {
     perror(what);
     exit(1);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-    return ((uint32_t)p[0] << 24) | ((uint32_t)p[1] << 16) | ((uint32_t)p[2] << 8) | p[3];
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-    p[0] = (uint8_t)(v >> 24);
-    p[1] = (uint8_t)(v >> 16);
-    p[2] = (uint8_t)(v >> 8);
-    p[3] = (uint8_t)v;
 }
 
 static void reserve(uint8_t **p, size_t *size, size_t wanted)
@@ -80,15 +69,16 @@ static void watch(struct connection *c, int op, bool want_write)
 /* Appends the reply to one request's body; a ONEWAY gets none. */
 static void answer(struct connection *c, const uint8_t *body, size_t len)
 {
-    uint32_t name_len = len >= 12 ? get32(body + 4) : UINT32_MAX;
+    static const struct bench_names nobody = {0};
+    uint32_t name_len = len >= 12 ? bench_get32(body + 4) : UINT32_MAX;
     const size_t head = 12 + (size_t)name_len;
-    if (name_len > 4096 || len < head + 10 || (get32(body) & 0xffff0000u) != 0x80010000u ||
+    if (name_len > 4096 || len < head + 10 || (bench_get32(body) & 0xffff0000u) != 0x80010000u ||
         memcmp(body + head, "\x0c\0\x01\x0b\0\x01", 6) != 0) {
         fprintf(stderr, "bench_echo: not a call of the benchmark (%zu bytes)\n", len);
         exit(1);
     }
     const uint8_t *text = body + head + 10;
-    uint32_t text_len = get32(body + head + 6);
+    uint32_t text_len = bench_get32(body + head + 6);
     if (head + 10 + (size_t)text_len > len) {
         fprintf(stderr, "bench_echo: a cut call\n");
         exit(1);
@@ -97,16 +87,16 @@ static void answer(struct connection *c, const uint8_t *body, size_t len)
         return;
     }
     size_t reply_len = head + 7 + text_len + 1;
-    reserve(&c->out, &c->out_size, c->out_len + 4 + reply_len);
+    reserve(&c->out, &c->out_size, c->out_len + BENCH_HEAD_MAX + reply_len);
+    c->out_len += bench_head_write(framing, &nobody, reply_len, c->out + c->out_len);
     uint8_t *p = c->out + c->out_len;
-    put32(p, (uint32_t)reply_len);
-    put32(p + 4, 0x80010002u);
-    memcpy(p + 8, body + 4, head - 4); /* name and seqid */
-    memcpy(p + 4 + head, "\x0b\0\0", 3);
-    put32(p + 4 + head + 3, text_len);
-    memcpy(p + 4 + head + 7, text, text_len);
-    p[4 + head + 7 + text_len] = 0;
-    c->out_len += 4 + reply_len;
+    bench_put32(p, 0x80010002u);
+    memcpy(p + 4, body + 4, head - 4); /* name and seqid */
+    memcpy(p + head, "\x0b\0\0", 3);
+    bench_put32(p + head + 3, text_len);
+    memcpy(p + head + 7, text, text_len);
+    p[head + 7 + text_len] = 0;
+    c->out_len += reply_len;
 }
 
 /* False where the connection is gone. */
@@ -141,17 +131,14 @@ static bool serve(struct connection *c)
     }
     c->in_len += (size_t)n;
     size_t pos = 0;
-    while (c->in_len - pos >= 4) {
-        uint32_t len = get32(c->in + pos);
-        if (len > FRAME_MAX) {
-            fprintf(stderr, "bench_echo: a frame of %u bytes\n", len);
-            exit(1);
-        }
-        if (c->in_len - pos < 4 + (size_t)len) {
-            break;
-        }
-        answer(c, c->in + pos + 4, len);
-        pos += 4 + (size_t)len;
+    struct bench_message message;
+    while (bench_message_find(framing, c->in + pos, c->in_len - pos, &message)) {
+        answer(c, c->in + pos + message.off, message.len);
+        pos += message.whole;
+    }
+    if (c->in_len - pos > FRAME_MAX) {
+        fprintf(stderr, "bench_echo: a message above %u bytes\n", FRAME_MAX);
+        exit(1);
     }
     memmove(c->in, c->in + pos, c->in_len - pos);
     c->in_len -= pos;
@@ -184,8 +171,12 @@ static void accept_all(int listener)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 2 || (argc == 2 && !bench_framing_parse(argv[1], &framing))) {
+        fprintf(stderr, "usage: bench_echo [framed | unframed | ttheader]\n");
+        return 64;
+    }
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t address_len = sizeof(address);
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

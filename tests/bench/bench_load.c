@@ -1,8 +1,9 @@
 /*
- * bench_load.c: a closed-loop load of framed Thrift calls that verifies every reply.
+ * bench_load.c: a closed-loop load of Thrift calls that verifies every reply.
  *
  *     bench_load HOST:PORT [connections=64] [depth=1] [payload=1024] [ms=1000 | calls=N]
  *                [pid=PID] [base=1] [to=example.service] [caller=bench.caller] [method=Echo]
+ *                [framing=framed | unframed | ttheader]
  *
  * One epoll thread. `depth` calls are in flight on each connection; each has a seqid of its own and
  * a text that begins with it: a reply must be a REPLY of that method with that seqid and must bring
@@ -11,6 +12,8 @@
  * printed, too. Prints one JSON object.
  * SPDX-License-Identifier: Apache-2.0
  */
+#include "bench_framing.h"
+
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
@@ -31,7 +34,7 @@
 #define DEPTH_MAX 1024
 
 struct options {
-    const char *method, *to, *caller;
+    const char *method, *to, *caller, *framing;
     long connections, depth, payload, ms, calls, warm_ms, pid, base;
 };
 
@@ -51,7 +54,8 @@ struct load {
     struct options options;
     int epoll;
     struct connection *connections;
-    uint8_t *request; /* template of one frame */
+    enum bench_framing framing;
+    uint8_t *request; /* template of one call */
     size_t request_len, seqid_off, text_off;
     size_t in_size, out_size;
     uint64_t replies;
@@ -104,19 +108,6 @@ static uint64_t cpu_ns(long pid)
 
 /* ---- the message ---------------------------------------------------------------------------- */
 
-static void put32(uint8_t *p, uint32_t v)
-{
-    p[0] = (uint8_t)(v >> 24);
-    p[1] = (uint8_t)(v >> 16);
-    p[2] = (uint8_t)(v >> 8);
-    p[3] = (uint8_t)v;
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-    return ((uint32_t)p[0] << 24) | ((uint32_t)p[1] << 16) | ((uint32_t)p[2] << 8) | p[3];
-}
-
 struct writer {
     uint8_t *p;
     size_t len;
@@ -130,7 +121,7 @@ static void write_bytes(struct writer *w, const void *bytes, size_t n)
 
 static void write_u32(struct writer *w, uint32_t v)
 {
-    put32(w->p + w->len, v);
+    bench_put32(w->p + w->len, v);
     w->len += 4;
 }
 
@@ -166,12 +157,12 @@ static void write_base(struct writer *w, const struct options *options)
     write_bytes(w, "", 1);
 }
 
-/* A frame of `payload` bytes: method(1: Request {1: text, 255: Base}), the text taking what is
+/* With a frame `payload` bytes: method(1: Request {1: text, 255: Base}), the text taking what is
  * left. */
 static void request_build(struct load *load)
 {
     const struct options *options = &load->options;
-    struct writer w = {calloc(1, (size_t)options->payload + 4096), 4};
+    struct writer w = {calloc(1, (size_t)options->payload + 4096), 0};
     if (w.p == NULL) {
         die("memory");
     }
@@ -189,7 +180,7 @@ static void request_build(struct load *load)
         write_base(&tail, options);
     }
     write_bytes(&tail, "\0", 2); /* the two structs end: the literal holds two zero bytes */
-    long text = options->payload - (long)(w.len + tail.len);
+    long text = options->payload - 4 - (long)(w.len + tail.len);
     text = text < 16 ? 16 : text;
     write_u32(&w, (uint32_t)text);
     load->text_off = w.len;
@@ -197,23 +188,30 @@ static void request_build(struct load *load)
     w.len += (size_t)text;
     write_bytes(&w, tail.p, tail.len);
     free(tail.p);
-    put32(w.p, (uint32_t)(w.len - 4));
+    const struct bench_names names = {options->caller, options->to, options->method};
+    uint8_t head[BENCH_HEAD_MAX];
+    size_t head_len = bench_head_write(load->framing, &names, w.len, head);
+    memmove(w.p + head_len, w.p, w.len);
+    memcpy(w.p, head, head_len);
+    load->seqid_off += head_len;
+    load->text_off += head_len;
     load->request = w.p;
-    load->request_len = w.len;
+    load->request_len = head_len + w.len;
 }
 
 /* The reply that bench_echo gives: header, {0: string text}. False where it is anything else. */
 static bool reply_right(const struct load *load, const uint8_t *body, size_t len, int32_t seqid)
 {
     size_t name_len = strlen(load->options.method);
-    if (len < 12 + name_len + 8 || get32(body) != 0x80010002u || get32(body + 4) != name_len ||
+    if (len < 12 + name_len + 8 || bench_get32(body) != 0x80010002u ||
+        bench_get32(body + 4) != name_len ||
         memcmp(body + 8, load->options.method, name_len) != 0 ||
-        (int32_t)get32(body + 8 + name_len) != seqid) {
+        (int32_t)bench_get32(body + 8 + name_len) != seqid) {
         return false;
     }
     const uint8_t *field = body + 12 + name_len;
     size_t left = len - 12 - name_len;
-    uint32_t text_len = get32(field + 3);
+    uint32_t text_len = bench_get32(field + 3);
     if (field[0] != 11 || field[1] != 0 || field[2] != 0 || (size_t)text_len + 8 != left ||
         text_len < 8) {
         return false;
@@ -265,7 +263,7 @@ static void call_begin(struct load *load, struct connection *c, uint64_t now)
     uint8_t *frame = c->out + c->out_len;
     int32_t seqid = c->next_seqid++;
     memcpy(frame, load->request, load->request_len);
-    put32(frame + load->seqid_off, (uint32_t)seqid);
+    bench_put32(frame + load->seqid_off, (uint32_t)seqid);
     char mark[9];
     snprintf(mark, sizeof(mark), "%08x", (uint32_t)seqid);
     memcpy(frame + load->text_off, mark, 8);
@@ -297,24 +295,22 @@ static void read_replies(struct load *load, struct connection *c)
     c->in_len += (size_t)n;
     uint64_t now = now_ns();
     size_t pos = 0;
-    while (c->in_len - pos >= 4) {
-        size_t len = get32(c->in + pos);
-        if (len + 4 > load->in_size) {
-            errno = 0;
-            die("reply too large");
-        }
-        if (c->in_len - pos < 4 + len) {
-            break;
-        }
-        if (!reply_right(load, c->in + pos + 4, len, c->expect_seqid)) {
+    struct bench_message message;
+    while (bench_message_find(load->framing, c->in + pos, c->in_len - pos, &message)) {
+        const uint8_t *body = c->in + pos + message.off;
+        if (!reply_right(load, body, message.len, c->expect_seqid)) {
             fprintf(stderr, "bench_load: wrong reply to seqid %d: %.*s\n", c->expect_seqid,
-                    (int)(len > 300 ? 300 : len), (const char *)c->in + pos + 4);
+                    (int)(message.len > 300 ? 300 : message.len), (const char *)body);
             exit(1);
         }
         c->expect_seqid++;
         reply_count(load, c, now);
         call_begin(load, c, now);
-        pos += 4 + len;
+        pos += message.whole;
+    }
+    if (c->in_len - pos == load->in_size) {
+        errno = 0;
+        die("reply too large");
     }
     memmove(c->in, c->in + pos, c->in_len - pos);
     c->in_len -= pos;
@@ -396,7 +392,7 @@ static bool option_set(struct options *options, const char *arg)
         {"depth=", NULL, &options->depth},     {"payload=", NULL, &options->payload},
         {"ms=", NULL, &options->ms},           {"calls=", NULL, &options->calls},
         {"warm_ms=", NULL, &options->warm_ms}, {"pid=", NULL, &options->pid},
-        {"base=", NULL, &options->base},
+        {"base=", NULL, &options->base},       {"framing=", &options->framing, NULL},
     };
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         size_t len = strlen(known[i].name);
@@ -417,6 +413,7 @@ int main(int argc, char **argv)
     struct load load = {.options = {.method = "Echo",
                                     .to = "example.service",
                                     .caller = "bench.caller",
+                                    .framing = "framed",
                                     .connections = 64,
                                     .depth = 1,
                                     .payload = 1024,
@@ -435,10 +432,11 @@ int main(int argc, char **argv)
     for (int i = 2; i < argc; i++) {
         usage = usage || !option_set(options, argv[i]);
     }
+    usage = usage || !bench_framing_parse(options->framing, &load.framing);
     if (usage || options->depth < 1 || options->depth > DEPTH_MAX || options->connections < 1) {
         fprintf(stderr, "usage: bench_load IP:PORT [connections=64] [depth=1] [payload=1024] "
                         "[ms=1000 | calls=N] [warm_ms=100] [pid=PID] [base=1] [to=] [caller=] "
-                        "[method=]\n");
+                        "[method=] [framing=framed|unframed|ttheader]\n");
         return 64;
     }
     load.latency = calloc(LATENCY_BUCKETS, sizeof(*load.latency));

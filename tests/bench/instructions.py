@@ -2,6 +2,7 @@
 """User instructions per call, counted by valgrind: the same on every machine for the same build.
 
     tests/bench/instructions.py [--payload 1024] [--connections 64] [--depth 1] [--calls 4000] [--top 25]
+                                [--framing framed]
 
 Prints one JSON line, then the functions that take most of it.
 """
@@ -20,12 +21,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from support.process import helper  # noqa: E402
 from support.tside import SERVICE, Tside  # noqa: E402
 
-QUIET = {f"*/*/{SERVICE}/*/*/config": {"access_log": 0, "timeout_ms": 60000, "pool": {"wait_ms": 60000}}}
+KEY = f"*/*/{SERVICE}/*/*/config"
+QUIET = {"access_log": 0, "timeout_ms": 60000}
 
 
 def load(address: str, options: argparse.Namespace, calls: int) -> None:
     subprocess.run([helper("bench_load"), address, f"calls={calls}", f"depth={options.depth}", "warm_ms=0",
-                    f"connections={options.connections}", f"payload={options.payload}"],
+                    f"connections={options.connections}", f"payload={options.payload}", f"framing={options.framing}"],
                    check=True, stdout=subprocess.DEVNULL)
 
 
@@ -35,9 +37,11 @@ def control(pid: int, *args: str) -> None:
 
 def measure(options: argparse.Namespace) -> tuple[float, str]:
     """Instructions per call, and callgrind_annotate's list of functions."""
-    echo = subprocess.Popen([helper("bench_echo")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    echo = subprocess.Popen([helper("bench_echo"), options.framing], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     callee = echo.stdout.readline().strip()
-    tside = Tside(workers=1, services={f"{SERVICE}/default/{callee}": {}}, rules=QUIET, wrapper=[
+    rules = {KEY: {**QUIET, "pool": {"wait_ms": 60000, "framing": options.framing}}}
+    tside = Tside(workers=1, services={f"{SERVICE}/default/{callee}": {}}, rules=rules,
+                  listeners=[{"accept": [options.framing]}], wrapper=[
         "valgrind", "--tool=callgrind", "--instr-atstart=no", "--callgrind-out-file=counts"]).start()
     try:
         load(tside.address, options, options.calls)
@@ -63,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, default in (("payload", 1024), ("connections", 64), ("depth", 1), ("calls", 4000), ("top", 25)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--framing", default="framed", help="of callers and callees")
     options = parser.parse_args()
     per_call, listing = measure(options)
     print(json.dumps({"instructions_per_call": round(per_call), "payload": options.payload,

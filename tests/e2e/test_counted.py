@@ -69,18 +69,20 @@ def test_system_calls_per_call(world, mode, most):
         "epoll_ctl", "futex"}
 
 
-@pytest.mark.parametrize("mode", ["pool", "mux", "pipeline"])
-def test_no_allocation_per_call(world, mode):
+@pytest.mark.parametrize("mode, framing", [("pool", "framed"), ("mux", "framed"), ("pipeline", "framed"),
+                                           ("pool", "unframed"), ("pool", "ttheader"), ("mux", "ttheader")])
+def test_no_allocation_per_call(world, mode, framing):
     """In steady state carrying calls allocates nothing: the workers' counts stand still."""
-    echo, counter = Echo(), Allocations()
-    tside = world.tside(default=[echo], rules={KEY: {"access_log": 0, "pool": {"mode": mode}}}, env=counter.env)
+    echo, counter = Echo(framing), Allocations()
+    tside = world.tside(default=[echo], rules={KEY: {"access_log": 0, "pool": {"mode": mode, "framing": framing}}},
+                        listeners=({"accept": [framing]},), env=counter.env)
 
     def allocations() -> int:
         """Of all threads but the control thread, which is the process's first one."""
         return sum(count for tid, count in counter.by_thread().items() if tid != tside.pid)
 
     try:
-        generator = load(tside, connections=64, payload=1024, calls=90_000, warm_ms=0)
+        generator = load(tside, connections=64, payload=1024, calls=90_000, warm_ms=0, framing=framing)
         wait_until(lambda: tside.calls() > 20_000, 60)
         begun, before = allocations(), tside.calls()
         wait_until(lambda: tside.calls() > before + 50_000, 60)

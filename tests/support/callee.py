@@ -63,8 +63,8 @@ class Callee:
 class Echo:
     """The callee of the benchmarks: quick, in C; answers with the text that the request brought."""
 
-    def __init__(self) -> None:
-        self.child = subprocess.Popen([helper("bench_echo")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, framing: str = "framed") -> None:
+        self.child = subprocess.Popen([helper("bench_echo"), framing], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.address = self.child.stdout.readline().strip()
 
     def stop(self) -> None:
