@@ -134,6 +134,17 @@ void codec_ttheader_begin(struct codec_ttheader *header, uint32_t max_bytes);
 enum codec_ttheader_status codec_ttheader_run(struct codec_ttheader *header, const uint8_t *p,
                                               size_t avail);
 
+/* Of a proved header, of which head_bytes bytes stand in front of the message. */
+static inline bool codec_ttheader_is_inner_framed(const uint8_t *p, uint32_t head_bytes)
+{
+    return head_bytes > CODEC_TTHEADER_FIXED_BYTES + 4u * wire_get16(p + 12);
+}
+
+static inline void codec_ttheader_set_sequence(uint8_t *p, int32_t sequence)
+{
+    wire_put32(p + 8, (uint32_t)sequence);
+}
+
 /* --- a second, short pass over a header that is DONE --- */
 
 enum codec_ttheader_info {

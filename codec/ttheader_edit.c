@@ -213,13 +213,14 @@ bool codec_ttheader_plan(struct codec_ttheader_plan *plan, const uint8_t *p,
                          const struct codec_ttheader_to *to)
 {
     assert(n <= CODEC_TTHEADER_EDITS_MAX);
-    *plan = (struct codec_ttheader_plan){.p = p,
-                                         .header = header,
-                                         .edits = edits,
-                                         .edits_len = n,
-                                         .to = *to,
-                                         .info_bytes = header->info_end - CODEC_TTHEADER_INFO_OFF,
-                                         .added = UINT64_MAX};
+    plan->p = p;
+    plan->header = header;
+    plan->edits = edits;
+    plan->edits_len = n;
+    plan->to = *to;
+    plan->info_bytes = header->info_end - CODEC_TTHEADER_INFO_OFF;
+    plan->added = UINT64_MAX; /* last_off of an edit that adds says nothing */
+    plan->text = plan->number = (struct codec_ttheader_tail){0};
     plan_entries(plan);
     if (!plan_values(plan)) {
         return false;

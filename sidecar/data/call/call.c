@@ -253,6 +253,7 @@ static void pass_on(struct call *call, const struct attempt *attempt)
                                            .head_room = reply->head_room,
                                            .block = reply->block};
     call->outcome.has_header = reply->has_header;
+    call->outcome.says_end = reply->says_end;
     call_event(call, CALL_EVENT_OUTCOME);
 }
 

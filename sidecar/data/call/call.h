@@ -108,6 +108,7 @@ struct call {
         bool kept : 1;           /* the reply, if any, outlives the turn */
         bool unknown_method : 1; /* answered as a method that is not known */
         bool has_header : 1;     /* the callee's TTHeader stands in front of the reply */
+        bool says_end : 1;       /* and says that the callee closes its connection */
         uint32_t held_len;       /* of the reply, in the session's held_bytes */
         const char *detail;      /* a sentence with at most two %lld; static */
         const char *cause;       /* stands behind it; static, NULL: unknown */

@@ -66,6 +66,13 @@ struct edits {
     unsigned numbers_len;
 };
 
+static void begin(struct edits *edits)
+{
+    edits->list.len = 0;
+    edits->list.left_out = false;
+    edits->numbers_len = 0;
+}
+
 static void set_int(struct edits *edits, uint16_t id, struct disc_str value)
 {
     if (value.len > 0) {
@@ -141,9 +148,13 @@ static struct header_out pass_on(const struct attempt *attempt, const struct cod
 {
     const struct call *call = attempt->call;
     struct codec_ttheader_plan plan;
-    struct edits edits = {.list.len = 0};
+    struct edits edits;
+    const struct disc_str method = call->plan.route->tuple.name[DISC_METHOD];
+    begin(&edits);
     set_budget(&edits, attempt);
-    set_int(&edits, CODEC_TTHEADER_KEY_TO_METHOD, call->plan.route->tuple.name[DISC_METHOD]);
+    if (!disc_str_eq(header_int(call, CODEC_TTHEADER_INT_TO_METHOD), method)) {
+        set_int(&edits, CODEC_TTHEADER_KEY_TO_METHOD, method);
+    }
     if (call->request.log_id_fresh) {
         set_int(&edits, CODEC_TTHEADER_KEY_LOG_ID,
                 disc_str_of(call->request.log_id, call->request.log_id_len));
@@ -165,7 +176,8 @@ static struct header_out make(const struct attempt *attempt, const struct codec_
     char unescaped[PERSIST_TEXT_BYTES];
     struct codec_ttheader_room room = {.p = unescaped, .cap = sizeof unescaped};
     struct codec_ttheader_plan plan;
-    struct edits edits = {.list.len = 0};
+    struct edits edits;
+    begin(&edits);
     set_budget(&edits, attempt);
     set_names(&edits, call);
     set_int(&edits, CODEC_TTHEADER_KEY_TO_METHOD, call->plan.route->tuple.name[DISC_METHOD]);
@@ -194,6 +206,21 @@ struct header_out header_for_callee(const struct attempt *attempt, uint32_t mess
 }
 
 /* ---- towards the caller ---------------------------------------------------------------------- */
+
+bool header_passes(const struct call *call, struct message *reply, bool draining)
+{
+    const struct codec_ttheader *asked = call->request.header;
+    uint8_t *p = reply->body - reply->head_room;
+    if (!call->outcome.has_header || call->outcome.says_end || draining ||
+        asked->is_inner_framed != codec_ttheader_is_inner_framed(p, reply->head_room)) {
+        return false;
+    }
+    codec_ttheader_set_sequence(p, asked->sequence);
+    reply->body = p;
+    reply->len += reply->head_room;
+    reply->head_room = 0;
+    return true;
+}
 
 /* The callee's header, without what is about its own connection. */
 static bool plan_reply(struct codec_ttheader_plan *plan, struct codec_ttheader *header,

@@ -39,7 +39,10 @@ struct header_out {
 /* In front of the request, of which message_len bytes go to the callee. */
 struct header_out header_for_callee(const struct attempt *attempt,
                                     uint32_t message_len) HEADER_APART;
-/* In front of the answer. draining: this connection is to be used no more. */
+/* The callee's header goes to the caller as it came, but for its sequence: then it is part of the message from now
+ * on. draining: the caller's connection is to be used no more. */
+bool header_passes(const struct call *call, struct message *reply, bool draining);
+/* In front of another answer. */
 struct header_out header_for_caller(const struct call *call, const struct message *reply,
                                     bool draining) HEADER_APART;
 

@@ -50,7 +50,8 @@ static bool push(struct session *session, struct call *call)
     if (!call_take_reply(call, &reply)) {
         return false;
     }
-    if (call->request.header && !push_header(session, call, &reply)) {
+    if (call->request.header && !header_passes(call, &reply, session_is_draining(session)) &&
+        !push_header(session, call, &reply)) {
         message_done(&reply, buffers);
         return false;
     }

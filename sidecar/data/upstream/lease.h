@@ -75,10 +75,11 @@ struct lease_reply {
     uint32_t len;
     uint32_t seqid_off;
     int32_t code;            /* BaseResp's */
-    uint32_t head_room : 24; /* bytes in front of body that are the reply's, too */
+    uint32_t head_room : 23; /* bytes in front of body that are the reply's, too */
     uint32_t type : 6;       /* enum wire_message_type */
     uint32_t has_code : 1;
     uint32_t has_header : 1; /* a TTHeader stands in them */
+    uint32_t says_end : 1;   /* and says that its connection will be closed */
 };
 
 struct lease {

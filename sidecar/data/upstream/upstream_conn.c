@@ -285,8 +285,20 @@ static void note_answered(struct upstream_conn *conn)
     }
 }
 
+/* A TTHeader: whether the callee says that this connection will be closed, and is to be used no more. */
+static __attribute__((noinline)) bool is_ending(const struct frame *frame)
+{
+    static const struct codec_key key = {CODEC_TTHEADER_TEXT_RESET,
+                                         sizeof CODEC_TTHEADER_TEXT_RESET - 1};
+    struct wire_span value;
+    codec_ttheader_find_many(frame->message.body - frame->message.head_room, frame->ttheader, 1,
+                             &key, &value);
+    return value.off != 0;
+}
+
 /* What came is a reply to what the lease sent; else the connection has gone. */
-static bool give_reply(struct upstream_conn *conn, struct lease *lease, struct frame *frame)
+static bool give_reply(struct upstream_conn *conn, struct lease *lease, struct frame *frame,
+                       bool ending)
 {
     const struct codec_message *message = &frame->scan->message;
     const char *why = mismatch(conn, lease, frame);
@@ -303,27 +315,17 @@ static bool give_reply(struct upstream_conn *conn, struct lease *lease, struct f
                                         .head_room = frame->message.head_room,
                                         .seqid_off = message->seqid_off,
                                         .type = message->type,
-                                        .has_header = frame->ttheader != NULL};
+                                        .has_header = frame->ttheader != NULL,
+                                        .says_end = ending};
     lease->reply.has_code = codec_base_resp_code(frame->message.body, message, &lease->reply.code);
     lease_post(lease, conn->worker, LEASE_NEWS_REPLY);
     return true;
 }
 
-/* A TTHeader: whether the callee says that this connection will be closed, and is to be used no more. */
-static __attribute__((noinline)) bool is_ending(const struct frame *frame)
-{
-    static const struct codec_key key = {CODEC_TTHEADER_TEXT_RESET,
-                                         sizeof CODEC_TTHEADER_TEXT_RESET - 1};
-    struct wire_span value;
-    codec_ttheader_find_many(frame->message.body - frame->message.head_room, frame->ttheader, 1,
-                             &key, &value);
-    return value.off != 0;
-}
-
 static void take_reply(struct upstream_conn *conn, struct frame *frame)
 {
     bool ending = frame->ttheader && is_ending(frame);
-    if (give_reply(conn, first_lease(conn), frame)) {
+    if (give_reply(conn, first_lease(conn), frame, ending)) {
         conn->tainted = ending || conn->channel.ended || channel_has_input(&conn->channel);
         upstream_conn_event(conn, UPSTREAM_EVENT_FREE);
     }
@@ -336,7 +338,8 @@ static void take_numbered(struct upstream_conn *conn, struct frame *frame)
     int32_t seqid = frame->scan->message.seqid;
     struct lease *lease = upstream_mux_find(mux, seqid);
     const char *disorder = upstream_mux_disorder(mux, seqid);
-    conn->retiring = conn->retiring || (frame->ttheader && is_ending(frame));
+    bool ending = frame->ttheader && is_ending(frame);
+    conn->retiring = conn->retiring || ending;
     if (disorder) {
         message_done(&frame->message, &conn->worker->buffers);
         bad(conn, REASON_UPSTREAM_PROTOCOL, disorder, 0);
@@ -347,7 +350,7 @@ static void take_numbered(struct upstream_conn *conn, struct frame *frame)
     } else if (!lease) {
         message_done(&frame->message, &conn->worker->buffers);
         bad(conn, REASON_UPSTREAM_PROTOCOL, "a reply has a seqid that was not sent", 0);
-    } else if (give_reply(conn, lease, frame)) {
+    } else if (give_reply(conn, lease, frame, ending)) {
         mux->silent = 0;
         upstream_conn_left(conn);
     }
