@@ -99,11 +99,12 @@ MUTANTS = [
            "call->retries < rules->attempts && is_safe", "call->retries <= rules->attempts && is_safe"),
     Mutant("retry: chains are not stopped", "call/retry.c", " && !is_stopped(call);\n}\n\nstatic bool is_free",
            ";\n}\n\nstatic bool is_free"),
-    Mutant("retry: the next hop is not told", "call/attempt.c", "if (attempt->repeats && listener", "if (false && listener"),
+    Mutant("retry: the next hop is not told", "call/edits.c", "if (attempt->repeats && listener", "if (false && listener"),
     Mutant("retry: the exception that it replaces stays in memory", "call/call.c",
            "    if (result == ATTEMPT_REPLIED) {\n        buffers_free", "    if (false) {\n        buffers_free"),
     Mutant("retry: a part taken counts as unsent", "upstream/upstream_conn.c",
-           "failure.unsent = !is_taken(conn, lease);", "failure.unsent = !is_sent(conn, lease);"),
+           "failure.unsent = !upstream_lease_is_taken(conn, lease);",
+           "failure.unsent = !upstream_lease_is_sent(conn, lease);"),
     Mutant("lease: a late reply meets another call", "upstream/lease.c",
            "if (lease->state < LEASE_SENDING) {", "if (lease->state <= LEASE_SENT) {"),
     Mutant("pipeline: replies in any order", "upstream/upstream_mux.c",
@@ -122,8 +123,8 @@ MUTANTS = [
            "lease->state == LEASE_SENT || lease->stuck || channel_own(&lease->conn->channel)", "true"),
     Mutant("mux: what is stuck goes with its call", "upstream/upstream_conn.c",
            "        keep_requests(conn);\n        return false;", "        keep_requests(conn);\n        return true;"),
-    Mutant("mux: a part taken counts as unsent", "upstream/upstream_conn.c",
-           "bool sent = conn->mux ? is_taken(conn, lease) : is_sent(conn, lease);", "bool sent = is_sent(conn, lease);"),
+    Mutant("mux: a part taken counts as unsent", "upstream/upstream_reply.c",
+           "return sent ? NULL :", "sent = upstream_lease_is_sent(conn, lease);\n    return sent ? NULL :"),
     Mutant("pool queue: one that left is still counted", "upstream/pool_queue.c",
            "    permit_give(&pool->endpoint->waiting, 1);\n", ""),
     Mutant("pool queue: a worker's bit stays", "upstream/pool_queue.c",
@@ -148,7 +149,7 @@ MUTANTS = [
     Mutant("pool: an idle one keeps its permit of idle", "upstream/pool_exclusive.c",
            "        permit_give(&pool->endpoint->idle, 1);\n        counter_sub",
            "        counter_sub"),
-    Mutant("upstream: the seqid of a reply is not looked at", "upstream/upstream_conn.c",
+    Mutant("upstream: the seqid of a reply is not looked at", "upstream/upstream_reply.c",
            "if (message->seqid != lease->seqid) {", "if (false) {"),
     Mutant("pool: the idle timer of one that is busy again", "upstream/pool_exclusive.c",
            "    if (!conn->counted_idle) {", "    if (false) {"),
@@ -195,7 +196,7 @@ MUTANTS = [
            "!call->outcome.has_header || call->outcome.says_end || draining", "!call->outcome.has_header || draining"),
     Mutant("ttheader: crrst is passed on", "call/header.c", "    if (call->outcome.has_header && plan_reply(",
            "    edits[0].value = \"1\"; edits[0].value_len = 1;\n    if (call->outcome.has_header && plan_reply("),
-    Mutant("ttheader: crrst is not obeyed", "upstream/upstream_conn.c", "conn->tainted = ending ||", "conn->tainted ="),
+    Mutant("ttheader: crrst is not obeyed", "upstream/upstream_reply.c", "conn->tainted = ending ||", "conn->tainted ="),
     Mutant("ttheader: its budget is not rewritten", "call/header.c",
            "        set_text(edits, listener->deadline_entry, left);\n", ""),
     Mutant("ttheader: its mark is not seen", "call/identify.c",
@@ -215,6 +216,15 @@ MUTANTS = [
 ]
 
 
+def place(mutant):
+    """Its file, and what that holds; the text to be changed stands there once."""
+    path = (ROOT / "sidecar/data" / mutant.file).resolve()
+    text = path.read_text()
+    if text.count(mutant.old) != 1:
+        sys.exit(f"{mutant.name}: its text stands {text.count(mutant.old)} times in {path.relative_to(ROOT)}")
+    return path, text
+
+
 def slug(name):
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
@@ -231,10 +241,7 @@ class Builder:
         self.link = link.split("&&")[1].strip()
 
     def source(self, mutant):
-        path = (ROOT / "sidecar/data" / mutant.file).resolve()
-        text = path.read_text()
-        if text.count(mutant.old) != 1:
-            sys.exit(f"{mutant.name}: its text stands {text.count(mutant.old)} times in {path}")
+        path, text = place(mutant)
         changed = self.out / f"{slug(mutant.name)}.c"
         changed.write_text(text.replace(mutant.old, mutant.new))
         return path, changed
@@ -269,6 +276,10 @@ def hunt(binary):
 
 
 def main():
+    if sys.argv[1:] == ["--check"]:
+        for mutant in MUTANTS:
+            place(mutant)
+        return
     build = pathlib.Path(sys.argv[1]).resolve()
     wanted = sys.argv[2] if len(sys.argv) > 2 else ""
     builder = Builder(build)

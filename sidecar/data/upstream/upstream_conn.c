@@ -4,10 +4,9 @@
  */
 #include "sidecar/data/upstream/upstream_conn.h"
 
-#include "codec/base.h"
 #include "sidecar/data/route/route.h"
 #include "sidecar/data/upstream/pool.h"
-#include "sidecar/data/upstream/upstream_cure.h"
+#include "sidecar/data/upstream/upstream_reply.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -19,17 +18,6 @@ static struct upstream_conn *conn_of(struct channel *channel)
     struct upstream_conn *conn = container_of(channel, struct upstream_conn, channel);
     assert(conn->magic == UPSTREAM_MAGIC);
     return conn;
-}
-
-static struct lease *lease_at(struct list *node)
-{
-    return container_of(node, struct lease, node);
-}
-
-static struct lease *first_lease(const struct upstream_conn *conn)
-{
-    struct list *node = list_first(&conn->leases);
-    return node ? lease_at(node) : NULL;
 }
 
 /* ---- leases ---------------------------------------------------------------------------------- */
@@ -74,24 +62,10 @@ static void say_ready(struct upstream_conn *conn, struct lease *lease)
     lease_post(lease, conn->worker, LEASE_NEWS_READY);
 }
 
-static bool is_sent(const struct upstream_conn *conn, const struct lease *lease)
-{
-    return lease->state == LEASE_SENT ||
-           (lease->state == LEASE_SENDING && channel_sent_total(&conn->channel) >= lease->out_end);
-}
-
-/* Whether the kernel may have its last byte: of what several leases have handed over together, a part may be
- * taken before that is said. */
-static bool is_taken(const struct upstream_conn *conn, const struct lease *lease)
-{
-    return is_sent(conn, lease) ||
-           (lease->state == LEASE_SENDING && channel_taken_total(&conn->channel) >= lease->out_end);
-}
-
 static void fail_lease(struct upstream_conn *conn, struct lease *lease,
                        struct lease_failure failure)
 {
-    failure.unsent = !is_taken(conn, lease);
+    failure.unsent = !upstream_lease_is_taken(conn, lease);
     if (failure.unsent && conn->mux && failure.fault == LEASE_FAULT_BAD_REPLY) {
         failure.fault = LEASE_FAULT_LOST; /* the bad reply is another's */
         failure.reason = REASON_UPSTREAM_RESET;
@@ -149,9 +123,9 @@ static void on_progress(struct channel *channel)
     struct upstream_conn *conn = conn_of(channel);
     struct list *node = conn->leases.next, *next;
     for (; node != &conn->leases; node = next) {
-        struct lease *lease = lease_at(node);
+        struct lease *lease = upstream_lease_at(node);
         next = node->next;
-        if (lease->state != LEASE_SENDING || !is_sent(conn, lease)) {
+        if (lease->state != LEASE_SENDING || !upstream_lease_is_sent(conn, lease)) {
             break;
         }
         lease->state = LEASE_SENT;
@@ -187,7 +161,7 @@ static bool pin_lease(struct upstream_conn *conn, struct lease *lease, struct ou
 static struct list *first_unstuck(struct upstream_conn *conn)
 {
     struct list *n = &conn->leases;
-    while (n->prev != &conn->leases && !lease_at(n->prev)->stuck) {
+    while (n->prev != &conn->leases && !upstream_lease_at(n->prev)->stuck) {
         n = n->prev;
     }
     return n;
@@ -198,8 +172,8 @@ static struct list *first_unstuck(struct upstream_conn *conn)
 static void keep_requests(struct upstream_conn *conn)
 {
     for (struct list *n = first_unstuck(conn); n != &conn->leases; n = n->next) {
-        struct lease *lease = lease_at(n);
-        if (lease->state == LEASE_SENDING && !is_sent(conn, lease)) {
+        struct lease *lease = upstream_lease_at(n);
+        if (lease->state == LEASE_SENDING && !upstream_lease_is_sent(conn, lease)) {
             struct message *message = &lease->request->message;
             if (!message_own(message, &conn->worker->buffers)) {
                 message->body = NULL; /* borrowed bytes end with the turn */
@@ -223,10 +197,10 @@ static bool on_pin(struct channel *channel)
     if (n == &conn->leases) {
         return true;
     }
-    struct outq_cursor cursor = outq_find(&channel->out, lease_at(n)->out_start);
+    struct outq_cursor cursor = outq_find(&channel->out, upstream_lease_at(n)->out_start);
     for (; n != &conn->leases; n = n->next) {
-        struct lease *lease = lease_at(n);
-        if (lease->state == LEASE_SENDING && !is_sent(conn, lease)) {
+        struct lease *lease = upstream_lease_at(n);
+        if (lease->state == LEASE_SENDING && !upstream_lease_is_sent(conn, lease)) {
             pinned = pin_lease(conn, lease, &cursor) && pinned;
             lease->stuck = true;
             lease_post(lease, conn->worker, LEASE_NEWS_STUCK);
@@ -237,125 +211,6 @@ static bool on_pin(struct channel *channel)
 
 /* ---- replies --------------------------------------------------------------------------------- */
 
-/* The method, bare or as it was sent. */
-static bool name_matches(const struct upstream_request *request, const uint8_t *name, uint32_t len)
-{
-    struct disc_str method = request->route->tuple.name[DISC_METHOD];
-    struct disc_str prefix = request->prefix;
-    if (len == method.len && memcmp(name, method.p, len) == 0) {
-        return true;
-    }
-    return prefix.p && len == prefix.len + 1 + method.len &&
-           memcmp(name, prefix.p, prefix.len) == 0 && name[prefix.len] == ':' &&
-           memcmp(name + prefix.len + 1, method.p, method.len) == 0;
-}
-
-static void bad(struct upstream_conn *conn, enum reason reason, const char *detail, int64_t number)
-{
-    conn->failure = (struct lease_failure){.reason = (uint8_t)reason,
-                                           .fault = LEASE_FAULT_BAD_REPLY,
-                                           .detail = detail,
-                                           .cause = conn->failure.cause,
-                                           .number = number};
-    upstream_conn_event(conn, UPSTREAM_EVENT_BAD);
-}
-
-/* Why a proved message is no reply to what the lease sent; NULL where it is. */
-static const char *mismatch(const struct upstream_conn *conn, const struct lease *lease,
-                            const struct frame *frame)
-{
-    const struct codec_message *message = &frame->scan->message;
-    if (message->seqid != lease->seqid) {
-        return "the reply has another seqid than was sent";
-    }
-    if (!name_matches(lease->request, frame->message.body + message->name.off, message->name.len)) {
-        return "the reply is to another method";
-    }
-    /* Of what several leases have handed over together a part is taken, and answered, before that is said. */
-    bool sent = conn->mux ? is_taken(conn, lease) : is_sent(conn, lease);
-    return sent ? NULL : "the reply came before the request was sent";
-}
-
-static void note_answered(struct upstream_conn *conn)
-{
-    if (!conn->answered) {
-        conn->answered = true;
-        atomic_fetch_add_explicit(&conn->pool->endpoint->answered, 1, memory_order_relaxed);
-        atomic_store_explicit(&conn->pool->endpoint->has_answered, true, memory_order_relaxed);
-    }
-}
-
-/* A TTHeader: whether the callee says that this connection will be closed, and is to be used no more. */
-static __attribute__((noinline)) bool is_ending(const struct frame *frame)
-{
-    static const struct codec_key key = {CODEC_TTHEADER_TEXT_RESET,
-                                         sizeof CODEC_TTHEADER_TEXT_RESET - 1};
-    struct wire_span value;
-    codec_ttheader_find_many(frame->message.body - frame->message.head_room, frame->ttheader, 1,
-                             &key, &value);
-    return value.off != 0;
-}
-
-/* What came is a reply to what the lease sent; else the connection has gone. */
-static bool give_reply(struct upstream_conn *conn, struct lease *lease, struct frame *frame,
-                       bool ending)
-{
-    const struct codec_message *message = &frame->scan->message;
-    const char *why = mismatch(conn, lease, frame);
-    if (why) {
-        message_done(&frame->message, &conn->worker->buffers);
-        bad(conn, REASON_UPSTREAM_PROTOCOL, why, 0);
-        return false;
-    }
-    note_answered(conn);
-    upstream_conn_unbind(lease);
-    lease->reply = (struct lease_reply){.body = frame->message.body,
-                                        .block = frame->message.block,
-                                        .len = frame->message.len,
-                                        .head_room = frame->message.head_room,
-                                        .seqid_off = message->seqid_off,
-                                        .type = message->type,
-                                        .has_header = frame->ttheader != NULL,
-                                        .says_end = ending};
-    lease->reply.has_code = codec_base_resp_code(frame->message.body, message, &lease->reply.code);
-    lease_post(lease, conn->worker, LEASE_NEWS_REPLY);
-    return true;
-}
-
-static void take_reply(struct upstream_conn *conn, struct frame *frame)
-{
-    bool ending = frame->ttheader && is_ending(frame);
-    if (give_reply(conn, first_lease(conn), frame, ending)) {
-        conn->tainted = ending || conn->channel.ended || channel_has_input(&conn->channel);
-        upstream_conn_event(conn, UPSTREAM_EVENT_FREE);
-    }
-}
-
-/* The same of a connection that several calls use. */
-static void take_numbered(struct upstream_conn *conn, struct frame *frame)
-{
-    struct upstream_mux *mux = conn->mux;
-    int32_t seqid = frame->scan->message.seqid;
-    struct lease *lease = upstream_mux_find(mux, seqid);
-    const char *disorder = upstream_mux_disorder(mux, seqid);
-    bool ending = frame->ttheader && is_ending(frame);
-    conn->retiring = conn->retiring || ending;
-    if (disorder) {
-        message_done(&frame->message, &conn->worker->buffers);
-        bad(conn, REASON_UPSTREAM_PROTOCOL, disorder, 0);
-    } else if (!lease && upstream_mux_take_late(mux, seqid)) {
-        mux->silent = 0;
-        counter_add(&conn->worker->counters, METRIC_LATE_REPLIES, 1);
-        message_done(&frame->message, &conn->worker->buffers);
-    } else if (!lease) {
-        message_done(&frame->message, &conn->worker->buffers);
-        bad(conn, REASON_UPSTREAM_PROTOCOL, "a reply has a seqid that was not sent", 0);
-    } else if (give_reply(conn, lease, frame, ending)) {
-        mux->silent = 0;
-        upstream_conn_left(conn);
-    }
-}
-
 void upstream_conn_left(struct upstream_conn *conn)
 {
     if (conn->mux->leases == 0) {
@@ -365,69 +220,10 @@ void upstream_conn_left(struct upstream_conn *conn)
     }
 }
 
-static void too_large(struct upstream_conn *conn)
-{
-    bad(conn, REASON_FRAME_TOO_LARGE, "the reply is above limits.frame_bytes %lld",
-        (int64_t)conn->worker->env->bootstrap->limits.frame_bytes);
-}
-
-static void broken(struct upstream_conn *conn, enum frame_broken why)
-{
-    size_t n;
-    const uint8_t *p = frame_reader_rest(&conn->channel.intake.reader, &n);
-    const char *cure = upstream_cure(conn->channel.intake.framing, p, n,
-                                     (uint32_t)conn->worker->env->bootstrap->limits.frame_bytes);
-    if (cure) {
-        bad(conn, REASON_UPSTREAM_PROTOCOL, cure, 0);
-    } else if (why == FRAME_BROKEN_TOO_LARGE) {
-        too_large(conn);
-    } else {
-        conn->failure.cause = frame_broken_str(why);
-        bad(conn, REASON_UPSTREAM_PROTOCOL, "what came is no reply", 0);
-    }
-}
-
-static void no_message(struct upstream_conn *conn, enum codec_error error)
-{
-    if (error == CODEC_ERROR_TOO_LARGE) {
-        too_large(conn);
-    } else {
-        bad(conn, REASON_UPSTREAM_PROTOCOL, codec_error_str(error), 0);
-    }
-}
-
-/* Takes up one frame. Whether there may be another one. */
-static bool take_frame(struct upstream_conn *conn)
-{
-    struct frame frame;
-    switch (channel_next(&conn->channel, &frame)) {
-    case FRAME_READY:
-        if (!conn->mux) {
-            take_reply(conn, &frame);
-            break;
-        }
-        take_numbered(conn, &frame);
-        return conn->state == UPSTREAM_STATE_MUX;
-    case FRAME_BAD:
-        no_message(conn, frame.scan->error);
-        break;
-    case FRAME_BROKEN:
-        broken(conn, frame.broken);
-        break;
-    case FRAME_NO_MEMORY:
-        bad(conn, REASON_INTERNAL, "out of memory", 0);
-        break;
-    case FRAME_NONE:
-    case FRAME_YIELD:
-        break;
-    }
-    return false;
-}
-
 /* Replies in whatever order; each finds its lease. */
 static void take_frames(struct upstream_conn *conn)
 {
-    while (take_frame(conn)) {
+    while (upstream_reply_take(conn)) {
     }
     if (conn->state == UPSTREAM_STATE_MUX) {
         upstream_conn_read(conn); /* it may have starved */
@@ -462,12 +258,13 @@ static bool on_received(struct channel *channel, const uint8_t *bytes, size_t n)
 static void on_input(struct channel *channel)
 {
     struct upstream_conn *conn = conn_of(channel);
-    struct lease *lease = first_lease(conn);
+    struct lease *lease = upstream_first_lease(conn);
     if (conn->state == UPSTREAM_STATE_MUX) {
         take_frames(conn);
     } else if (conn->state == UPSTREAM_STATE_BUSY) {
-        (void)take_frame(conn);
-        if (conn->state == UPSTREAM_STATE_BUSY && first_lease(conn) == lease && !lease->paused) {
+        (void)upstream_reply_take(conn);
+        if (conn->state == UPSTREAM_STATE_BUSY && upstream_first_lease(conn) == lease &&
+            !lease->paused) {
             channel_read_start(channel); /* it may have starved */
         }
     }
@@ -627,7 +424,7 @@ int upstream_conn_new(struct pool *pool, enum upstream_kind kind, const struct r
 static void start(struct upstream_conn *conn)
 {
     channel_read_start(&conn->channel);
-    say_ready(conn, first_lease(conn));
+    say_ready(conn, upstream_first_lease(conn));
 }
 
 /* Those that gathered while it was being connected, or the one that came last: they stand behind those that
@@ -636,11 +433,11 @@ static void start_shared(struct upstream_conn *conn)
 {
     struct list *n = &conn->leases;
     channel_read_start(&conn->channel);
-    while (n->prev != &conn->leases && lease_at(n->prev)->state == LEASE_CONNECTING) {
+    while (n->prev != &conn->leases && upstream_lease_at(n->prev)->state == LEASE_CONNECTING) {
         n = n->prev;
     }
     for (; n != &conn->leases; n = n->next) {
-        say_ready(conn, lease_at(n));
+        say_ready(conn, upstream_lease_at(n));
     }
 }
 
@@ -656,17 +453,17 @@ static void fail_leases(struct upstream_conn *conn, enum lease_fault fault)
     struct list *node;
     conn->failure.fault = (uint8_t)fault;
     while (conn->mux && (node = list_first(&conn->mux->sent))) {
-        fail_lease(conn, lease_at(node), conn->failure);
+        fail_lease(conn, upstream_lease_at(node), conn->failure);
     }
     while ((node = list_first(&conn->leases))) {
-        fail_lease(conn, lease_at(node), conn->failure);
+        fail_lease(conn, upstream_lease_at(node), conn->failure);
     }
 }
 
 static void fail_unconnected(struct upstream_conn *conn)
 {
     bool late = conn->failure.reason == REASON_CONNECT_TIMEOUT;
-    struct lease *lease = first_lease(conn);
+    struct lease *lease = upstream_first_lease(conn);
     counter_add(&conn->worker->counters, METRIC_UPSTREAM_FAILED, 1);
     conn->failure.detail =
         late ? "not connected within connect_timeout_ms %lld" : "connecting failed";
@@ -739,7 +536,7 @@ static uint32_t check_leases(const struct upstream_conn *conn, const struct list
 {
     uint32_t n = 0;
     for (struct list *node = leases->next; node != leases; node = node->next, n++) {
-        const struct lease *lease = lease_at(node);
+        const struct lease *lease = upstream_lease_at(node);
         lease_check(lease);
         assert(lease->conn == conn && lease->tenant->pool == conn->pool);
         assert(!conn->mux || (lease->state == LEASE_SENT) == (leases == &conn->mux->sent));
