@@ -16,6 +16,7 @@ int cli_explain(int argc, char **argv);
 int cli_healthcheck(int argc, char **argv);
 int cli_drain(int argc, char **argv);
 int cli_held(int argc, char **argv);
+int cli_roles(int argc, char **argv);
 int cli_version(int argc, char **argv);
 int cli_docs(int argc, char **argv); /* tables of the manual; not shown by --help */
 

@@ -22,6 +22,7 @@ static const struct verb {
     {"healthcheck", cli_healthcheck, "asks a running tside whether it lives, or is ready"},
     {"drain", cli_drain, "lets a running tside finish its calls and end"},
     {"held", cli_held, "what is in force though etcd lost it, and its release"},
+    {"roles", cli_roles, "what to grant a team in etcd, as commands of etcdctl"},
     {"version", cli_version, "prints the version"},
     {"docs", cli_docs, NULL},
     {"test", NULL, "expectations of explain, for CI"},
