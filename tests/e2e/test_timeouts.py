@@ -62,7 +62,8 @@ def test_a_method_that_is_never_answered_is_named_once(world):
             request = link.message()
             if request.name != b"Fire":
                 link.send(wire.reply(request, wire.response("a")))
-    tside = world.tside(rules={KEY: {"timeout_ms": 50}}, default=[world.callee("a", script)])
+    tside = world.tside(rules={KEY.replace("*/config", "Fire/config"): {"timeout_ms": 50}},
+                        default=[world.callee("a", script)])
     link = world.link(tside)
     assert link.call("Visit").server == "a"
     for _ in range(6):
