@@ -14,11 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NAME_MAX_BYTES 4096           /* of a whole key, encoded */
-#define AUDIT_PREFIX   "/tside/audit" /* the only one while etcd.audit_prefix is not yet */
-#define ROLE           "tside-"
-
-_Static_assert(NAME_MAX_BYTES >= DISC_TUPLE_ENCODED_MAX_BYTES + 16, "a key fits");
+#define NAME_SIZE    (DISC_NAME_ENCODED_MAX_BYTES + 1)
+#define AUDIT_PREFIX "/tside/audit" /* the only one while etcd.audit_prefix is not yet */
+#define ROLE         "tside-"
 
 struct args {
     struct cli_common common;
@@ -50,9 +48,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 /* The name as keys have it. False: it is none, which is reported. */
-static bool canonical(const char *service, char name[NAME_MAX_BYTES])
+static bool canonical(const char *service, char name[NAME_SIZE])
 {
-    char text[NAME_MAX_BYTES], buf[DISC_NAMES * DISC_NAME_MAX_BYTES];
+    char text[NAME_SIZE + sizeof "/x/x"], buf[DISC_NAMES * DISC_NAME_MAX_BYTES];
     struct disc_tuple tuple;
     struct disc_error error = {.reason = "it is too long"};
     int len = snprintf(text, sizeof text, "%s/x/x", service);
@@ -70,8 +68,7 @@ static bool canonical(const char *service, char name[NAME_MAX_BYTES])
         fprintf(stderr, "tside: \"%s\" is not a service's name: %s\n", service, error.reason);
         return false;
     }
-    (void)disc_rule_key_encode(&tuple, 0, DISC_CONFIG, name, NAME_MAX_BYTES);
-    *strchr(name, '/') = '\0';
+    name[disc_name_encode(tuple.name[DISC_FROM], name, NAME_SIZE - 1)] = '\0';
     return true;
 }
 
@@ -141,13 +138,12 @@ static void print(const struct args *args, const struct bootstrap *bootstrap, co
         joined(AUDIT_PREFIX, "", ""),
     };
     const size_t n = sizeof prefixes / sizeof prefixes[0];
-    char *role = joined(ROLE, "", name);
-    role[strlen(role) - 1] = '\0';
+    char role[sizeof ROLE + NAME_SIZE];
+    (void)snprintf(role, sizeof role, ROLE "%s", name);
     (args->common.json ? print_json : print_commands)(role, n, prefixes);
     for (size_t i = 0; i < n; i++) {
         free(prefixes[i]);
     }
-    free(role);
 }
 
 int cli_roles(int argc, char **argv)
@@ -165,7 +161,7 @@ int cli_roles(int argc, char **argv)
         .children = children,
     };
     struct args args = {0};
-    char name[NAME_MAX_BYTES];
+    char name[NAME_SIZE];
     cli_parse(&argp, argc, argv, &args);
     if (!canonical(args.service, name)) {
         return CLI_USAGE;
