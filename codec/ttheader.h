@@ -91,8 +91,7 @@ enum codec_ttheader_key {
 #undef X
 };
 
-/* Keys that are text: the retry marker, and "this connection will be closed, use it no more". */
-#define CODEC_TTHEADER_TEXT_RETRY "RPC_PERSIST_RetryReq"
+/* A key that is text: "this connection will be closed, use it no more". */
 #define CODEC_TTHEADER_TEXT_RESET "crrst"
 
 enum codec_ttheader_status {

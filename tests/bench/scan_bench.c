@@ -245,7 +245,7 @@ static uint32_t edit_ttheader(const struct out *o)
 {
     static const struct codec_ttheader_edit edits[] = {
         SET(CODEC_TTHEADER_KEY_TO_METHOD, "GetExample"), SET(CODEC_TTHEADER_KEY_RPC_TIMEOUT, "249"),
-        SET_TEXT("RPC_PERSIST_DDL_REMAIN_TIME", "249"), SET_TEXT(CODEC_TTHEADER_TEXT_RETRY, "1")};
+        SET_TEXT("RPC_PERSIST_DDL_REMAIN_TIME", "249"), SET_TEXT("RPC_PERSIST_RetryReq", "1")};
     static uint8_t written[CODEC_TTHEADER_BYTES_MAX];
     struct codec_ttheader header = read_ttheader(o);
     struct codec_ttheader_plan plan;
