@@ -88,7 +88,7 @@ static void check_waiter(const struct sim_worker *home, const struct pool *pool)
     if (!node || pool->tenants_len > 1) {
         return;
     }
-    const struct lease *lease = container_of(node, struct lease, node);
+    const struct lease *lease = lease_at(node);
     uint32_t limit = lease->request->route->config.pool.max_connections;
     bool told = home->woken && (atomic_load(&home->worker->mail) & WORKER_MAIL_PERMITS);
     SIM_CHECK(told || permit_taken(&pool->endpoint->connections) >= limit, "lost wake-up",

@@ -107,6 +107,12 @@ struct lease {
     bool stuck; /* SENDING: the kernel did not take it within its turn; its bytes were kept then */
 };
 
+/* Of the list that it is in, by lease.node. */
+static inline struct lease *lease_at(struct list *node)
+{
+    return container_of(node, struct lease, node);
+}
+
 void lease_init(struct lease *lease, struct upstream_request *request, event_fn run);
 
 /* Asks for a connection to the endpoint; fresh: for one that has not served yet. READY at once, or the state

@@ -462,7 +462,7 @@ void pool_check(const struct pool *pool)
     }
     uint64_t turn = 0;
     for (struct list *n = pool->waiters.next; n != &pool->waiters; n = n->next) {
-        const struct lease *lease = container_of(n, struct lease, node);
+        const struct lease *lease = lease_at(n);
         assert(lease->state == LEASE_QUEUED && lease->turn >= turn);
         turn = lease->turn;
         waiters++;

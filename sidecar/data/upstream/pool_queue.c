@@ -10,11 +10,6 @@
 /* How many waiters are looked at for one that may have a permit. */
 #define LOOK_AHEAD 16
 
-static struct lease *lease_of(struct list *node)
-{
-    return container_of(node, struct lease, node);
-}
-
 static const struct route_config *config_of(const struct lease *lease)
 {
     return &lease->request->route->config;
@@ -193,8 +188,8 @@ static void insert_fairly(struct pool *pool, struct lease *lease)
     struct list *head = &pool->waiters;
     struct list *at = head; /* goes in front of this */
     lease->turn = pool->turn + lease->tenant->queued++;
-    if (!list_empty(head) && lease->turn < lease_of(head->prev)->turn) {
-        for (at = head->next; lease_of(at)->turn <= lease->turn; at = at->next) {
+    if (!list_empty(head) && lease->turn < lease_at(head->prev)->turn) {
+        for (at = head->next; lease_at(at)->turn <= lease->turn; at = at->next) {
         }
     }
     list_push_back(at, &lease->node);
@@ -254,8 +249,8 @@ static struct lease *first_that(const struct pool *pool, may_fn may)
 {
     struct list *node = pool->waiters.next;
     for (int i = 0; i < LOOK_AHEAD && node != &pool->waiters; i++, node = node->next) {
-        if (may(pool, lease_of(node))) {
-            return lease_of(node);
+        if (may(pool, lease_at(node))) {
+            return lease_at(node);
         }
     }
     return NULL;

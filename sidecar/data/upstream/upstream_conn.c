@@ -123,7 +123,7 @@ static void on_progress(struct channel *channel)
     struct upstream_conn *conn = conn_of(channel);
     struct list *node = conn->leases.next, *next;
     for (; node != &conn->leases; node = next) {
-        struct lease *lease = upstream_lease_at(node);
+        struct lease *lease = lease_at(node);
         next = node->next;
         if (lease->state != LEASE_SENDING || !upstream_lease_is_sent(conn, lease)) {
             break;
@@ -161,7 +161,7 @@ static bool pin_lease(struct upstream_conn *conn, struct lease *lease, struct ou
 static struct list *first_unstuck(struct upstream_conn *conn)
 {
     struct list *n = &conn->leases;
-    while (n->prev != &conn->leases && !upstream_lease_at(n->prev)->stuck) {
+    while (n->prev != &conn->leases && !lease_at(n->prev)->stuck) {
         n = n->prev;
     }
     return n;
@@ -172,7 +172,7 @@ static struct list *first_unstuck(struct upstream_conn *conn)
 static void keep_requests(struct upstream_conn *conn)
 {
     for (struct list *n = first_unstuck(conn); n != &conn->leases; n = n->next) {
-        struct lease *lease = upstream_lease_at(n);
+        struct lease *lease = lease_at(n);
         if (lease->state == LEASE_SENDING && !upstream_lease_is_sent(conn, lease)) {
             struct message *message = &lease->request->message;
             if (!message_own(message, &conn->worker->buffers)) {
@@ -197,9 +197,9 @@ static bool on_pin(struct channel *channel)
     if (n == &conn->leases) {
         return true;
     }
-    struct outq_cursor cursor = outq_find(&channel->out, upstream_lease_at(n)->out_start);
+    struct outq_cursor cursor = outq_find(&channel->out, lease_at(n)->out_start);
     for (; n != &conn->leases; n = n->next) {
-        struct lease *lease = upstream_lease_at(n);
+        struct lease *lease = lease_at(n);
         if (lease->state == LEASE_SENDING && !upstream_lease_is_sent(conn, lease)) {
             pinned = pin_lease(conn, lease, &cursor) && pinned;
             lease->stuck = true;
@@ -433,11 +433,11 @@ static void start_shared(struct upstream_conn *conn)
 {
     struct list *n = &conn->leases;
     channel_read_start(&conn->channel);
-    while (n->prev != &conn->leases && upstream_lease_at(n->prev)->state == LEASE_CONNECTING) {
+    while (n->prev != &conn->leases && lease_at(n->prev)->state == LEASE_CONNECTING) {
         n = n->prev;
     }
     for (; n != &conn->leases; n = n->next) {
-        say_ready(conn, upstream_lease_at(n));
+        say_ready(conn, lease_at(n));
     }
 }
 
@@ -453,10 +453,10 @@ static void fail_leases(struct upstream_conn *conn, enum lease_fault fault)
     struct list *node;
     conn->failure.fault = (uint8_t)fault;
     while (conn->mux && (node = list_first(&conn->mux->sent))) {
-        fail_lease(conn, upstream_lease_at(node), conn->failure);
+        fail_lease(conn, lease_at(node), conn->failure);
     }
     while ((node = list_first(&conn->leases))) {
-        fail_lease(conn, upstream_lease_at(node), conn->failure);
+        fail_lease(conn, lease_at(node), conn->failure);
     }
 }
 
@@ -536,7 +536,7 @@ static uint32_t check_leases(const struct upstream_conn *conn, const struct list
 {
     uint32_t n = 0;
     for (struct list *node = leases->next; node != leases; node = node->next, n++) {
-        const struct lease *lease = upstream_lease_at(node);
+        const struct lease *lease = lease_at(node);
         lease_check(lease);
         assert(lease->conn == conn && lease->tenant->pool == conn->pool);
         assert(!conn->mux || (lease->state == LEASE_SENT) == (leases == &conn->mux->sent));

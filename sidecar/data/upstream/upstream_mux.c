@@ -119,7 +119,7 @@ void upstream_mux_check(const struct upstream_mux *mux)
     assert(held <= mux->leases && mux->leases <= UPSTREAM_MUX_CALLS_MAX);
     assert(!mux->ordered || mux->order.n <= mux->leases + mux->unanswered);
     for (const struct list *n = mux->sent.next; n != &mux->sent; n = n->next) {
-        const struct lease *lease = container_of((struct list *)(uintptr_t)n, struct lease, node);
+        const struct lease *lease = lease_at((struct list *)(uintptr_t)n);
         assert(lease->state == LEASE_SENT && upstream_mux_find(mux, lease->seqid) == lease);
     }
 }

@@ -12,15 +12,10 @@
 /* Takes up one frame. Whether there may be another one. */
 bool upstream_reply_take(struct upstream_conn *conn);
 
-static inline struct lease *upstream_lease_at(struct list *node)
-{
-    return container_of(node, struct lease, node);
-}
-
 static inline struct lease *upstream_first_lease(const struct upstream_conn *conn)
 {
     struct list *node = list_first(&conn->leases);
-    return node ? upstream_lease_at(node) : NULL;
+    return node ? lease_at(node) : NULL;
 }
 
 static inline bool upstream_lease_is_sent(const struct upstream_conn *conn,
