@@ -198,7 +198,9 @@ MUTANTS = [
            "    edits[0].value = \"1\"; edits[0].value_len = 1;\n    if (call->outcome.has_header && plan_reply("),
     Mutant("ttheader: crrst is not obeyed", "upstream/upstream_reply.c", "conn->tainted = ending ||", "conn->tainted ="),
     Mutant("ttheader: its budget is not rewritten", "call/header.c",
-           "        set_text(edits, listener->deadline_entry, left);\n", ""),
+           "        list->at[list->len++] = (struct codec_ttheader_edit){.key = edit->key.name,",
+           "        if (edit->in_text == USER_EXTRA_DEADLINE) continue;\n"
+           "        list->at[list->len++] = (struct codec_ttheader_edit){.key = edit->key.name,"),
     Mutant("ttheader: its mark is not seen", "call/identify.c",
            "    call->request.is_repeated |= texts[HEADER_TEXT_RETRY].p != NULL;\n", ""),
     Mutant("user_extra: its budget is not seen", "call/identify.c",

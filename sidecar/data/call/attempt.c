@@ -53,10 +53,10 @@ static uint16_t name_skip(const struct call *call)
 }
 
 /* The block is the attempt's: it stays while the queue points to it. */
-static HEADER_APART bool make_header(struct attempt *attempt, uint32_t message_len,
-                                     struct iovec *ret)
+static HEADER_APART bool make_header(struct attempt *attempt, const struct edits *edits,
+                                     uint32_t message_len, struct iovec *ret)
 {
-    struct header_out out = header_for_callee(attempt, message_len);
+    struct header_out out = header_for_callee(attempt, edits, message_len);
     attempt->header = out.block;
     *ret = (struct iovec){out.block, out.len};
     return out.block != NULL;
@@ -76,12 +76,18 @@ static void send_message(struct attempt *attempt)
         .head_bytes = framing->head_bytes,
     };
     struct iovec iov[1 + CODEC_REWRITE_IOVS_MAX];
+    struct edits edits;
     uint32_t len;
 
     worker_timer_cancel(worker, &attempt->timer);
     attempt->started_us = worker_now_us(worker);
     codec_rewrite_begin(&attempt->rewrite);
-    edits_add(attempt, has_header);
+    if (has_header || call->request.message.has_base) {
+        edits_decide(attempt, &edits);
+    }
+    if (call->request.message.has_base) {
+        edits_write(attempt, &edits, has_header);
+    }
     size_t n = codec_rewrite_finish(&attempt->rewrite, message->body, message->len,
                                     &call->request.message, &to, iov + 1, &len);
     if (attempt->rewrite.dropped) {
@@ -89,7 +95,7 @@ static void send_message(struct attempt *attempt)
     }
     if (!has_header) {
         lease_send(&attempt->lease, iov + 1, n, len);
-    } else if (make_header(attempt, len, &iov[0])) {
+    } else if (make_header(attempt, &edits, len, &iov[0])) {
         lease_send(&attempt->lease, iov, n + 1, len);
     } else {
         lease_break(&attempt->lease);

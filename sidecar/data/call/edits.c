@@ -4,25 +4,9 @@
  */
 #include "sidecar/data/call/edits.h"
 
-#include "sidecar/base/decimal.h"
 #include "sidecar/base/extra_key.h"
 #include "sidecar/data/call/call.h"
 #include "sidecar/data/call/header.h"
-#include "sidecar/data/call/user_extra.h"
-
-/* An entry to be written, and where the call has it. */
-struct edit {
-    struct codec_key key;
-    struct wire_span in_extra;
-    enum user_extra_member in_text;
-    uint32_t value_len;
-    char value[DECIMAL_MAX_BYTES];
-};
-
-struct edits {
-    unsigned len;
-    struct edit at[3];
-};
 
 static void add(struct edits *edits, struct codec_key key, int64_t value, struct wire_span in_extra,
                 enum user_extra_member in_text)
@@ -34,22 +18,22 @@ static void add(struct edits *edits, struct codec_key key, int64_t value, struct
     edit->value_len = (uint32_t)decimal_write(value, edit->value);
 }
 
-static void decide(const struct attempt *attempt, struct edits *edits)
+void edits_decide(const struct attempt *attempt, struct edits *ret)
 {
     const struct call *call = attempt->call;
     const struct bootstrap_listener *listener = call->request.listener;
-    edits->len = 0;
+    ret->len = 0;
     if (listener->deadline_rewrite) {
-        add(edits, (struct codec_key){listener->deadline_entry, listener->deadline_entry_len},
+        add(ret, (struct codec_key){listener->deadline_entry, listener->deadline_entry_len},
             call_remaining_ms(call), call->request.budget_value, USER_EXTRA_DEADLINE);
     }
     if (listener->deadline_rewrite && listener->deadline_shared_clock) {
-        add(edits, (struct codec_key){EXTRA_KEY_AND_LEN(EXTRA_KEY_STAMP)},
+        add(ret, (struct codec_key){EXTRA_KEY_AND_LEN(EXTRA_KEY_STAMP)},
             (int64_t)(worker_unix_us(call->worker) / 1000), call->request.stamp_value,
             USER_EXTRA_STAMP);
     }
     if (attempt->repeats && listener->deadline_chain_stop) {
-        add(edits, (struct codec_key){EXTRA_KEY_AND_LEN(EXTRA_KEY_RETRY)}, 1, (struct wire_span){0},
+        add(ret, (struct codec_key){EXTRA_KEY_AND_LEN(EXTRA_KEY_RETRY)}, 1, (struct wire_span){0},
             USER_EXTRA_RETRY); /* one that came with it is not repeated */
     }
 }
@@ -120,19 +104,14 @@ static void edit_log_id(struct attempt *attempt)
     }
 }
 
-void edits_add(struct attempt *attempt, bool has_header)
+void edits_write(struct attempt *attempt, const struct edits *edits, bool has_header)
 {
     const struct call *call = attempt->call;
-    struct edits edits;
-    if (!call->request.message.has_base) {
-        return;
-    }
     edit_log_id(attempt);
-    decide(attempt, &edits);
-    for (unsigned i = 0; i < edits.len; i++) {
-        edit_extra(attempt, &edits.at[i], !has_header && !text_has_budget(call));
+    for (unsigned i = 0; i < edits->len; i++) {
+        edit_extra(attempt, &edits->at[i], !has_header && !text_has_budget(call));
     }
     if (call->request.in_user_extra) {
-        edit_user_extra(attempt, &edits, !has_header && text_has_budget(call));
+        edit_user_extra(attempt, edits, !has_header && text_has_budget(call));
     }
 }

@@ -5,7 +5,6 @@
 #include "sidecar/data/call/header.h"
 
 #include "codec/ttheader_edit.h"
-#include "sidecar/base/decimal.h"
 #include "sidecar/base/extra_key.h"
 #include "sidecar/data/route/route.h"
 
@@ -59,70 +58,43 @@ void header_texts(const struct call *call, struct disc_str ret[HEADER_TEXTS])
 
 /* ---- edits ----------------------------------------------------------------------------------- */
 
-/* A list of edits, and the numbers that they write. */
-struct edits {
-    struct codec_ttheader_edits list;
-    char numbers[4][DECIMAL_MAX_BYTES];
-    unsigned numbers_len;
-};
-
-static void begin(struct edits *edits)
-{
-    edits->list.len = 0;
-    edits->list.left_out = false;
-    edits->numbers_len = 0;
-}
-
-static void set_int(struct edits *edits, uint16_t id, struct disc_str value)
+static void set_int(struct codec_ttheader_edits *list, uint16_t id, struct disc_str value)
 {
     if (value.len > 0) {
-        edits->list.at[edits->list.len++] =
+        list->at[list->len++] =
             (struct codec_ttheader_edit){.id = id, .value = value.p, .value_len = value.len};
     }
 }
 
-static void set_text(struct edits *edits, const char *key, struct disc_str value)
+/* In every header; what is left of the budget also under its number. */
+static void begin(struct codec_ttheader_edits *list, const struct edits *edits)
 {
-    edits->list.at[edits->list.len++] = (struct codec_ttheader_edit){
-        .key = key, .key_len = strlen(key), .value = value.p, .value_len = value.len};
-}
-
-static struct disc_str number(struct edits *edits, int64_t n)
-{
-    char *text = edits->numbers[edits->numbers_len++];
-    return disc_str_of(text, decimal_write(n, text));
-}
-
-/* What is left of the budget, and whether this is another hop's retry: in every header. */
-static void set_budget(struct edits *edits, const struct attempt *attempt)
-{
-    const struct call *call = attempt->call;
-    const struct bootstrap_listener *listener = call->request.listener;
-    if (listener->deadline_rewrite) {
-        struct disc_str left = number(edits, call_remaining_ms(call));
-        set_int(edits, CODEC_TTHEADER_KEY_RPC_TIMEOUT, left);
-        set_text(edits, listener->deadline_entry, left);
-    }
-    if (listener->deadline_rewrite && listener->deadline_shared_clock) {
-        set_text(edits, EXTRA_KEY_STAMP,
-                 number(edits, (int64_t)(worker_unix_us(call->worker) / 1000)));
-    }
-    if (attempt->repeats && listener->deadline_chain_stop) {
-        set_text(edits, EXTRA_KEY_RETRY, disc_str_of("1", 1));
+    list->len = 0;
+    list->left_out = false;
+    for (unsigned i = 0; i < edits->len; i++) {
+        const struct edit *edit = &edits->at[i];
+        if (edit->in_text == USER_EXTRA_DEADLINE) {
+            set_int(list, CODEC_TTHEADER_KEY_RPC_TIMEOUT,
+                    disc_str_of(edit->value, edit->value_len));
+        }
+        list->at[list->len++] = (struct codec_ttheader_edit){.key = edit->key.name,
+                                                             .key_len = edit->key.len,
+                                                             .value = edit->value,
+                                                             .value_len = edit->value_len};
     }
 }
 
-static void set_names(struct edits *edits, const struct call *call)
+static void set_names(struct codec_ttheader_edits *list, const struct call *call)
 {
     const struct disc_str *name = call->plan.route->tuple.name;
     bool is_known = !disc_str_eq(name[DISC_FROM], disc_str_of("none", 4));
-    set_int(edits, CODEC_TTHEADER_KEY_LOG_ID,
+    set_int(list, CODEC_TTHEADER_KEY_LOG_ID,
             disc_str_of(call->request.log_id, call->request.log_id_len));
-    set_int(edits, CODEC_TTHEADER_KEY_FROM_SERVICE,
+    set_int(list, CODEC_TTHEADER_KEY_FROM_SERVICE,
             is_known ? name[DISC_FROM] : (struct disc_str){0});
-    set_int(edits, CODEC_TTHEADER_KEY_FROM_CLUSTER, name[DISC_FROM_CLUSTER]);
-    set_int(edits, CODEC_TTHEADER_KEY_TO_SERVICE, name[DISC_TO]);
-    set_int(edits, CODEC_TTHEADER_KEY_TO_CLUSTER, call->plan.cluster);
+    set_int(list, CODEC_TTHEADER_KEY_FROM_CLUSTER, name[DISC_FROM_CLUSTER]);
+    set_int(list, CODEC_TTHEADER_KEY_TO_SERVICE, name[DISC_TO]);
+    set_int(list, CODEC_TTHEADER_KEY_TO_CLUSTER, call->plan.cluster);
 }
 
 static struct disc_str message_type(uint8_t type)
@@ -144,24 +116,24 @@ static struct header_out write_out(const struct call *call, const struct codec_t
 }
 
 /* The header that came, with what this hop has to say. */
-static struct header_out pass_on(const struct attempt *attempt, const struct codec_ttheader_to *to)
+static struct header_out pass_on(const struct attempt *attempt, const struct edits *edits,
+                                 const struct codec_ttheader_to *to)
 {
     const struct call *call = attempt->call;
     struct codec_ttheader_plan plan;
-    struct edits edits;
+    struct codec_ttheader_edits list;
     const struct disc_str method = call->plan.route->tuple.name[DISC_METHOD];
-    begin(&edits);
-    set_budget(&edits, attempt);
+    begin(&list, edits);
     if (!disc_str_eq(header_int(call, CODEC_TTHEADER_INT_TO_METHOD), method)) {
-        set_int(&edits, CODEC_TTHEADER_KEY_TO_METHOD, method);
+        set_int(&list, CODEC_TTHEADER_KEY_TO_METHOD, method);
     }
     if (call->request.log_id_fresh) {
-        set_int(&edits, CODEC_TTHEADER_KEY_LOG_ID,
+        set_int(&list, CODEC_TTHEADER_KEY_LOG_ID,
                 disc_str_of(call->request.log_id, call->request.log_id_len));
     }
     const uint8_t *p = begin_of(call);
     const struct codec_ttheader *header = call->request.header;
-    bool fits = codec_ttheader_plan(&plan, p, header, edits.list.len, edits.list.at, to);
+    bool fits = codec_ttheader_plan(&plan, p, header, list.len, list.at, to);
     counter_add(&call->worker->counters, METRIC_EDITS_DROPPED, !fits);
     /* One that has no room for more goes as it came. */
     fits = fits || codec_ttheader_plan(&plan, p, header, 0, NULL, to);
@@ -169,32 +141,33 @@ static struct header_out pass_on(const struct attempt *attempt, const struct cod
 }
 
 /* Of a caller without one: the names, and what is to reach all hops. */
-static struct header_out make(const struct attempt *attempt, const struct codec_ttheader_to *to)
+static struct header_out make(const struct attempt *attempt, const struct edits *edits,
+                              const struct codec_ttheader_to *to)
 {
     const struct call *call = attempt->call;
     const struct codec_key persist = {PERSIST, sizeof PERSIST - 1};
     char unescaped[PERSIST_TEXT_BYTES];
     struct codec_ttheader_room room = {.p = unescaped, .cap = sizeof unescaped};
     struct codec_ttheader_plan plan;
-    struct edits edits;
-    begin(&edits);
-    set_budget(&edits, attempt);
-    set_names(&edits, call);
-    set_int(&edits, CODEC_TTHEADER_KEY_TO_METHOD, call->plan.route->tuple.name[DISC_METHOD]);
-    set_int(&edits, CODEC_TTHEADER_KEY_MESSAGE_TYPE, message_type(call->request.message.type));
-    size_t own = edits.list.len;
+    struct codec_ttheader_edits list;
+    begin(&list, edits);
+    set_names(&list, call);
+    set_int(&list, CODEC_TTHEADER_KEY_TO_METHOD, call->plan.route->tuple.name[DISC_METHOD]);
+    set_int(&list, CODEC_TTHEADER_KEY_MESSAGE_TYPE, message_type(call->request.message.type));
+    size_t own = list.len;
     if (call->request.message.has_base && call->request.base.extra.present) {
-        codec_ttheader_edits_add_extra(&edits.list, call->request.wire.message.body,
+        codec_ttheader_edits_add_extra(&list, call->request.wire.message.body,
                                        &call->request.base.extra, persist);
-        user_extra_persist(call, persist, &edits.list, &room);
+        user_extra_persist(call, persist, &list, &room);
     }
-    bool fits = codec_ttheader_plan_fresh(&plan, edits.list.len, edits.list.at, to);
-    counter_add(&call->worker->counters, METRIC_EDITS_DROPPED, edits.list.left_out || !fits);
-    fits = fits || codec_ttheader_plan_fresh(&plan, own, edits.list.at, to);
+    bool fits = codec_ttheader_plan_fresh(&plan, list.len, list.at, to);
+    counter_add(&call->worker->counters, METRIC_EDITS_DROPPED, list.left_out || !fits);
+    fits = fits || codec_ttheader_plan_fresh(&plan, own, list.at, to);
     return fits ? write_out(call, &plan) : (struct header_out){0};
 }
 
-struct header_out header_for_callee(const struct attempt *attempt, uint32_t message_len)
+struct header_out header_for_callee(const struct attempt *attempt, const struct edits *edits,
+                                    uint32_t message_len)
 {
     const struct route_config *config = &attempt->call->plan.route->config;
     const struct codec_ttheader_to to = {
@@ -202,7 +175,7 @@ struct header_out header_for_callee(const struct attempt *attempt, uint32_t mess
         .message_bytes = message_len,
         .is_inner_framed = config->pool.framing == DISC_POOL_FRAMING_TTHEADER_FRAMED,
     };
-    return attempt->call->request.header ? pass_on(attempt, &to) : make(attempt, &to);
+    return attempt->call->request.header ? pass_on(attempt, edits, &to) : make(attempt, edits, &to);
 }
 
 /* ---- towards the caller ---------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
 #define TSIDE_SIDECAR_DATA_CALL_HEADER_H
 
 #include "sidecar/data/call/call.h"
+#include "sidecar/data/call/edits.h"
 
 /* Most calls have none: kept out of the functions that all pass through. */
 #define HEADER_APART __attribute__((noinline))
@@ -37,7 +38,7 @@ struct header_out {
 };
 
 /* In front of the request, of which message_len bytes go to the callee. */
-struct header_out header_for_callee(const struct attempt *attempt,
+struct header_out header_for_callee(const struct attempt *attempt, const struct edits *edits,
                                     uint32_t message_len) HEADER_APART;
 /* The callee's header goes to the caller as it came, but for its sequence: then it is part of the message from now
  * on. draining: the caller's connection is to be used no more. */
