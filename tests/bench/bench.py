@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from support.callee import Echo  # noqa: E402
 from support.etcd import free_port  # noqa: E402
 from support.process import Process, helper, wait_listening  # noqa: E402
 from support.tside import Tside  # noqa: E402
@@ -59,6 +60,12 @@ def load(address: str, pid: int, options: argparse.Namespace, framing: str = "fr
     return json.loads(done.stdout)
 
 
+def cpu_us(rounds: dict[str, list[dict]]) -> dict[str, float]:
+    """CPU time of a call, the median of each system's rounds."""
+    return {name: statistics.median(r["cpu_ns"] / r["replies"] / 1000 for r in results)
+            for name, results in rounds.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
@@ -69,14 +76,13 @@ def main() -> None:
     parser.add_argument("--mode", default="pool", help="pool.mode of tside")
     options = parser.parse_args()
 
-    echo = subprocess.Popen([helper("bench_echo")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    callee = echo.stdout.readline().strip()
+    echo = Echo()
     with tempfile.TemporaryDirectory(prefix="tside-bench-") as folder:
-        peer, peer_address = haproxy(Path(folder), callee, options.connections)
+        peer, peer_address = haproxy(Path(folder), echo.address, options.connections)
         rules = {"*/*/example.service/*/*/config": {"pool": {"mode": options.mode}}}
-        tside = Tside(workers=1, services={f"example.service/default/{callee}": {}}, rules=rules).start()
+        tside = Tside(workers=1, services={f"example.service/default/{echo.address}": {}}, rules=rules).start()
         systems = {"tside": (tside.address, tside.pid), "haproxy": (peer_address, peer.pid),
-                   "direct": (callee, echo.pid)}
+                   "direct": (echo.address, echo.child.pid)}
         rounds: dict[str, list[dict]] = {name: [] for name in systems}
         try:
             for _ in range(options.rounds):
@@ -86,11 +92,9 @@ def main() -> None:
         finally:
             tside.remove()
             peer.kill()
-            echo.kill()
-            echo.wait()
+            echo.stop()
 
-    cost = {name: statistics.median(r["cpu_ns"] / r["replies"] / 1000 for r in results)
-            for name, results in rounds.items()}
+    cost = cpu_us(rounds)
     print(f"{options.connections} connections, depth {options.depth}, {options.payload} bytes, 1 worker, pool.mode {options.mode}; "
           f"medians of {options.rounds} rounds of {options.ms} ms")
     print(f"{'':10}{'CPU us/call':>12}{'/ haproxy':>11}{'calls/s':>10}{'p50 us':>9}{'p99 us':>9}")

@@ -10,13 +10,12 @@ shown, as in bench.py. The message is the same bytes in all; a TTHeader stands i
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import load  # noqa: E402
+from bench import cpu_us, load  # noqa: E402
 from support.callee import Echo  # noqa: E402
 from support.tside import SERVICE, Tside  # noqa: E402
 
@@ -47,8 +46,7 @@ def main() -> None:
             tside.remove()
         for echo in echoes.values():
             echo.stop()
-    cost = {framing: statistics.median(r["cpu_ns"] / r["replies"] / 1000 for r in results)
-            for framing, results in rounds.items()}
+    cost = cpu_us(rounds)
     print(f"{options.connections} connections, depth {options.depth}, {options.payload} bytes, 1 worker; "
           f"medians of {options.rounds} rounds of {options.ms} ms")
     print(f"{'':10}{'CPU us/call':>12}{'/ framed':>11}{'bytes':>8}")

@@ -18,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from support.callee import Echo  # noqa: E402
 from support.process import helper  # noqa: E402
 from support.tside import SERVICE, Tside  # noqa: E402
 
@@ -37,10 +38,9 @@ def control(pid: int, *args: str) -> None:
 
 def measure(options: argparse.Namespace) -> tuple[float, str]:
     """Instructions per call, and callgrind_annotate's list of functions."""
-    echo = subprocess.Popen([helper("bench_echo"), options.framing], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    callee = echo.stdout.readline().strip()
+    echo = Echo(options.framing)
     rules = {KEY: {**QUIET, "pool": {"wait_ms": 60000, "framing": options.framing}}}
-    tside = Tside(workers=1, services={f"{SERVICE}/default/{callee}": {}}, rules=rules,
+    tside = Tside(workers=1, services={f"{SERVICE}/default/{echo.address}": {}}, rules=rules,
                   listeners=[{"accept": [options.framing]}], wrapper=[
         "valgrind", "--tool=callgrind", "--instr-atstart=no", "--callgrind-out-file=counts"]).start()
     try:
@@ -57,8 +57,7 @@ def measure(options: argparse.Namespace) -> tuple[float, str]:
     finally:
         tside.kill()
         tside.remove()
-        echo.kill()
-        echo.wait()
+        echo.stop()
     total = int(re.search(r"^\s*([\d,]+) .*PROGRAM TOTALS", listing, re.M)[1].replace(",", ""))
     return total / calls, listing
 

@@ -20,6 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from support import wire  # noqa: E402
+from support.callee import Echo  # noqa: E402
 from support.process import helper  # noqa: E402
 from support.raw import RawCallee, silent  # noqa: E402
 from support.tside import Tside  # noqa: E402
@@ -42,10 +43,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calls", type=int, default=300)
     options = parser.parse_args()
-    echo = subprocess.Popen([helper("bench_echo")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    callee = echo.stdout.readline().strip()
+    echo = Echo()
     mute = RawCallee("mute", silent)
-    tside = Tside(workers=1, services={f"example.service/default/{callee}": {},
+    tside = Tside(workers=1, services={f"example.service/default/{echo.address}": {},
                                        f"silent.service/default/{mute.address}": {}},
                   rules={"*/*/silent.service/*/*/config": {"breaker": {"enable": False}, "eject": {"consecutive": 0}}})
     try:
@@ -60,7 +60,7 @@ def main() -> None:
     finally:
         tside.remove()
         mute.stop()
-        echo.kill()
+        echo.stop()
     print(f"timeouts of {options.calls} calls beside about {carried:.0f} others a second, ms late: "
           f"p50 {late[len(late) // 2]:.2f}, p99 {late[len(late) * 99 // 100]:.2f}, the last {late[-1]:.2f}")
 
