@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from support.callee import Callee  # noqa: E402
 from support.caller import Caller  # noqa: E402
-from support.etcd import Etcd  # noqa: E402
+from support.etcd import Etcd, free_port  # noqa: E402
 from support.raw import Link, RawCallee, Script, answer  # noqa: E402
 from support.relay import Relay  # noqa: E402
 from support.tside import SERVICE, Tside, endpoints  # noqa: E402
@@ -147,6 +147,14 @@ def world(workers, stock):
 @pytest.fixture(scope="module")
 def etcd_server():
     made = Etcd().start()
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def own_etcd():
+    """An etcd of the test's own that stays the same cluster when it is wiped."""
+    made = Etcd("own", {"own": f"http://127.0.0.1:{free_port()}"}).start()
     yield made
     made.remove()
 

@@ -2,23 +2,13 @@
 
 import json
 
-import pytest
-
-from support.etcd import RULES, SERVICES, Etcd, free_port
+from support.etcd import RULES, SERVICES, Etcd
 from support.tside import SERVICE, Tside, cli
 from support.wait import wait_until
 
 OTHER = "other.service"
 CONFIG = f"{RULES}/*/*/{SERVICE}/*/*/config"
 OTHER_CONFIG = f"{RULES}/*/*/{OTHER}/*/*/config"
-
-
-@pytest.fixture
-def own_etcd():
-    """An etcd of the test's own that stays the same cluster when it is wiped."""
-    made = Etcd("own", {"own": f"http://127.0.0.1:{free_port()}"}).start()
-    yield made
-    made.remove()
 
 
 def held(tside: Tside) -> tuple[int, int]:

@@ -6,7 +6,6 @@ import subprocess
 
 import pytest
 
-from support.etcd import Etcd
 from support.tside import cli
 
 BOOTSTRAP = """\
@@ -22,14 +21,6 @@ MAY_NOT = ("/r/pay2/default/user/default/Get/config", "/r/feed/default/pay/defau
 
 
 @pytest.fixture
-def etcd():
-    made = Etcd()
-    made.start()
-    yield made
-    made.remove()
-
-
-@pytest.fixture
 def config(tmp_path):
     def write(url: str = "http://127.0.0.1:1"):
         (tmp_path / "tside.yaml").write_text(BOOTSTRAP.format(url=url))
@@ -38,7 +29,8 @@ def config(tmp_path):
     return write
 
 
-def test_a_team_has_its_keys_and_no_others(etcd, config):
+def test_a_team_has_its_keys_and_no_others(own_etcd, config):
+    etcd = own_etcd
     commands = cli("roles", "pay", "-c", config(etcd.url))
     assert commands.returncode == 0, commands.stderr
     subprocess.run(["sh", "-euc", commands.stdout], check=True, timeout=20,
